@@ -1,0 +1,84 @@
+"""Runtime: an artifact in, arrays out. The protocol that every format implements, and the graph side they share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+
+from toolchain.artifact import FIXED_GRAPH, Artifact
+from toolchain.errors import ArtifactError, OutsideContract
+from toolchain.feeds import build_feeds
+from toolchain.inputs import GraphInputs, PreparedGraph
+
+Array = np.ndarray
+
+
+class Runtime(ABC):
+    """A loaded artifact.
+
+    `run` takes a graph and returns one float32 array per model output. `prepare` and `run_feeds` are its two halves, so that
+    a fixed graph is prepared once and a benchmark can time each alone.
+    """
+
+    name: str = ""
+
+    def __init__(self, artifact: Artifact, *, threads: int = 1) -> None:
+        self.artifact = artifact
+        self.threads = threads
+        self._fixed: GraphInputs | None = _load_fixed_graph(artifact) if artifact.contract.fixed_graph else None
+        self._fixed_prepared: PreparedGraph | None = (
+            self._fixed.prepare(artifact.contract.topologies) if self._fixed is not None else None
+        )
+
+    def run(self, inputs: GraphInputs | Array) -> tuple[Array, ...]:
+        """Run one graph or batch.
+
+        Args:
+            inputs: a checked graph; for an artifact with a fixed graph also just x, [N, F].
+
+        Raises:
+            OutsideContract: the graph is not one that this artifact was built for.
+        """
+        return self.run_feeds(self.prepare(inputs))
+
+    def prepare(self, inputs: GraphInputs | Array) -> dict[str, Array]:
+        """Check a graph against the contract and compute every array that the model file takes."""
+        contract = self.artifact.contract
+        if self._fixed is not None and self._fixed_prepared is not None:
+            fixed = self._fixed
+            x = inputs.x if isinstance(inputs, GraphInputs) else inputs
+            if isinstance(inputs, GraphInputs) and not np.array_equal(inputs.edge_index, fixed.edge_index):
+                raise OutsideContract("edge_index: differs from the fixed graph of this artifact. Pass x alone, or export without a fixed graph.")
+            graph = GraphInputs(x, fixed.edge_index, fixed.edge_weight, fixed.edge_attr, fixed.batch, fixed.num_graphs)
+            if graph.num_nodes != fixed.num_nodes:
+                raise OutsideContract(f"x: {graph.num_nodes} rows, the fixed graph of this artifact has {fixed.num_nodes} nodes.")
+            contract.check(graph)
+            prepared = PreparedGraph(graph, self._fixed_prepared.topologies)
+        else:
+            if not isinstance(inputs, GraphInputs):
+                raise OutsideContract("only x was given, but this artifact has no fixed graph. Pass GraphInputs(x, edge_index).")
+            contract.check(inputs)
+            prepared = inputs.prepare(contract.topologies)
+        contract.check_edges(max((t.num_edges for t in prepared.topologies), default=0))
+        return build_feeds(self.artifact.signature.inputs, prepared)
+
+    @abstractmethod
+    def run_feeds(self, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
+        """Run the model file on the arrays of `prepare`."""
+
+    def close(self) -> None:
+        """Release what the runtime holds."""
+
+
+def _load_fixed_graph(artifact: Artifact) -> GraphInputs:
+    path = artifact.path / FIXED_GRAPH
+    if FIXED_GRAPH not in artifact.files:
+        raise ArtifactError(f"{artifact.path}: the contract has a fixed graph but {FIXED_GRAPH} is not listed in the manifest.")
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    return GraphInputs(
+        np.zeros((int(arrays["num_nodes"]), artifact.contract.features), np.float32), arrays["edge_index"],
+        arrays.get("edge_weight"), arrays.get("edge_attr"), arrays.get("batch"), int(arrays["num_graphs"]),
+    )  # fmt: skip

@@ -1,0 +1,45 @@
+"""From a trained PyTorch Geometric model to an artifact that runs on a device.
+
+The names below load what they need on first use, so that a board can import `runtimes` (which reads `toolchain.artifact`)
+without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_EXPORTS = {
+    "GraphInputs": "toolchain.inputs",
+    "Artifact": "toolchain.artifact",
+    "lower": "toolchain.frontend",
+    "L1Unstructured": "toolchain.compression",
+    "StaticInt8": "toolchain.compression",
+    "DynamicInt8": "toolchain.compression",
+    "QAT": "toolchain.compression",
+    "prune": "toolchain.compression",
+    "fine_tune": "toolchain.compression",
+    "quantize": "toolchain.compression",
+    "export": "toolchain.exporters",
+    "build": "toolchain.pipeline",
+    "Recipe": "toolchain.pipeline",
+}
+
+if TYPE_CHECKING:
+    from toolchain.artifact import Artifact
+    from toolchain.compression import QAT, DynamicInt8, L1Unstructured, StaticInt8, fine_tune, prune, quantize
+    from toolchain.exporters import export
+    from toolchain.frontend import lower
+    from toolchain.inputs import GraphInputs
+    from toolchain.pipeline import Recipe, build
+
+__all__ = [
+    "QAT", "Artifact", "DynamicInt8", "GraphInputs", "L1Unstructured", "Recipe", "StaticInt8", "build", "export", "fine_tune",
+    "lower", "prune", "quantize",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'toolchain' has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)

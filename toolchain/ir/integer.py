@@ -1,0 +1,132 @@
+"""The fixed-point primitives that every integer op is made of: scales, multipliers, row factors, requantization.
+
+All functions are exact on int64. A C implementation must give the same integers; nothing here depends on float rounding
+except where a scale, a multiplier or a weight code is derived, which happens once at export.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from toolchain.errors import OutsideContract
+from toolchain.ir.types import DType, QParams
+
+Q31_ONE = 2**31 - 1
+
+
+def activation_qparams(low: float, high: float, dtype: DType) -> QParams:
+    """Per-tensor parameters of a range, first widened to include 0: asymmetric int8, symmetric int16."""
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    if dtype is DType.I8:
+        scale = _float32_scale((high - low) / 255)
+        return QParams((scale,), int(np.clip(np.rint(-128 - low / scale), -128, 127)), 8)
+    if dtype is DType.I16:
+        return QParams((_float32_scale(max(-low, high) / 32767),), 0, 16)
+    raise ValueError(f"activations are int8 or int16, not {dtype}")
+
+
+def _float32_scale(scale: float) -> float:
+    value = float(np.float32(scale))
+    return value if value > 1e-30 else 1.0  # an all-zero range needs some scale; every code is then the zero point
+
+
+def quantize_input(x: np.ndarray, qparams: QParams) -> np.ndarray:
+    """Codes of float32 values: clamp(rint(f32(x * f32(1/s))) + z). One float32 product, then integers."""
+    inverse = np.float32(1.0 / np.float64(qparams.scale[0]))
+    low, high = qparams.code_range
+    scaled = np.rint(x.astype(np.float32) * inverse).astype(np.float64)
+    return np.clip(scaled + qparams.zero_point, low, high).astype(np.int64)
+
+
+def weight_codes(
+    weight: np.ndarray, bias: np.ndarray | None, input_scale: float, bits: int = 8, per_tensor: bool = False
+) -> tuple[np.ndarray, QParams]:
+    """Symmetric codes of a weight [out, in], one scale per output channel, or one for all.
+
+    The scale also keeps |bias code| <= 2^23 where a row is tiny beside its bias (ARITHMETIC 1.6). Zero stays code 0.
+    """
+    top = 2 ** (bits - 1) - 1
+    w = weight.astype(np.float64)
+    scales = np.abs(w).max(axis=1, initial=0.0) / top
+    if bias is not None:
+        scales = np.maximum(scales, np.abs(bias.astype(np.float64)) / (float(input_scale) * 2**23))
+    if per_tensor:
+        scales = np.full_like(scales, scales.max(initial=0.0))
+    scales = np.array([_float32_scale(s) for s in scales])
+    codes = np.clip(np.rint(w / scales[:, None]), -top, top).astype(np.int8)
+    if per_tensor:
+        return codes, QParams((float(scales[0]),), 0, bits, None)
+    return codes, QParams(tuple(float(s) for s in scales), 0, bits, 0)
+
+
+def bias_codes(bias: np.ndarray, input_scale: float, weight_qparams: QParams) -> tuple[np.ndarray, QParams]:
+    """int32 codes at scale s_x * s_w[c]."""
+    scales = np.float64(input_scale) * np.asarray(weight_qparams.scale, np.float64)
+    codes = np.rint(bias.astype(np.float64) / scales)
+    if (np.abs(codes) >= 2**31).any():
+        raise OutsideContract(f"bias code {np.abs(codes).max():.0f} does not fit int32")
+    stored = tuple(float(np.float32(s)) for s in np.broadcast_to(scales, (len(scales),)))
+    return codes.astype(np.int32), QParams(stored, 0, 32, None if len(stored) == 1 else 0)
+
+
+def multiplier(ratio: float) -> tuple[int, int]:
+    """Fixed-point form (m, s) of a positive ratio: ratio ~ m * 2^-s with m < 2^31 and 1 <= s <= 62."""
+    fraction, exponent = math.frexp(ratio)
+    m, s = math.floor(fraction * 2**31 + 0.5), 31 - exponent
+    if m == 2**31:
+        m, s = 2**30, s - 1
+    if s < 1:
+        raise OutsideContract(f"requantization ratio {ratio:g} is 2^30 or more; the output range is far too small")
+    if s > 62:
+        m, s = (0 if s - 62 >= 31 else m >> (s - 62)), 62
+    return m, s
+
+
+def multipliers(ratios: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`multiplier` of each ratio: two int64 arrays."""
+    pairs = [multiplier(float(r)) for r in np.atleast_1d(ratios)]
+    return np.array([m for m, _ in pairs], np.int64), np.array([s for _, s in pairs], np.int64)
+
+
+def srdhm(a: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Rounding doubling high multiply: (a * r + 2^30) >> 31, the NEON sqrdmulh and MVE VQRDMULH."""
+    return (a.astype(np.int64) * r.astype(np.int64) + (1 << 30)) >> 31
+
+
+def rsqrt_q31(degree: np.ndarray) -> np.ndarray:
+    """round(2^31 / sqrt(d)) as integers, capped at 2^31 - 1; 0 for d = 0."""
+    def one(d: int) -> int:
+        return 0 if d == 0 else min(Q31_ONE, (math.isqrt((2**64 - 1) // d) + 1) >> 1)
+
+    return _by_distinct(degree, one)
+
+
+def recip_q31(count: np.ndarray) -> np.ndarray:
+    """round(2^31 / d) as integers, capped at 2^31 - 1; 0 for d = 0."""
+    return _by_distinct(count, lambda d: 0 if d == 0 else min(Q31_ONE, (2**32 // d + 1) >> 1))
+
+
+def _by_distinct(values: np.ndarray, function) -> np.ndarray:  # type: ignore[no-untyped-def]  # int -> int
+    distinct, inverse = np.unique(values, return_inverse=True)
+    return np.array([function(int(d)) for d in distinct], np.int64)[inverse].reshape(values.shape)
+
+
+def requantize(
+    accumulator: np.ndarray, m: np.ndarray, s: np.ndarray, qparams: QParams, *, relu: bool = False
+) -> np.ndarray:
+    """clamp(z + ((acc * m + 2^(s-1)) >> s)): round half up, once. `relu` raises the lower clamp to the zero point."""
+    check_int32(accumulator, "accumulator")
+    low, high = qparams.code_range
+    rounded = (accumulator * m + (np.int64(1) << (s - 1))) >> s
+    return np.clip(rounded + qparams.zero_point, max(low, qparams.zero_point) if relu else low, high)
+
+
+def check_int32(accumulator: np.ndarray, what: str) -> None:
+    """Refuse accumulators beyond int32, which a device could not hold."""
+    if accumulator.size and int(np.abs(accumulator).max()) >= 2**31:
+        raise OutsideContract(
+            f"{what} reaches {int(np.abs(accumulator).max())}, beyond int32: this graph (degrees or size) is larger than "
+            "the calibration graphs allowed for. Calibrate on graphs like it, or use the float model."
+        )

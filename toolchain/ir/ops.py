@@ -1,0 +1,490 @@
+"""The ops: frozen attributes plus `infer`, which checks operand types and names the result type.
+
+An op knows types, not emitters: emitters are `functools.singledispatch` functions over these classes. Operands are
+positional; `slots` names them, and optional operands are the ones whose slot is absent. Shapes: N nodes, E edges of a
+topology, G graphs, C channels. What each op computes is defined in `toolchain.ir.reference`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from toolchain.errors import TypeMismatch
+from toolchain.ir.types import Domain, DType, QParams, TensorType
+
+
+class Reduce(Enum):
+    SUM = "sum"
+    MEAN = "mean"
+    MAX = "max"
+    MIN = "min"
+
+
+class Function(Enum):
+    """Elementwise activation functions. LEAKY_RELU uses `Activation.alpha` as its slope, ELU as its alpha."""
+
+    RELU = "relu"
+    LEAKY_RELU = "leaky_relu"
+    ELU = "elu"
+    GELU = "gelu"  # erf form
+    GELU_TANH = "gelu_tanh"
+    SIGMOID = "sigmoid"
+    TANH = "tanh"
+
+
+class End(Enum):
+    """Which end of an edge a node value is read at. Messages flow from SOURCE to TARGET."""
+
+    SOURCE = "source"
+    TARGET = "target"
+
+
+class Tolerance(Enum):
+    """Precision that two correct implementations of an op must agree to."""
+
+    EXACT = "exact"  # data movement and integers
+    ROUNDING = "rounding"  # float sums and products: 1e-5 of the largest magnitude
+    APPROXIMATE = "approximate"  # transcendental functions: 1e-4 of the largest magnitude
+
+
+def _fail(op: object, message: str) -> TypeMismatch:
+    return TypeMismatch(f"{type(op).__name__}: {message}")
+
+
+class Op:
+    """Root of the op classes. `slots` names the operands in order."""
+
+    slots: ClassVar[tuple[str, ...]] = ("x",)
+    optional: ClassVar[tuple[str, ...]] = ()
+    tolerance: ClassVar[Tolerance] = Tolerance.ROUNDING
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        """Result type of float32 operands.
+
+        Raises:
+            TypeMismatch: an operand has the wrong domain, width or topology.
+        """
+        raise NotImplementedError(type(self).__name__)  # abstract: every concrete op defines it
+
+    def operand_names(self, count: int) -> tuple[str, ...]:
+        return self.slots[:count]
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+class Role(Enum):
+    """Which array of the runtime graph an Input reads."""
+
+    X = "x"
+    EDGE_WEIGHT = "edge_weight"  # raw, in topology order; coefficients of Propagate come from the topology instead
+    EDGE_ATTR = "edge_attr"
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Op):
+    """An array of the runtime graph: node[F] for X, edge[D] in the order of a topology otherwise."""
+
+    role: Role
+    type: TensorType
+    slots: ClassVar[tuple[str, ...]] = ()
+    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        expected = Domain.NODE if self.role is Role.X else Domain.EDGE
+        if self.type.domain is not expected:
+            raise _fail(self, f"{self.role.value} is a {expected.value} value, got {self.type}")
+        return self.type
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Op):
+    """A stored tensor; its array is `Graph.constants[name]`.
+
+    Attributes:
+        trainable: fine-tuning may change it (BatchNorm statistics are not).
+        pruned: its zeros are pruned weights: they stay zero through fine-tuning, folding and quantization.
+    """
+
+    name: str
+    type: TensorType
+    trainable: bool = True
+    pruned: bool = False
+    slots: ClassVar[tuple[str, ...]] = ()
+    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        if self.type.domain is not Domain.CONST:
+            raise _fail(self, f"{self.name} must be a const, got {self.type}")
+        return self.type
+
+
+# --- dense ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RowFactor:
+    """A per-node factor of a topology's normalization, multiplied into each row: r (SOURCE) or l (TARGET)."""
+
+    topology: int
+    end: End
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Op):
+    """y = f(x W^T + b) * row_factor, with W [out, in] and b [out]. f is identity or a fused activation."""
+
+    activation: Function | None = None
+    row_factor: RowFactor | None = None
+    alpha: float = 0.01
+    slots: ClassVar[tuple[str, ...]] = ("x", "weight", "bias")
+    optional: ClassVar[tuple[str, ...]] = ("bias",)
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        x, weight = operands[0], operands[1]
+        if weight.domain is not Domain.CONST or len(weight.shape) != 2:
+            raise _fail(self, f"weight must be const[out x in], got {weight}")
+        if x.domain is Domain.CONST or weight.shape[1] != x.channels:
+            raise _fail(self, f"weight {weight} does not fit x {x}")
+        if len(operands) == 3 and operands[2].shape != (weight.shape[0],):
+            raise _fail(self, f"bias {operands[2]} does not fit weight {weight}")
+        if self.row_factor is not None and x.domain is not Domain.NODE:
+            raise _fail(self, "a row factor needs node rows")
+        return TensorType(x.domain, (weight.shape[0],), topology=x.topology)
+
+
+# --- along edges ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Propagate(Op):
+    """Gather, scale, reduce over in-edges in one op, without an edge buffer.
+
+        y_i = f( self_scale * x_i + l_i * reduce_{j->i} ( w_ij * h_ij * r_j * x_j ) + bias ) * row_factor
+
+    w, r, l are the topology's edge weights and normalization row factors; h is the optional operand `weight`, edge[H] with
+    H dividing C (one weight per head). `source_scaled` says that r is already multiplied into x (by the producer's
+    row_factor), which integer graphs do. MEAN divides by the number of in-edges. No in-edge: the reduction is 0.
+
+    `operands` names the operands after x, a subset of ("weight", "self_scale", "bias") in this order:
+    weight edge[H]; self_scale const[1]; bias const[C].
+    """
+
+    topology: int
+    reduce: Reduce = Reduce.SUM
+    operands: tuple[str, ...] = ()
+    activation: Function | None = None
+    row_factor: RowFactor | None = None
+    source_scaled: bool = False
+    slots: ClassVar[tuple[str, ...]] = ("x", "weight", "self_scale", "bias")
+    optional: ClassVar[tuple[str, ...]] = ("weight", "self_scale", "bias")
+
+    def operand_names(self, count: int) -> tuple[str, ...]:
+        return ("x", *self.operands)
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        names = self.operand_names(len(operands))
+        if len(names) != len(operands) or tuple(n for n in self.slots if n in names) != names:
+            raise _fail(self, f"operands {names} do not match {len(operands)} values")
+        given = dict(zip(names, operands, strict=True))
+        x = given["x"]
+        if x.domain is not Domain.NODE:
+            raise _fail(self, f"x must be a node value, got {x}")
+        if "weight" in given:
+            weight = given["weight"]
+            if weight.domain is not Domain.EDGE or weight.topology != self.topology or x.channels % weight.channels:
+                raise _fail(self, f"weight {weight} is not edge[H] of topology {self.topology} with H dividing {x.channels}")
+        if "self_scale" in given and given["self_scale"].shape != (1,):
+            raise _fail(self, f"self_scale must be const[1], got {given['self_scale']}")
+        if "bias" in given and given["bias"].shape != (x.channels,):
+            raise _fail(self, f"bias {given['bias']} does not fit x {x}")
+        return TensorType(Domain.NODE, x.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Gather(Op):
+    """Node values at one end of every edge: [N, C] -> [E, C]."""
+
+    topology: int
+    end: End
+    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        if operands[0].domain is not Domain.NODE:
+            raise _fail(self, f"x must be a node value, got {operands[0]}")
+        return TensorType(Domain.EDGE, operands[0].shape, operands[0].dtype, operands[0].qparams, self.topology)
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate(Op):
+    """Reduce edge values at one end of the edges (TARGET unless stated): [E, C] -> [N, C]. No edge: 0."""
+
+    reduce: Reduce
+    end: End = End.TARGET
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        if operands[0].domain is not Domain.EDGE:
+            raise _fail(self, f"x must be an edge value, got {operands[0]}")
+        return TensorType(Domain.NODE, operands[0].shape)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSoftmax(Op):
+    """Softmax over the in-edges of each node, per channel, with the maximum subtracted: [E, H] -> [E, H]."""
+
+    tolerance: ClassVar[Tolerance] = Tolerance.APPROXIMATE
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        if operands[0].domain is not Domain.EDGE:
+            raise _fail(self, f"x must be an edge value, got {operands[0]}")
+        return operands[0]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadDot(Op):
+    """Inner product per head: [., H*C] with attention [H, C] -> [., H]."""
+
+    slots: ClassVar[tuple[str, ...]] = ("x", "weight")
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        x, weight = operands
+        if weight.domain is not Domain.CONST or len(weight.shape) != 2 or weight.shape[0] * weight.shape[1] != x.channels:
+            raise _fail(self, f"weight {weight} is not const[H x C] for x {x}")
+        return TensorType(x.domain, (weight.shape[0],), topology=x.topology)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadMean(Op):
+    """Mean over heads: [., H*C] -> [., C]."""
+
+    heads: int
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        x = operands[0]
+        if self.heads < 1 or x.channels % self.heads:
+            raise _fail(self, f"{self.heads} heads do not divide {x}")
+        return x.with_channels(x.channels // self.heads)
+
+
+# --- between nodes and graphs -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(Op):
+    """Reduce the nodes of each graph: [N, C] -> [G, C]. A graph without nodes: 0."""
+
+    reduce: Reduce
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        if operands[0].domain is not Domain.NODE:
+            raise _fail(self, f"x must be a node value, got {operands[0]}")
+        return TensorType(Domain.GRAPH, operands[0].shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast(Op):
+    """The graph value of each node's graph: [G, C] -> [N, C]."""
+
+    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        if operands[0].domain is not Domain.GRAPH:
+            raise _fail(self, f"x must be a graph value, got {operands[0]}")
+        return TensorType(Domain.NODE, operands[0].shape, operands[0].dtype, operands[0].qparams)
+
+
+# --- elementwise ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Binary(Op):
+    """Elementwise on two values of one domain; channels must agree, or one side has 1 channel or is const[C] / const[1]."""
+
+    slots: ClassVar[tuple[str, ...]] = ("a", "b")
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        a, b = operands
+        rows = [t for t in (a, b) if t.domain is not Domain.CONST]
+        if not rows:
+            raise _fail(self, "two constants; fold them before building the graph")
+        if any(len(t.shape) != 1 for t in (a, b)):
+            raise _fail(self, f"operands must have one channel axis, got {a} and {b}")
+        if len({(t.domain, t.topology) for t in rows}) != 1:
+            raise _fail(self, f"operands live in different domains: {a} and {b}")
+        if a.channels != b.channels and 1 not in (a.channels, b.channels):
+            raise _fail(self, f"channels differ: {a} and {b}")
+        return TensorType(rows[0].domain, (max(a.channels, b.channels),), topology=rows[0].topology)
+
+
+@dataclass(frozen=True, slots=True)
+class Add(_Binary):
+    """f(a + b); f is identity or a fused ReLU."""
+
+    activation: Function | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sub(_Binary):
+    """a - b."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mul(_Binary):
+    """a * b."""
+
+
+@dataclass(frozen=True, slots=True)
+class Div(_Binary):
+    """a / b."""
+
+
+@dataclass(frozen=True, slots=True)
+class Maximum(_Binary):
+    """max(a, b)."""
+
+    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
+
+
+@dataclass(frozen=True, slots=True)
+class Activation(Op):
+    """One elementwise function."""
+
+    function: Function
+    alpha: float = 0.01
+    tolerance: ClassVar[Tolerance] = Tolerance.APPROXIMATE
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        return operands[0]
+
+
+@dataclass(frozen=True, slots=True)
+class LogSoftmax(Op):
+    """log(softmax(x)) over the channels of each row; `log=False` gives the softmax."""
+
+    log: bool = True
+    tolerance: ClassVar[Tolerance] = Tolerance.APPROXIMATE
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        return operands[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Concat(Op):
+    """Concatenate along channels. Any number of operands of one domain."""
+
+    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
+
+    def operand_names(self, count: int) -> tuple[str, ...]:
+        return tuple(f"x{i}" for i in range(count))
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        if not operands or len({(t.domain, t.topology) for t in operands}) != 1:
+            raise _fail(self, f"operands live in different domains: {', '.join(map(str, operands))}")
+        return TensorType(operands[0].domain, (sum(t.channels for t in operands),), topology=operands[0].topology)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Op):
+    """Channels start:stop."""
+
+    start: int
+    stop: int
+    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        x = operands[0]
+        if not 0 <= self.start < self.stop <= x.channels:
+            raise _fail(self, f"channels {self.start}:{self.stop} do not lie in {x}")
+        return x.with_channels(self.stop - self.start)
+
+
+# --- normalization and training ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm(Op):
+    """(x - mean) / sqrt(variance + eps) * weight + bias with stored statistics; all four operands const[C]."""
+
+    eps: float = 1e-5
+    momentum: float = 0.1
+    slots: ClassVar[tuple[str, ...]] = ("x", "weight", "bias", "mean", "variance")
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        x, *stats = operands
+        if len(stats) != 4 or any(t.domain is not Domain.CONST or t.shape != (x.channels,) for t in stats):
+            raise _fail(self, f"weight, bias, mean, variance must be const[{x.channels}]")
+        return x
+
+
+class Extent(Enum):
+    """What a LayerNorm averages over."""
+
+    ROW = "row"  # the channels of each row: torch.nn.LayerNorm, PyG LayerNorm(mode="node")
+    GRAPH = "graph"  # all nodes and channels of each graph: PyG LayerNorm(mode="graph")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm(Op):
+    """(x - mean) / sqrt(variance + eps) * weight + bias, statistics over `extent`; weight, bias const[C].
+
+    `eps_outside` divides by sqrt(variance) + eps instead, as PyG's graph mode does for a graph without batch.
+    """
+
+    eps: float = 1e-5
+    extent: Extent = Extent.ROW
+    eps_outside: bool = False
+    slots: ClassVar[tuple[str, ...]] = ("x", "weight", "bias")
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        x, *affine = operands
+        if len(affine) != 2 or any(t.domain is not Domain.CONST or t.shape != (x.channels,) for t in affine):
+            raise _fail(self, f"weight and bias must be const[{x.channels}]")
+        if self.extent is Extent.GRAPH and x.domain is not Domain.NODE:
+            raise _fail(self, f"statistics per graph need node rows, got {x}")
+        return x
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout(Op):
+    """Identity at inference; zeroes elements with probability p while fine-tuning."""
+
+    p: float
+    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        return operands[0]
+
+
+# --- quantization -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize(Op):
+    """Float to integer codes (ARITHMETIC 1.1, input), or integer codes to other integer codes (1.2)."""
+
+    dtype: DType
+    qparams: QParams
+    row_factor: RowFactor | None = None
+    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        return operands[0].with_dtype(self.dtype, self.qparams)
+
+
+@dataclass(frozen=True, slots=True)
+class Dequantize(Op):
+    """Integer codes to float32: scale * (code - zero_point)."""
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        if not operands[0].dtype.is_integer:
+            raise _fail(self, f"x must be integer, got {operands[0]}")
+        return operands[0].with_dtype(DType.F32)
+
+
+ALL_OPS: tuple[type[Op], ...] = (
+    Input, Const, Linear, Propagate, Gather, Aggregate, EdgeSoftmax, HeadDot, HeadMean, Pool, Broadcast, Add, Sub, Mul, Div,
+    Maximum, Activation, LogSoftmax, Concat, Slice, BatchNorm, LayerNorm, Dropout, Quantize, Dequantize,
+)  # fmt: skip
