@@ -113,6 +113,7 @@ class GraphBuilder:
     values: list[Value] = field(default_factory=list)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     _topology_index: dict[TopologySpec, int] = field(default_factory=dict)
+    _wanted_name: dict[str, str] = field(default_factory=dict)  # suffixed constant name → the name that was asked for
 
     def __post_init__(self) -> None:
         self._topology_index = {spec: index for index, spec in enumerate(self.topologies)}
@@ -136,7 +137,7 @@ class GraphBuilder:
 
     def const(self, name: str, array: np.ndarray, *, type: TensorType | None = None, trainable: bool = True,
               pruned: bool = False, scope: str = "") -> int:
-        """Append a stored tensor. A repeated name gets a suffix unless it is the same array."""
+        """Append a stored tensor. A name that is taken gets a suffix, which `finish` drops if the name became free."""
         from toolchain.ir.types import Domain
 
         array = np.asarray(array, dtype=np.float32) if type is None else np.asarray(array)
@@ -144,6 +145,7 @@ class GraphBuilder:
         while unique in self.constants:
             unique, number = f"{name}.{number}", number + 1
         self.constants[unique] = frozen(array)
+        self._wanted_name[unique] = name
         type = type or TensorType(Domain.CONST, array.shape, DType.F32)
         return self.add(Const(unique, type, trainable, pruned), scope=scope)
 
@@ -162,8 +164,15 @@ class GraphBuilder:
             if value.id in live or isinstance(value.op, Input):
                 number[value.id] = len(values)
                 values.append(replace(value, id=len(values), inputs=tuple(number[i] for i in value.inputs)))
-        names = {v.op.name for v in values if isinstance(v.op, Const)}
-        constants = {name: array for name, array in self.constants.items() if name in names}
+        constants: dict[str, np.ndarray] = {}
+        kept = {v.op.name for v in values if isinstance(v.op, Const)}
+        for place, value in enumerate(values):
+            if isinstance(value.op, Const):
+                wanted = self._wanted_name.get(value.op.name, value.op.name)
+                name = value.op.name if wanted in kept else wanted
+                kept.add(name)
+                constants[name] = self.constants[value.op.name]
+                values[place] = replace(value, op=replace(value.op, name=name))
         return Graph(tuple(values), tuple(number[o] for o in outputs), self.topologies, MappingProxyType(constants), self.name)
 
 

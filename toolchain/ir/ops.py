@@ -135,11 +135,10 @@ class RowFactor:
 
 @dataclass(frozen=True, slots=True)
 class Linear(Op):
-    """y = f(x W^T + b) * row_factor, with W [out, in] and b [out]. f is identity or a fused activation."""
+    """y = f(x W^T + b) * row_factor, with W [out, in] and b [out]. f is identity or a fused ReLU."""
 
     activation: Function | None = None
     row_factor: RowFactor | None = None
-    alpha: float = 0.01
     slots: ClassVar[tuple[str, ...]] = ("x", "weight", "bias")
     optional: ClassVar[tuple[str, ...]] = ("bias",)
 

@@ -124,13 +124,13 @@ def _(op: ops.Linear, call: Call) -> Array:
         y = x @ weight.T  # [rows, out]
     if bias is not None:
         y = y + bias
-    y = activate(op.activation, y, op.alpha)
+    y = activate(op.activation, y)
     return _float(y * row_factor(op.row_factor, call)[:, None] if op.row_factor is not None else y)
 
 
-def activate(function: ops.Function | None, x: Array, alpha: float = 0.01) -> Array:
+def activate(function: ops.Function | None, x: Array) -> Array:
     """Apply a fused activation; None is the identity."""
-    return x if function is None else ACTIVATIONS[function](x, alpha)
+    return x if function is None else ACTIVATIONS[function](x, 0.0)
 
 
 def row_factor(factor: ops.RowFactor, call: Call) -> Array:

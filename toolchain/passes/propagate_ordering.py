@@ -1,0 +1,76 @@
+"""Choose the side of a Linear on which to aggregate: the narrow one, since (Â X) W = Â (X W)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from toolchain.ir import Graph, GraphBuilder, Value, rewrite
+from toolchain.ir.ops import Linear, Propagate, Reduce
+
+
+def order_propagate(graph: Graph) -> Graph:
+    """Swap Propagate and Linear where that aggregates fewer channels; on a tie aggregate first, which fuses in row blocks.
+
+    Propagate is linear for sums and means with at most one weight per edge, so the swap is exact. A bias stays on the
+    outer op: Â (X W + 1 b) is not Â X W + 1 b.
+    """
+    users = graph.users()
+
+    def only_feeds_one(value: Value) -> bool:
+        return len(users[value.id]) == 1 and value.id not in graph.outputs
+
+    def commutes(value: Value) -> bool:
+        op = value.op
+        if not isinstance(op, Propagate) or op.reduce not in (Reduce.SUM, Reduce.MEAN) or op.row_factor or op.source_scaled:
+            return False
+        weight = graph.operand(value, "weight")
+        return weight is None or weight.type.channels == 1
+
+    def rule(builder: GraphBuilder, value: Value, inputs: tuple[int, ...]) -> int | None:
+        if commutes(value) and isinstance(value.op, Propagate):
+            linear = graph.values[value.inputs[0]]
+            if not isinstance(linear.op, Linear) or not only_feeds_one(linear):
+                return None
+            if not isinstance(builder.values[inputs[0]].op, Linear):  # swapped already in this walk; the next walk sees it
+                return None
+            narrow = graph.values[linear.inputs[0]].type.channels <= linear.type.channels
+            if not narrow or linear.op != Linear() or len(linear.inputs) == 3:
+                return None
+            return _aggregate_first(builder, value, inputs, linear)
+        if isinstance(value.op, Linear) and value.op.row_factor is None:
+            propagate = graph.values[value.inputs[0]]
+            if not commutes(propagate) or not only_feeds_one(propagate) or propagate.type.channels <= value.type.channels:
+                return None
+            if not isinstance(builder.values[inputs[0]].op, Propagate):
+                return None
+            assert isinstance(propagate.op, Propagate)
+            if propagate.op.activation or "bias" in propagate.op.operands:
+                return None
+            return _transform_first(builder, value, inputs, propagate)
+        return None
+
+    return rewrite(graph, rule)
+
+
+def _aggregate_first(builder: GraphBuilder, value: Value, inputs: tuple[int, ...], linear: Value) -> int:
+    """Propagate(Linear(x), bias) → Linear(Propagate(x), bias)."""
+    op = value.op
+    assert isinstance(op, Propagate)
+    made = builder.values[inputs[0]]  # the Linear as already rebuilt
+    named = dict(zip(op.operands, inputs[1:], strict=True))
+    bias = named.pop("bias", None)
+    inner = replace(op, operands=tuple(named), activation=None)
+    gathered = builder.add(inner, made.inputs[0], *named.values(), scope=value.scope)
+    outer = (gathered, made.inputs[1]) if bias is None else (gathered, made.inputs[1], bias)
+    return builder.add(Linear(activation=op.activation), *outer, scope=linear.scope)
+
+
+def _transform_first(builder: GraphBuilder, value: Value, inputs: tuple[int, ...], propagate: Value) -> int:
+    """Linear(Propagate(x), bias) → Propagate(Linear(x), bias)."""
+    op = propagate.op
+    assert isinstance(op, Propagate) and isinstance(value.op, Linear)
+    made = builder.values[inputs[0]]  # the Propagate as already rebuilt
+    projected = builder.add(Linear(), made.inputs[0], inputs[1], scope=value.scope)
+    operands, extra = (op.operands, ()) if len(inputs) == 2 else ((*op.operands, "bias"), (inputs[2],))
+    outer = replace(op, operands=operands, activation=value.op.activation)
+    return builder.add(outer, projected, *made.inputs[1:], *extra, scope=propagate.scope)
