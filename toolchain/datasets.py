@@ -1,0 +1,87 @@
+"""Data sets as lists of PyG graphs: handwritten digits that come with scikit-learn, and PyG's TU and Planetoid sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+from torch_geometric.datasets import Planetoid, TUDataset
+from torch_geometric.transforms import Constant, NormalizeFeatures
+
+from toolchain.errors import InvalidInput, require
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Disjoint parts of a data set."""
+
+    train: tuple[Data, ...]
+    validation: tuple[Data, ...]
+    test: tuple[Data, ...]
+
+    @property
+    def features(self) -> int:
+        return int(self.train[0].x.shape[1])
+
+    @property
+    def classes(self) -> int:
+        return 1 + max(int(graph.y.max()) for part in (self.train, self.validation, self.test) for graph in part)
+
+
+def split(graphs: Sequence[Data], *, seed: int = 0, validation: float = 0.1, test: float = 0.1) -> Split:
+    """Shuffle by seed and cut. The same seed gives the same parts on every machine."""
+    order = np.random.default_rng(seed).permutation(len(graphs))
+    num_test, num_validation = round(len(graphs) * test), round(len(graphs) * validation)
+    parts = order[num_test + num_validation :], order[num_test : num_test + num_validation], order[:num_test]
+    return Split(*(tuple(graphs[int(i)] for i in part) for part in parts))
+
+
+def digits(limit: int | None = None) -> list[Data]:
+    """scikit-learn's 1,797 handwritten digits, each image the graph of its ink pixels.
+
+    A node is a pixel with ink (16 to 42 of the 64, on average 33); edges join the 8 neighbours, in both directions.
+    Features: intensity in (0, 1], row and column in [-1, 1]. Label: the digit. Needs no network.
+
+    Args:
+        limit: only the first so many images.
+    """
+    load_digits = require("sklearn.datasets", "demo").load_digits
+    images, labels = load_digits().images[:limit], load_digits().target[:limit]
+    return [_digit_graph(image, int(label)) for image, label in zip(images, labels, strict=True)]
+
+
+def _digit_graph(image: np.ndarray, label: int) -> Data:
+    rows, columns = np.nonzero(image)
+    position = np.stack([rows, columns], axis=1)  # [N, 2]
+    distance = np.abs(position[:, None] - position[None]).max(axis=2)  # [N, N]: the king's moves between two pixels
+    x = np.concatenate([image[rows, columns][:, None] / 16, position / 3.5 - 1], axis=1)  # [N, 3]
+    return Data(
+        x=torch.tensor(x, dtype=torch.float32),
+        edge_index=torch.tensor(np.stack(np.nonzero(distance == 1)), dtype=torch.long),
+        y=torch.tensor([label]),
+    )
+
+
+def tu(root: str | Path, name: str) -> list[Data]:
+    """A TU graph-classification set with its node attributes; a set without any gets one constant feature.
+
+    PyG downloads it unless its raw files lie in `root/name/raw`.
+    """
+    dataset = TUDataset(str(root), name, use_node_attr=True)
+    if dataset[0].x is None:
+        dataset = TUDataset(str(root), name, transform=Constant())
+    return list(dataset)
+
+
+def planetoid(root: str | Path, name: str) -> Data:
+    """Cora, CiteSeer or PubMed with the public split as train_mask, val_mask and test_mask, rows of x summing to 1.
+
+    PyG downloads it unless its raw files lie in `root/name/raw`.
+    """
+    if name not in ("Cora", "CiteSeer", "PubMed"):
+        raise InvalidInput(f"data set {name!r}: expected Cora, CiteSeer or PubMed. Use tu(root, name) for TU sets.")
+    return Planetoid(str(root), name, transform=NormalizeFeatures())[0]
