@@ -11,7 +11,7 @@ from toolchain.passes.dropout_removal import remove_dropout
 from toolchain.passes.propagate_fusion import fuse_propagate
 from toolchain.passes.propagate_ordering import order_propagate
 
-PIPELINE = (remove_dropout, fuse_propagate, fuse_bias, order_propagate, fold_batch_norm, fuse_bias, fuse_activation)
+PIPELINE = (remove_dropout, fuse_propagate, fuse_bias, fold_batch_norm, order_propagate, fuse_bias, fuse_activation)
 
 
 def deployable(graph: Graph) -> Graph:
