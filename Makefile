@@ -35,4 +35,4 @@ bench: $(READY)  ## our files against PyG eager and both torch.onnx exporters ov
 	$(BIN)/python -m device_benchmarks.lowering_study --output out/bench
 
 docs-check: $(READY)  ## run every command block of README.md
-	$(BIN)/python -m pytest -q tests/docs --docs
+	$(BIN)/python -m pytest -m docs tests/docs
