@@ -77,7 +77,8 @@ def emit(op: ops.Op, call: Call) -> Tensor:
         TypeMismatch: the op works on integer codes.
     """
     raise TypeMismatch(
-        f"%{call.value.id} {type(op).__name__}: has no float meaning in torch. Quantized graphs are exported, not trained."
+        f"%{call.value.id} {type(op).__name__}: has no float meaning in torch. "
+        "Quantized graphs are exported, not trained."
     )
 
 
@@ -100,7 +101,10 @@ def _(op: ops.Linear, call: Call) -> Tensor:
 @emit.register
 def _(op: ops.Propagate, call: Call) -> Tensor:
     x, self_scale, bias = call.tensors[0], call.operand("self_scale"), call.operand("bias")
-    y = call.structure.propagate(x, op.topology, op.reduce, call.operand("weight"), op.source_scaled)
+    heads = call.operand_type("weight")
+    y = call.structure.propagate(
+        x, op.topology, op.reduce, call.operand("weight"), heads.channels if heads else 1, op.source_scaled
+    )
     if self_scale is not None:
         y = y + self_scale * x
     if bias is not None:
@@ -133,14 +137,12 @@ def edge_topology(call: Call) -> int:
 @emit.register
 def _(op: ops.HeadDot, call: Call) -> Tensor:
     x, weight = call.tensors
-    heads, width = weight.shape
-    return (x.reshape(-1, heads, width) * weight).sum(dim=2)  # [., H]
+    return (x.unflatten(1, call.types[1].shape) * weight).sum(dim=2)  # [., H, C] to [., H]
 
 
 @emit.register
 def _(op: ops.HeadMean, call: Call) -> Tensor:
-    x = call.tensors[0]
-    return x.reshape(-1, op.heads, x.shape[1] // op.heads).mean(dim=1)
+    return call.tensors[0].unflatten(1, (op.heads, -1)).mean(dim=1)  # [., H, C] to [., C]
 
 
 @emit.register
@@ -208,7 +210,7 @@ def _(op: ops.BatchNorm, call: Call) -> Tensor:
 def _(op: ops.LayerNorm, call: Call) -> Tensor:
     x, weight, bias = call.tensors
     if op.extent is Extent.ROW and not op.eps_outside:
-        return F.layer_norm(x, weight.shape, weight, bias, op.eps)
+        return F.layer_norm(x, call.types[0].shape, weight, bias, op.eps)
     average = _row_mean if op.extent is Extent.ROW else _graph_mean
     centred = x - average(x, call.structure)
     variance = average(centred * centred, call.structure)

@@ -30,8 +30,16 @@ class Structure(ABC):
         """Normalization factor of each node, [N, 1]; None stands for ones."""
 
     @abstractmethod
-    def propagate(self, x: Tensor, topology: int, reduce: Reduce, weight: Tensor | None, source_scaled: bool) -> Tensor:
-        """l_i * reduce_{j->i} ( w_ij * h_ij * r_j * x_j ): [N, C] to [N, C]; `weight` is h, [E, H] with H dividing C."""
+    def propagate(
+        self, x: Tensor, topology: int, reduce: Reduce, weight: Tensor | None, heads: int, source_scaled: bool
+    ) -> Tensor:
+        """l_i * reduce_{j->i} ( w_ij * h_ij * r_j * x_j ): [N, C] to [N, C].
+
+        Args:
+            weight: h, one per edge and head: [E, H] with H dividing C; None means ones.
+            heads: H.
+            source_scaled: r is already multiplied into x.
+        """
 
     @abstractmethod
     def gather(self, x: Tensor, topology: int, end: End) -> Tensor:
@@ -54,12 +62,11 @@ class Structure(ABC):
         """The row of each node's graph: [G, C] to [N, C]."""
 
 
-def weigh_heads(messages: Tensor, weight: Tensor) -> Tensor:
+def weigh_heads(messages: Tensor, weight: Tensor, heads: int) -> Tensor:
     """Multiply each of the H heads of [E, H*C] by its weight [E, H]."""
-    heads = weight.shape[1]
     if heads == 1:
         return messages * weight
-    return (messages.reshape(-1, heads, messages.shape[1] // heads) * weight.unsqueeze(2)).reshape(messages.shape)
+    return (messages.unflatten(1, (heads, -1)) * weight.unsqueeze(2)).flatten(1)
 
 
 def segment_reduce(values: Tensor, segments: Tensor, count: int, reduce: Reduce) -> Tensor:
@@ -171,14 +178,16 @@ class TorchGraph(Structure):
         topology = self.topologies[factor.topology]
         return topology.source_scale if factor.end is End.SOURCE else topology.target_scale
 
-    def propagate(self, x: Tensor, topology: int, reduce: Reduce, weight: Tensor | None, source_scaled: bool) -> Tensor:
+    def propagate(
+        self, x: Tensor, topology: int, reduce: Reduce, weight: Tensor | None, heads: int, source_scaled: bool
+    ) -> Tensor:
         edges = self.topologies[topology]
         scaled = x if edges.source_scale is None or source_scaled else x * edges.source_scale
         messages = scaled.index_select(0, edges.source)  # [E, C]
         if edges.weight is not None:
             messages = messages * edges.weight
         if weight is not None:
-            messages = weigh_heads(messages, weight)
+            messages = weigh_heads(messages, weight, heads)
         y = self._at_targets(messages, edges, reduce)
         return y if edges.target_scale is None else y * edges.target_scale
 
