@@ -7,6 +7,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -136,11 +137,16 @@ class TrainingResult:
 
 
 def call(model: nn.Module, data: Data) -> Tensor:
-    """Run a model on a Data or Batch: each parameter of `forward` gets the attribute of its name, where there is one."""
+    """Run a model on a Data or Batch."""
+    return model(**arguments(model, data))
+
+
+def arguments(model: nn.Module, data: Data) -> dict[str, Any]:
+    """Keyword arguments of `forward` from a Data: each parameter gets the attribute of its name, if there is one."""
     names = inspect.signature(model.forward).parameters
     if list(names) == ["data"]:
-        return model(data)
-    return model(**{name: getattr(data, name) for name in names if getattr(data, name, None) is not None})
+        return {"data": data}
+    return {name: getattr(data, name) for name in names if getattr(data, name, None) is not None}
 
 
 def train(
@@ -155,7 +161,7 @@ def train(
     batch_size: int = 64,
     progress: Callable[[int, float, float], None] | None = None,
 ) -> TrainingResult:
-    """Train in place with Adam and cross entropy and keep the weights of the best validation epoch (the last of equals).
+    """Train in place with Adam and cross entropy and keep the weights of the best validation epoch, the last of equals.
 
     A node classifier gets one graph as both parts; its train_mask and val_mask say which nodes count.
 
