@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +111,30 @@ class GraphInputs:
             raise InvalidInput(f"{missing}: missing from the data object. Give every graph x of shape [N, F] and edge_index [2, E].")
         num_graphs = int(getattr(data, "num_graphs", 0) or 0) if array("batch") is not None else 0
         return cls(x, edges, array("edge_weight"), array("edge_attr"), array("batch"), num_graphs)
+
+    @classmethod
+    def concatenate(cls, graphs: Sequence[GraphInputs]) -> GraphInputs:
+        """Lay graphs (or batches) side by side as one batch; node and graph numbers are shifted.
+
+        Raises:
+            InvalidInput: no graphs, or a field that only some of them have.
+        """
+        if not graphs:
+            raise InvalidInput("graphs: none given, expected at least one to make a batch of.")
+
+        def joined(name: str) -> np.ndarray | None:
+            arrays = [array for g in graphs if (array := getattr(g, name)) is not None]
+            if arrays and (len(arrays) != len(graphs) or len({array.shape[1:] for array in arrays}) != 1):
+                raise InvalidInput(f"{name}: the graphs of a batch must all have it with one width, or none of them.")
+            return np.concatenate(arrays) if arrays else None
+
+        first_node = np.cumsum([0, *(g.num_nodes for g in graphs)])
+        first_graph = np.cumsum([0, *(g.num_graphs for g in graphs)])
+        x = joined("x")
+        assert x is not None
+        edges = np.concatenate([g.edge_index + start for g, start in zip(graphs, first_node, strict=False)], axis=1)
+        batch = np.concatenate([g.graph_index + start for g, start in zip(graphs, first_graph, strict=False)])
+        return cls(x, edges, joined("edge_weight"), joined("edge_attr"), batch, int(first_graph[-1]))
 
     def prepare(self, specs: tuple[TopologySpec, ...]) -> PreparedGraph:
         """Compute every topology of a model for this graph, once."""

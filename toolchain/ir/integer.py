@@ -41,17 +41,24 @@ def quantize_input(x: np.ndarray, qparams: QParams) -> np.ndarray:
 
 
 def weight_codes(
-    weight: np.ndarray, bias: np.ndarray | None, input_scale: float, bits: int = 8, per_tensor: bool = False
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    input_scale: float,
+    bits: int = 8,
+    per_tensor: bool = False,
+    least_scale: np.ndarray | float = 0.0,
 ) -> tuple[np.ndarray, QParams]:
     """Symmetric codes of a weight [out, in], one scale per output channel, or one for all.
 
-    The scale also keeps |bias code| <= 2^23 where a row is tiny beside its bias (ARITHMETIC 1.6). Zero stays code 0.
+    The scale also keeps |bias code| <= 2^23 where a row is tiny beside its bias (ARITHMETIC 1.6), and is at least
+    `least_scale` ([out] or one number). Zero stays code 0.
     """
     top = 2 ** (bits - 1) - 1
     w = weight.astype(np.float64)
     scales = np.abs(w).max(axis=1, initial=0.0) / top
     if bias is not None:
         scales = np.maximum(scales, np.abs(bias.astype(np.float64)) / (float(input_scale) * 2**23))
+    scales = np.maximum(scales, least_scale)
     if per_tensor:
         scales = np.full_like(scales, scales.max(initial=0.0))
     scales = np.array([_float32_scale(s) for s in scales])

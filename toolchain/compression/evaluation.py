@@ -1,0 +1,88 @@
+"""Accuracy and agreement of Graphs on real graphs, through the reference interpreter, many graphs at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from toolchain.errors import InvalidInput
+from toolchain.inputs import GraphInputs
+from toolchain.ir import Graph, interpret
+
+BATCH_NODES = 8192
+"""Graphs are interpreted together up to this many nodes: enough to amortize Python, little enough to stay in cache."""
+
+
+def as_inputs(graphs: Iterable[Any]) -> list[GraphInputs]:
+    """Checked graphs from GraphInputs, PyG Data or Batch objects, or a loader of them."""
+    return [g if isinstance(g, GraphInputs) else GraphInputs.from_pyg(g) for g in graphs]
+
+
+def batches(graphs: Sequence[GraphInputs]) -> Iterator[GraphInputs]:
+    """The same graphs in order, concatenated to batches of at most `BATCH_NODES` nodes (a larger graph stays alone)."""
+    chunk: list[GraphInputs] = []
+    nodes = 0
+    for graph in graphs:
+        if chunk and nodes + graph.num_nodes > BATCH_NODES:
+            yield GraphInputs.concatenate(chunk)
+            chunk, nodes = [], 0
+        chunk.append(graph)
+        nodes += graph.num_nodes
+    if chunk:
+        yield GraphInputs.concatenate(chunk) if len(chunk) > 1 else chunk[0]
+
+
+def predict(graph: Graph, graphs: Sequence[GraphInputs]) -> np.ndarray:
+    """First output for all graphs, rows in order: [rows, channels] float32."""
+    return np.concatenate([interpret(graph, batch)[0] for batch in batches(graphs)])
+
+
+def evaluate(graph: Graph, graphs: Iterable[Any], *, mask: str = "val_mask") -> float:
+    """Share of rows (graphs or nodes) whose label is the top class of the first output.
+
+    Args:
+        graphs: PyG Data or Batch objects with class labels in `y`, or a loader of them.
+        mask: for node tasks, the attribute that selects the nodes that count; all nodes where a graph has none.
+
+    Raises:
+        InvalidInput: a graph without labels, or labels that are not one class per row.
+    """
+    data = list(graphs)
+    labels = [_array(d, "y") for d in data]
+    if not data or any(y is None for y in labels):
+        raise InvalidInput("y: missing on a validation graph. Give every graph class labels in y.")
+    chosen = predict(graph, as_inputs(data)).argmax(axis=1)
+    expected = np.concatenate([np.asarray(y).reshape(-1) for y in labels])
+    if expected.shape != chosen.shape:
+        raise InvalidInput(
+            f"y: {expected.size} labels for {chosen.size} predictions; expected one class per output row."
+        )
+    masks = [_array(d, mask) for d in data]
+    if all(m is not None for m in masks):
+        keep = np.concatenate([np.asarray(m, bool) for m in masks])
+        if keep.shape == chosen.shape:
+            chosen, expected = chosen[keep], expected[keep]
+    return float((chosen == expected).mean())
+
+
+def agreement(reference: np.ndarray, candidate: np.ndarray) -> float:
+    """Share of rows on which two outputs decide alike.
+
+    With several channels: the same top class. With one channel there is no class, so: within 2 % of the range that the
+    reference covers over all rows.
+    """
+    if reference.shape[0] == 0:
+        return 1.0
+    if reference.shape[1] > 1:
+        return float((reference.argmax(axis=1) == candidate.argmax(axis=1)).mean())
+    spread = max(float(np.ptp(reference)), float(np.abs(reference).max()) * 1e-3, 1e-12)
+    return float((np.abs(reference - candidate) <= 0.02 * spread).mean())
+
+
+def _array(data: Any, name: str) -> np.ndarray | None:
+    value = getattr(data, name, None)
+    if value is None or isinstance(value, np.ndarray):
+        return value
+    return np.asarray(value.detach().cpu().numpy())

@@ -1,0 +1,256 @@
+"""From a float Graph and activation ranges to the integer Graph of ARITHMETIC.md: types, codes, where float remains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from toolchain.compression.calibration import ValueStatistics
+from toolchain.compression.integer_constants import (
+    accumulator_parameters,
+    check_sums,
+    linear_codes,
+    self_scale_codes,
+)
+from toolchain.compression.row_scaling import integer_values, is_input, needs_scaled_rows, needs_table
+from toolchain.ir import DType, Graph, GraphBuilder, QParams, TensorType, Value, verify
+from toolchain.ir.integer import activation_qparams
+from toolchain.ir.ops import (
+    Add,
+    Broadcast,
+    Concat,
+    Const,
+    Dequantize,
+    End,
+    Linear,
+    LogSoftmax,
+    Pool,
+    Propagate,
+    Quantize,
+    Reduce,
+    RowFactor,
+    Slice,
+    Sub,
+)
+
+Mode = Literal["int8", "sums-int16", "all-int16"]
+MODES: tuple[Mode, ...] = ("int8", "sums-int16", "all-int16")  # from the cheapest to the most exact
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerPlan:
+    """All choices that, with the weights, make an integer graph.
+
+    Attributes:
+        statistics: of every value of the float graph, by id.
+        percentile: where int8 ranges are cut; None: minimum and maximum. int16 ranges are never cut: 16 bits have room.
+        weight_bits: width of the weight codes; stored in 8.
+        max_degree: of the prepared graphs, per topology: the integer sums of such graphs fit int32.
+    """
+
+    mode: Mode
+    statistics: Mapping[int, ValueStatistics]
+    percentile: float | None
+    weight_bits: int
+    max_degree: tuple[int, ...]
+
+
+def integer_graph(graph: Graph, plan: IntegerPlan) -> Graph:
+    """The integer form of a deployable float graph (see `scale_sources`).
+
+    Every op that has an integer form runs on codes; the others run in float between Dequantize and Quantize. Constants keep
+    their names.
+
+    Raises:
+        OutsideContract: sums over `max_degree` in-edges do not fit int32.
+    """
+    return verify(_Integerizer(graph, plan).run())
+
+
+@dataclass(slots=True)
+class _Integerizer:
+    graph: Graph
+    plan: IntegerPlan
+    builder: GraphBuilder = field(init=False)
+    integers: frozenset[int] = field(init=False)  # values that are computed on codes
+    users: tuple[tuple[int, ...], ...] = field(init=False)
+    codes: dict[int, int] = field(default_factory=dict)  # old id → new id of its integer form
+    floats: dict[int, int] = field(default_factory=dict)  # old id → new id of its float form
+    scaled: dict[tuple[int, int], int] = field(default_factory=dict)  # (old id, topology) → row-scaled copy
+
+    def __post_init__(self) -> None:
+        self.builder = GraphBuilder(self.graph.topologies, self.graph.name)
+        self.integers = integer_values(self.graph, has_tables=self.plan.mode != "all-int16")
+        self.users = self.graph.users()
+
+    def run(self) -> Graph:
+        for value in self.graph.values:
+            if isinstance(value.op, Const):
+                continue  # stored by the op that reads it, as floats or as codes
+            if value.id in self.integers:
+                self.codes[value.id] = self._integer(value)
+            else:
+                operands = [self._float(o) for o in self.graph.operands(value)]
+                self.floats[value.id] = self.builder.add(value.op, *operands, scope=value.scope)
+        return self.builder.finish([self._float(self.graph.values[o]) for o in self.graph.outputs])
+
+    # --- the two forms of a value -------------------------------------------------------------------------------------
+
+    def _float(self, value: Value) -> int:
+        if value.id not in self.floats:
+            if isinstance(value.op, Const):
+                self.floats[value.id] = self._const(value, self.graph.constant(value), None)
+            else:
+                self.floats[value.id] = self.builder.add(Dequantize(), self.codes[value.id], scope=value.scope)
+        return self.floats[value.id]
+
+    def _code(self, value: Value) -> int:
+        if value.id not in self.codes:
+            if is_input(self.graph, value):
+                is_binary = self.plan.statistics[value.id].is_binary
+                type_ = (DType.I8, QParams((1.0,), 0, 8)) if is_binary else self._parameters(value, DType.I16)
+            else:
+                type_ = self._parameters(value, self._storage(value))
+            self.codes[value.id] = self._quantized(self._float(value), *type_, None, value.scope)
+        return self.codes[value.id]
+
+    def _scaled_code(self, value: Value, topology: int) -> int:
+        """The rows of a value times r: int16, at a scale that holds every code, since r <= 1."""
+        if (value.id, topology) not in self.scaled:
+            code = self._code(value)
+            type_ = self.builder.type(code)
+            assert type_.qparams is not None
+            room = 128 if type_.dtype is DType.I8 else 1
+            qparams = QParams((float(np.float32(type_.qparams.scale[0] / room)),), 0, 16)
+            factor = RowFactor(topology, End.SOURCE)
+            self.scaled[value.id, topology] = self._quantized(code, DType.I16, qparams, factor, value.scope)
+        return self.scaled[value.id, topology]
+
+    def _quantized(self, operand: int, dtype: DType, qparams: QParams, factor: RowFactor | None, scope: str) -> int:
+        type_ = self.builder.type(operand).with_dtype(dtype, qparams)
+        return self.builder.add(Quantize(dtype, qparams, factor), operand, type=type_, scope=scope)
+
+    def _const(self, value: Value, array: np.ndarray, type_: TensorType | None) -> int:
+        op = value.op
+        assert isinstance(op, Const)
+        return self.builder.const(
+            op.name, array, type=type_, trainable=op.trainable, pruned=op.pruned, scope=value.scope
+        )
+
+    # --- types --------------------------------------------------------------------------------------------------------
+
+    def _parameters(self, value: Value, dtype: DType) -> tuple[DType, QParams]:
+        percentile = self.plan.percentile if dtype is DType.I8 else None
+        return dtype, activation_qparams(*self.plan.statistics[value.id].range(percentile), dtype)
+
+    def _storage(self, value: Value) -> DType:
+        """Width of a value's codes, where its op does not pass on those of its operand."""
+        op, mode = value.op, self.plan.mode
+        readers = [self.graph.values[u] for u in self.users[value.id]]
+        if mode == "all-int16":
+            return DType.I16
+        if any(r.id in self.integers and needs_table(r) for r in readers) or needs_table(value):
+            return DType.I8
+        if isinstance(op, Pool) or not any(r.id in self.integers for r in readers):
+            return DType.I16  # few rows, or read by float ops only: the logits
+        if isinstance(op, Concat):
+            wide = any(self.builder.type(self._code(o)).dtype is DType.I16 for o in self.graph.operands(value))
+            return DType.I16 if wide else DType.I8
+        return DType.I16 if mode == "sums-int16" and self._is_sum(value, readers) else DType.I8
+
+    @staticmethod
+    def _is_sum(value: Value, readers: list[Value]) -> bool:
+        """Whether a value is a sum that no clamp has cut yet, or a term of such a sum."""
+        op = value.op
+        if isinstance(op, Propagate):
+            return op.activation is None and op.reduce in (Reduce.SUM, Reduce.MEAN)
+        if isinstance(op, Add | Sub):
+            return getattr(op, "activation", None) is None
+        return isinstance(op, Linear) and op.activation is None and all(isinstance(r.op, Add | Sub) for r in readers)
+
+    def _keeps_codes(self, value: Value) -> bool:
+        """Whether the result has the codes of its operand: data movement, and plain maxima and minima."""
+        op = value.op
+        if isinstance(op, Slice | Broadcast):
+            return True
+        if isinstance(op, Pool):
+            return op.reduce in (Reduce.MAX, Reduce.MIN)
+        is_extreme = isinstance(op, Propagate) and op.reduce in (Reduce.MAX, Reduce.MIN)
+        return is_extreme and not op.operands and op.activation is None and not needs_scaled_rows(self.graph, value)
+
+    # --- ops ----------------------------------------------------------------------------------------------------------
+
+    def _integer(self, value: Value) -> int:
+        op = value.op
+        if isinstance(op, Linear):
+            return self._linear(value, op)
+        if isinstance(op, Propagate):
+            return self._propagate(value, op)
+        operands = [self._code(o) for o in self.graph.operands(value)]
+        return self._add(value, operands, self.builder.type(operands[0]))
+
+    def _add(self, value: Value, operands: list[int], first: TensorType) -> int:
+        if self._keeps_codes(value):
+            type_ = value.type.with_dtype(first.dtype, first.qparams)
+        else:
+            type_ = value.type.with_dtype(*self._parameters(value, self._storage(value)))
+        return self.builder.add(value.op, *operands, type=type_, scope=value.scope)
+
+    def _linear(self, value: Value, op: Linear) -> int:
+        x = self._code(self.graph.values[value.inputs[0]])
+        x_type = self.builder.type(x)
+        weight, bias = self.graph.operand(value, "weight"), self.graph.operand(value, "bias")
+        assert weight is not None
+        codes = linear_codes(
+            self.graph.constant(weight), None if bias is None else self.graph.constant(bias), x_type,
+            bits=self.plan.weight_bits, per_tensor=self._is_logits(value),
+        )  # fmt: skip
+        w_type = weight.type.with_dtype(DType.I8, codes.weight_qparams)
+        operands = [x, self._const(weight, codes.weight, w_type)]
+        if bias is not None and codes.bias is not None:
+            operands.append(self._const(bias, codes.bias, bias.type.with_dtype(DType.I32, codes.bias_qparams)))
+        if self._gives_accumulators(value, op):
+            type_ = value.type.with_dtype(DType.I32, accumulator_parameters(x_type, codes.weight_qparams))
+        else:
+            type_ = value.type.with_dtype(*self._parameters(value, self._storage(value)))
+        return self.builder.add(op, *operands, type=type_, scope=value.scope)
+
+    def _gives_accumulators(self, value: Value, op: Linear) -> bool:
+        """Whether the int32 accumulators are dequantized as they are: nothing integer reads the result."""
+        return (
+            op.activation is None
+            and op.row_factor is None
+            and not any(u in self.integers for u in self.users[value.id])
+        )
+
+    def _is_logits(self, value: Value) -> bool:
+        """Whether the codes are compared with each other on a device: one scale for all classes."""
+        current = value
+        while current.id not in self.graph.outputs:
+            readers = self.users[current.id]
+            if len(readers) != 1 or not isinstance(self.graph.values[readers[0]].op, LogSoftmax):
+                return False
+            current = self.graph.values[readers[0]]
+        return True
+
+    def _propagate(self, value: Value, op: Propagate) -> int:
+        source = self.graph.values[value.inputs[0]]
+        if needs_scaled_rows(self.graph, value) and not op.source_scaled:
+            x, op = self._scaled_code(source, op.topology), replace(op, source_scaled=True)
+        else:
+            x = self._code(source)
+        x_type = self.builder.type(x)
+        operands = [x]
+        self_scale, bias = self.graph.operand(value, "self_scale"), self.graph.operand(value, "bias")
+        degree = self.plan.max_degree[op.topology] if op.reduce in (Reduce.SUM, Reduce.MEAN) else 1
+        if self_scale is not None:
+            codes, qparams = self_scale_codes(float(self.graph.constant(self_scale)[0]), x_type, degree)
+            operands.append(self._const(self_scale, codes, self_scale.type.with_dtype(DType.I32, qparams)))
+        else:
+            check_sums(x_type, degree, value.scope)
+        if bias is not None:
+            operands.append(self._float(bias))
+        return self._add(replace(value, op=op), operands, x_type)

@@ -1,0 +1,35 @@
+"""quantize: a float Graph in, an integer Graph out, by the method that its options name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from toolchain.compression.dynamic_int8 import DynamicInt8, dynamic_int8
+from toolchain.compression.static_int8 import StaticInt8, select
+from toolchain.compression.step_report import Log, reported
+from toolchain.errors import RecipeError
+from toolchain.ir import Graph
+
+Method = DynamicInt8 | StaticInt8
+
+
+def quantize(graph: Graph, method: Method, *, validation: Iterable[Any] | None = None, log: Log | None = None) -> Graph:
+    """Give the weights, and with StaticInt8 and QAT the values, integer types.
+
+    Args:
+        graph: a float Graph; Dropout, BatchNorm and the like are folded here.
+        validation: PyG graphs with labels, for the accuracy in the StepReport.
+        log: called with the StepReport.
+
+    Raises:
+        QuantizationRefused: static int8 does not reach its `min_agreement`.
+        RecipeError: the graph is quantized already.
+    """
+    if any(v.type.dtype.is_integer for v in graph.values):
+        raise RecipeError(f"{graph.name}: is quantized already. Quantize the float graph.")
+    if isinstance(method, DynamicInt8):
+        return reported(f"dynamic int{method.weight_bits}", graph, lambda: dynamic_int8(graph, method), validation, log)
+    if isinstance(method, StaticInt8):
+        return reported(f"static int{method.weight_bits}", graph, lambda: select(graph, method).graph, validation, log)
+    raise RecipeError(f"method: {method!r}, expected DynamicInt8(), StaticInt8(graphs) or QAT(loader, epochs).")

@@ -1,0 +1,231 @@
+"""Static int8: calibrate, equalize, and take the cheapest integer form that agrees with the float model on held-out graphs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from toolchain.compression.calibration import ValueStatistics, observe
+from toolchain.compression.equalization import equalize
+from toolchain.compression.evaluation import agreement, as_inputs, batches
+from toolchain.compression.integer_graph import MODES, IntegerPlan, Mode, integer_graph
+from toolchain.compression.row_scaling import scale_sources
+from toolchain.errors import OutsideContract, QuantizationRefused, RecipeError
+from toolchain.inputs import GraphInputs
+from toolchain.ir import Graph, interpret
+from toolchain.ir.ops import Const
+from toolchain.ir.types import Domain, DType
+from toolchain.passes import deployable
+
+logger = logging.getLogger("pocketgnn")
+
+HEAVY_TAIL = 4.0
+ENOUGH_GRAPHS = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StaticInt8:
+    """Integer arithmetic from the input to the logits, with ranges fixed by calibration graphs.
+
+    The graphs are split: most of them calibrate, a disjoint part measures how often the integer model decides like the
+    float model. A single graph of a node classifier is split by nodes; a single graph otherwise serves as both.
+
+    Attributes:
+        calibration_graphs: GraphInputs, PyG Data or Batch objects, or a loader of them. Training graphs, 200 or more.
+        mode: width of the hidden values. "int8"; "sums-int16" (sums of neighbours in 16 bits); "all-int16"; "auto" takes
+            the first of these that reaches `min_agreement`. Input and pools have 16 bits and weights 8 in every mode.
+        calibration: "percentile" cuts int8 ranges at `percentile`, "minmax" does not. 16-bit ranges are never cut.
+        equalization: exponent alpha of `equalize`, or None for none. "auto": 0.25 with 8-bit weights; none below, where it
+            moves range into the weights that they do not have.
+        weight_bits: 8, 4 or 2; stored in 8.
+        min_agreement: share of held-out graphs (or nodes) that must keep their class.
+        holdout: share of the graphs (or nodes) that measure the agreement.
+        max_degree: largest in-degree, added self-loops included, for which sums must fit; None: twice the largest seen.
+        seed: of the split.
+    """
+
+    calibration_graphs: Iterable[Any]
+    mode: Mode | Literal["auto"] = "auto"
+    calibration: Literal["percentile", "minmax"] = "percentile"
+    percentile: float = 99.9
+    equalization: float | None | Literal["auto"] = "auto"
+    weight_bits: int = 8
+    min_agreement: float = 0.98
+    holdout: float = 0.25
+    max_degree: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("mode", self.mode, ("auto", *MODES)),
+            ("calibration", self.calibration, ("percentile", "minmax")),
+            ("weight_bits", self.weight_bits, (8, 4, 2)),
+        ):
+            if value not in allowed:
+                raise RecipeError(f"{name}: {value!r}, expected one of {', '.join(map(str, allowed))}.")
+        if not 50 < self.percentile <= 100:
+            raise RecipeError(f"percentile: {self.percentile}, expected a number in (50, 100], such as 99.9.")
+        if isinstance(self.equalization, str) and self.equalization != "auto":
+            raise RecipeError(f"equalization: {self.equalization!r}, expected 'auto', None or an exponent in [0, 1].")
+        alpha = self.alpha
+        if alpha is not None and not 0 <= alpha <= 1:
+            raise RecipeError(f"equalization: {alpha}, expected an exponent in [0, 1], or None.")
+        if not 0 <= self.min_agreement <= 1:
+            raise RecipeError(f"min_agreement: {self.min_agreement}, expected a share in [0, 1], such as 0.98.")
+        if not 0 < self.holdout < 1:
+            raise RecipeError(f"holdout: {self.holdout}, expected a share in (0, 1), such as 0.25.")
+        if self.max_degree is not None and self.max_degree < 1:
+            raise RecipeError(f"max_degree: {self.max_degree}, expected at least 1.")
+
+    @property
+    def alpha(self) -> float | None:
+        """The exponent of the equalization, "auto" resolved."""
+        if self.equalization == "auto":
+            return 0.25 if self.weight_bits == 8 else None
+        return self.equalization  # type: ignore[return-value]  # the string is checked above
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """An integer graph with what it was made of.
+
+    Attributes:
+        graph: the integer graph.
+        source: the float graph that it was made from: deployable, equalized, rows scaled by their producers.
+        plan: turns `source`, or the same graph with other weights, into an integer graph.
+        agreement: share of held-out decisions kept.
+    """
+
+    graph: Graph
+    source: Graph
+    plan: IntegerPlan
+    agreement: float
+
+
+def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Selection:
+    """The cheapest integer form of a float graph that reaches the agreement.
+
+    Args:
+        accept_best: where none reaches it, return the one that agrees most instead of refusing.
+
+    Raises:
+        QuantizationRefused: no form reaches `min_agreement`; names the best one.
+        RecipeError: no calibration graphs.
+    """
+    split = _split(graph, as_inputs(method.calibration_graphs), method)
+    ready = deployable(graph)
+    if method.alpha is not None:
+        ready = equalize(ready, observe(ready, split.calibration, node_mask=split.calibration_nodes), method.alpha)
+    source = scale_sources(ready)
+    statistics = observe(source, split.calibration, node_mask=split.calibration_nodes)
+    degrees = _max_degrees(source, split.calibration, method.max_degree)
+    expected = split.outputs(graph)
+    best: Selection | None = None
+    failures: list[str] = []
+    for mode in MODES if method.mode == "auto" else (method.mode,):
+        percentile = method.percentile if method.calibration == "percentile" else None
+        plan = IntegerPlan(mode, statistics, percentile, method.weight_bits, degrees)
+        try:
+            candidate = integer_graph(source, plan)
+            found = split.outputs(candidate)
+        except OutsideContract as error:
+            failures.append(f"{mode}: {error}")
+            continue
+        score = min(agreement(a, b) for a, b in zip(expected, found, strict=True))
+        logger.info("static int8, %s: %.1f %% of %d held-out decisions kept", mode, 100 * score, len(expected[0]))
+        if best is None or score > best.agreement:
+            best = Selection(candidate, source, plan, score)
+        if score >= method.min_agreement:
+            break
+    if best is None:
+        raise QuantizationRefused(
+            f"{graph.name}: no integer form can hold the calibration graphs' sums. {' '.join(failures)}"
+        )
+    _report_tails(best)
+    if best.agreement < method.min_agreement and not accept_best:
+        raise QuantizationRefused(
+            f"{graph.name}: the best integer form ({best.plan.mode}) keeps {best.agreement:.1%} of {len(expected[0])} held-out "
+            f"decisions, {method.min_agreement:.1%} were asked for. Fine-tune with QAT(...), calibrate on more graphs "
+            f"({len(split.calibration)} were used), or lower min_agreement."
+        )
+    return best
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Split:
+    """Graphs that calibrate and graphs that measure; the node masks are given where both are one graph."""
+
+    calibration: Sequence[GraphInputs]
+    held_out: Sequence[GraphInputs]
+    calibration_nodes: np.ndarray | None = None
+    held_out_nodes: np.ndarray | None = None
+
+    def outputs(self, graph: Graph) -> list[np.ndarray]:
+        """Every output over the held-out rows."""
+        parts = [interpret(graph, batch) for batch in batches(self.held_out)]
+        joined = [np.concatenate(rows) for rows in zip(*parts, strict=True)]
+        if self.held_out_nodes is None:
+            return joined
+        is_node = [graph.values[o].type.domain is Domain.NODE for o in graph.outputs]
+        return [a[self.held_out_nodes] if n else a for a, n in zip(joined, is_node, strict=True)]
+
+
+def _split(graph: Graph, graphs: list[GraphInputs], method: StaticInt8) -> _Split:
+    if not graphs:
+        raise RecipeError(
+            "calibration_graphs: none given; static int8 needs at least one, better 200. Pass training graphs."
+        )
+    rng = np.random.default_rng(method.seed)
+    if len(graphs) > 1:
+        if len(graphs) < ENOUGH_GRAPHS:
+            logger.info(
+                "static int8: %d calibration graphs; %d or more make the ranges steady", len(graphs), ENOUGH_GRAPHS
+            )
+        order = rng.permutation(len(graphs))
+        count = min(max(round(method.holdout * len(graphs)), 1), len(graphs) - 1)
+        return _Split([graphs[i] for i in order[count:]], [graphs[i] for i in order[:count]])
+    nodes = graphs[0].num_nodes
+    if graph.values[graph.outputs[0]].type.domain is Domain.NODE and nodes > 1:
+        held_out = np.zeros(nodes, bool)
+        held_out[rng.permutation(nodes)[: min(max(round(method.holdout * nodes), 1), nodes - 1)]] = True
+        return _Split(graphs, graphs, ~held_out, held_out)
+    logger.warning("static int8: one calibration graph, so the agreement is measured on the graph that calibrated")
+    return _Split(graphs, graphs)
+
+
+def _max_degrees(graph: Graph, graphs: Sequence[GraphInputs], stated: int | None) -> tuple[int, ...]:
+    """Per topology the in-degree for which sums must fit int32."""
+    seen = np.ones(len(graph.topologies), np.int64)
+    for batch in batches(graphs):
+        for index, topology in enumerate(batch.prepare(graph.topologies).topologies):
+            seen[index] = max(seen[index], topology.in_degree.max(initial=0))
+    if stated is None:
+        return tuple(int(2 * d) for d in seen)
+    if stated < seen.max(initial=0):
+        raise RecipeError(
+            f"max_degree: {stated}, but a calibration graph has in-degree {int(seen.max())}. State at least that."
+        )
+    return (stated,) * len(seen)
+
+
+def _report_tails(selection: Selection) -> None:
+    """Log the heaviest tail; above 4, int8 values lose either the tail or everything else."""
+    tails: dict[int, float] = {
+        v.id: _tail(selection.plan.statistics[v.id]) for v in selection.source.values if not isinstance(v.op, Const)
+    }
+    worst = max(tails, key=lambda i: tails[i])
+    value = selection.source.values[worst]
+    is_heavy = tails[worst] > HEAVY_TAIL and any(v.type.dtype is DType.I8 for v in selection.graph.values)
+    logger.log(
+        logging.WARNING if is_heavy else logging.INFO,
+        "static int8: %s; heaviest tail range(max)/range(p99.99) = %.1f at %%%d %s (%s)",
+        selection.plan.mode, tails[worst], worst, type(value.op).__name__, value.scope or "input",
+    )  # fmt: skip
+
+
+def _tail(statistics: ValueStatistics) -> float:
+    return statistics.tail_ratio

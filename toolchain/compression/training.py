@@ -1,0 +1,168 @@
+"""Fine-tuning: train the weights of a float Graph; pruned weights stay zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from toolchain.compression.step_report import Log, reported
+from toolchain.errors import InvalidInput, RecipeError
+from toolchain.inputs import GraphInputs
+from toolchain.ir import Graph
+from toolchain.torch_module import GraphModule, TorchGraph
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How a training loop runs.
+
+    Attributes:
+        lr: of Adam, falling to 0 along a cosine.
+        loss: of (first output [rows, C], y [rows]); None: cross entropy, which takes log_softmax outputs as well.
+        seed: of dropout and of the order of a shuffling loader.
+    """
+
+    epochs: int
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    loss: Loss | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise RecipeError(f"epochs: {self.epochs}, expected 0 or more.")
+        if self.lr <= 0:
+            raise RecipeError(f"lr: {self.lr}, expected a positive number, such as 1e-3.")
+
+
+def fine_tune(
+    graph: Graph,
+    loader: Iterable[Any],
+    *,
+    epochs: int,
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    loss: Loss | None = None,
+    seed: int = 0,
+    validation: Iterable[Any] | None = None,
+    log: Log | None = None,
+) -> Graph:
+    """Train a float Graph with Adam; BatchNorm and Dropout behave as in training. The same seed gives the same weights.
+
+    Args:
+        loader: a PyG DataLoader, or a list of Data or Batch objects; labels in `y`, and for node tasks the nodes that count
+            in `train_mask`. It is iterated once per epoch.
+        loss: of (first output [rows, C], y [rows]); None: cross entropy, which takes log_softmax outputs as well.
+        validation: PyG graphs with labels, for the accuracy in the StepReport.
+        log: called with the StepReport.
+
+    Raises:
+        InvalidInput: a batch without labels, or labels that do not fit the output.
+        RecipeError: the graph is quantized.
+    """
+    if any(v.type.dtype.is_integer for v in graph.values):
+        raise RecipeError(
+            f"{graph.name}: is quantized; its codes cannot be trained. Fine-tune before quantizing, or use QAT(...)."
+        )
+    schedule = Schedule(epochs, lr, weight_decay, loss, seed)
+
+    def step() -> Graph:
+        module = GraphModule(graph)
+        train_module(module, loader, schedule)
+        return module.to_graph()
+
+    return reported(f"fine-tune {epochs} epochs", graph, step, validation, log)
+
+
+def train_module(module: GraphModule, loader: Iterable[Any], schedule: Schedule) -> None:
+    """Run the training loop on a GraphModule, in place. Leaves it in eval mode."""
+    rng_state = torch.get_rng_state()
+    torch.manual_seed(schedule.seed)
+    _seed_loader(loader, schedule.seed)
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(schedule.epochs, 1))
+    prepared: dict[int, LabelledBatch] | None = {} if isinstance(loader, list | tuple) else None
+    module.train()
+    try:
+        for _ in range(schedule.epochs):
+            for batch in _labelled(loader, module.graph, prepared):
+                optimizer.zero_grad()
+                output = batch.rows(module(batch.graph)[0])
+                value = (schedule.loss or cross_entropy)(output, batch.labels)
+                value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                optimizer.step()
+                module.apply_masks()
+            decay.step()
+    finally:
+        module.eval()
+        torch.set_rng_state(rng_state)
+
+
+def cross_entropy(output: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of logits [rows, C] and classes [rows]. Of log_softmax outputs it is the negative log-likelihood.
+
+    Raises:
+        InvalidInput: labels that are not one class per row.
+    """
+    if labels.is_floating_point() or labels.numel() != output.shape[0]:
+        raise InvalidInput(
+            f"y: {labels.dtype} of shape {list(labels.shape)} for an output of shape {list(output.shape)}; cross entropy needs "
+            "one integer class per row. Pass loss=... for other targets."
+        )
+    return functional.cross_entropy(output, labels.reshape(-1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledBatch:
+    """A batch as training reads it: tensors, and the labels of the rows that count."""
+
+    graph: TorchGraph
+    labels: Tensor
+    mask: Tensor | None
+
+    def rows(self, output: Tensor) -> Tensor:
+        """The rows of an output that count."""
+        return output if self.mask is None else output[self.mask]
+
+    @classmethod
+    def of(cls, data: Any, graph: Graph, dtype: torch.dtype) -> LabelledBatch:
+        labels = getattr(data, "y", None)
+        if labels is None:
+            raise InvalidInput("y: missing on a training graph. Give every graph labels in y.")
+        inputs = GraphInputs.from_pyg(data)
+        labels = torch.as_tensor(labels)
+        mask = getattr(data, "train_mask", None)
+        if mask is not None:
+            mask = torch.as_tensor(np.asarray(mask), dtype=torch.bool)
+            labels = labels[mask]
+        return cls(TorchGraph.of(inputs.prepare(graph.topologies), dtype=dtype), labels, mask)
+
+
+def _labelled(
+    loader: Iterable[Any], graph: Graph, prepared: dict[int, LabelledBatch] | None
+) -> Iterator[LabelledBatch]:
+    """Batches of one epoch. Those of a list are prepared once and kept in `prepared`."""
+    for index, data in enumerate(loader):
+        if prepared is None:
+            yield LabelledBatch.of(data, graph, torch.float32)
+            continue
+        if index not in prepared:
+            prepared[index] = LabelledBatch.of(data, graph, torch.float32)
+        yield prepared[index]
+
+
+def _seed_loader(loader: Iterable[Any], seed: int) -> None:
+    """Seed the generator of a DataLoader that brings its own; the others draw from torch's, which is seeded already."""
+    for holder in (loader, getattr(loader, "sampler", None)):
+        generator = getattr(holder, "generator", None)
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(seed)
