@@ -54,10 +54,9 @@ class Candidate:
     def of_artifact(cls, artifact: Artifact, model: str | None = None) -> Candidate:
         """An exported artifact in its own runtime."""
         model = model or str(artifact.provenance.get("name", "model"))
-        return cls(
-            f"{model} {artifact.format} {artifact.precision}", {"kind": "artifact", "path": str(Path(artifact.path).resolve())},
-            model, artifact.format, artifact.precision, artifact.model_path,
-        )  # fmt: skip
+        name = f"{model} {artifact.format} {artifact.precision}"
+        subject = {"kind": "artifact", "path": str(Path(artifact.path).resolve())}
+        return cls(name, subject, model, artifact.format, artifact.precision, artifact.model_path)
 
     @classmethod
     def of_eager(cls, source: ModelSource, model: str = "model") -> Candidate:

@@ -1,4 +1,4 @@
-"""The measuring process (`python -m device_benchmarks.child`): one subject, JSON lines in and out, samples in .npy files.
+"""The measuring process, `python -m device_benchmarks.child`: one subject, JSON lines in and out, samples in files.
 
     {"command": "open", "subject": {...}, "graph": "graph.npz", "threads": 1, "folder": "...", "warmup": {...}}
     {"command": "window", "scope": "session_run", "window": {...}, "warmup": {...}}

@@ -21,4 +21,5 @@ def read_graph(path: str | Path) -> GraphInputs:
     """The graph of `write_graph`, checked again."""
     with np.load(path, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    return GraphInputs(*(arrays.get(name) for name in FIELDS), num_graphs=int(arrays["num_graphs"]))  # type: ignore[arg-type]  # x and edge_index are always stored
+    num_graphs = int(arrays.pop("num_graphs"))
+    return GraphInputs(**arrays, num_graphs=num_graphs)

@@ -1,4 +1,4 @@
-"""Protocol: how many inferences are timed, for how long, and after which warm-up. Each inference is timed on its own."""
+"""Protocol: how many inferences are timed, for how long, after which warm-up. Each inference is timed on its own."""
 
 from __future__ import annotations
 

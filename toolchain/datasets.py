@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 from torch_geometric.datasets import Planetoid, TUDataset
+from torch_geometric.loader import DataLoader
 from torch_geometric.transforms import Constant, NormalizeFeatures
 
 from toolchain.errors import InvalidInput, require
@@ -38,6 +39,12 @@ def split(graphs: Sequence[Data], *, seed: int = 0, validation: float = 0.1, tes
     num_test, num_validation = round(len(graphs) * test), round(len(graphs) * validation)
     parts = order[num_test + num_validation :], order[num_test : num_test + num_validation], order[:num_test]
     return Split(*(tuple(graphs[int(i)] for i in part) for part in parts))
+
+
+def loader(graphs: Sequence[Data], batch_size: int = 64, seed: int = 0) -> DataLoader:
+    """Batches of graphs in a new order every epoch, the same for the same seed."""
+    order = torch.Generator().manual_seed(seed)
+    return DataLoader(list(graphs), batch_size=batch_size, shuffle=True, generator=order)
 
 
 def digits(limit: int | None = None) -> list[Data]:

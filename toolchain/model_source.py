@@ -1,4 +1,4 @@
-"""ModelSource: where a user's model and graphs come from, in words that another process can follow. Nothing is pickled."""
+"""ModelSource: where a user's model and graphs come from, in words that another process can follow."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GATConv, GCNConv, GINConv, SAGEConv, global_add_pool, global_max_pool, global_mean_pool
 
+from toolchain.datasets import loader
+
 POOLS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
     "mean": global_mean_pool, "sum": global_add_pool, "max": global_max_pool,
 }  # fmt: skip
@@ -142,11 +144,17 @@ def call(model: nn.Module, data: Data) -> Tensor:
 
 
 def arguments(model: nn.Module, data: Data) -> dict[str, Any]:
-    """Keyword arguments of `forward` from a Data: each parameter gets the attribute of its name, if there is one."""
-    names = inspect.signature(model.forward).parameters
-    if list(names) == ["data"]:
+    """Keyword arguments of `forward` from a Data: each parameter gets the attribute of its name, if there is one.
+
+    A `batch` that the data does not have but the model insists on is that of a single graph.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    if list(parameters) == ["data"]:
         return {"data": data}
-    return {name: getattr(data, name) for name in names if getattr(data, name, None) is not None}
+    given = {name: getattr(data, name) for name in parameters if getattr(data, name, None) is not None}
+    if "batch" in parameters and "batch" not in given and parameters["batch"].default is inspect.Parameter.empty:
+        given["batch"] = torch.zeros(data.x.shape[0], dtype=torch.long)
+    return given
 
 
 def train(
@@ -169,15 +177,14 @@ def train(
         progress: called after every epoch with the epoch, the mean loss and the validation accuracy.
     """
     torch.manual_seed(seed)
-    order = torch.Generator().manual_seed(seed)
-    loader = DataLoader(list(training), batch_size=batch_size, shuffle=True, generator=order)
+    batches = loader(training, batch_size, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs, eta_min=lr / 20)
     best, best_epoch, kept, losses = -1.0, 0, copy.deepcopy(model.state_dict()), []
     for epoch in range(epochs):
         model.train()
         total = 0.0
-        for batch in loader:
+        for batch in batches:
             optimizer.zero_grad()
             output, target = _masked(call(model, batch), batch, "train_mask")
             loss = functional.cross_entropy(output, target)
@@ -185,7 +192,7 @@ def train(
             optimizer.step()
             total += float(loss.detach())
         schedule.step()
-        losses.append(total / len(loader))
+        losses.append(total / len(batches))
         score = accuracy(model, validation, mask="val_mask")
         if score >= best:
             best, best_epoch, kept = score, epoch, copy.deepcopy(model.state_dict())

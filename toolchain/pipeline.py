@@ -1,0 +1,154 @@
+"""build: model, graphs and recipe in, artifacts out. The whole flow on one page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toolchain.artifact import Artifact
+from toolchain.compression import DynamicInt8, L1Unstructured, StaticInt8, StepReport, fine_tune, prune, quantize
+from toolchain.datasets import loader
+from toolchain.errors import RecipeError
+from toolchain.exporters import export
+from toolchain.exporters.emission import Bounds
+from toolchain.frontend import lower
+from toolchain.inputs import GraphInputs
+from toolchain.ir import Graph
+from toolchain.model_source import GraphParts, parts_of
+from toolchain.recipe import Bench, Export, FineTune, Prune, Quantize, Recipe, Step, Verify, step_name
+
+__all__ = ["BuildResult", "Built", "Recipe", "build"]
+
+logger = logging.getLogger("pocketgnn")
+History = tuple[tuple[str, Graph], ...]  # the step that made it, and the Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An artifact and every Graph on the way to it, from ("lowering", ...) to the one that was exported."""
+
+    artifact: Artifact
+    history: History
+
+
+@dataclass(slots=True)
+class BuildResult:
+    """What a recipe made.
+
+    Attributes:
+        history: the Graphs up to the float Graph that every variant starts from.
+        variants: for each precision the Graphs from the lowering on.
+        reports: size, sparsity and accuracy before and after each step.
+    """
+
+    history: History = ()
+    variants: dict[str, History] = field(default_factory=dict)
+    artifacts: list[Built] = field(default_factory=list)
+    reports: list[StepReport] = field(default_factory=list)
+
+    @property
+    def graph(self) -> Graph:
+        """The float Graph after the last step on it."""
+        return self.history[-1][1]
+
+
+def build(
+    model: Any,
+    graphs: Any,
+    recipe: Recipe,
+    output: str | Path = "out",
+    *,
+    overwrite: bool = False,
+    check: Callable[[Verify | Bench, BuildResult], None] | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> BuildResult:
+    """Take a trained PyG model through the steps of a recipe.
+
+    Args:
+        model: torch module in eval mode.
+        graphs: labelled PyG graphs, as `parts_of` takes them: training graphs train and calibrate, validation graphs give
+            the accuracy of each step.
+        output: folder that gets one artifact folder per variant and format, `<name>-<format>-<precision>`.
+        check: does the verify and bench steps. They run artifacts, which this package does not: `pocketgnn run` does.
+        progress: called with a line of text before each step.
+
+    Raises:
+        RecipeError: the recipe has verify or bench steps and there is no `check`.
+    """
+    parts = parts_of(graphs, recipe.seed)
+    if check is None and any(isinstance(step, Verify | Bench) for step in recipe.steps):
+        raise RecipeError(
+            "recipe: verify and bench run artifacts, build() only makes them. Use `pocketgnn run recipe.yaml`."
+        )
+    result = BuildResult()
+    progress("lowering the model")
+    result.history = (("lowering", lower(model, parts.train[0], name=recipe.name)),)
+    for step in recipe.steps:
+        progress(step_name(step).replace("_", "-"))
+        match step:
+            case Prune() | FineTune():
+                result.history += (_compressed(step, result, parts, recipe.seed),)
+            case Quantize():
+                result.variants = {p: _variant(p, step, result, parts, recipe.seed) for p in step.precisions}
+            case Export():
+                result.variants = result.variants or {"float32": result.history}
+                result.artifacts = _exported(step, result, parts, recipe, Path(output), overwrite)
+            case Verify() | Bench():
+                assert check is not None
+                check(step, result)
+    return result
+
+
+def _compressed(step: Step, result: BuildResult, parts: GraphParts, seed: int) -> tuple[str, Graph]:
+    log = result.reports.append
+    if isinstance(step, Prune):
+        targets = None if step.targets is None else tuple(step.targets)
+        method = L1Unstructured(step.amount, step.scope, targets, step.include_head)
+        return "pruning", prune(result.graph, method, validation=parts.validation, log=log)
+    assert isinstance(step, FineTune)
+    batches = loader(parts.train, step.batch_size, seed)
+    return "fine-tuning", fine_tune(
+        result.graph, batches, epochs=step.epochs, lr=step.lr, weight_decay=step.weight_decay, seed=seed,
+        validation=parts.validation, log=log,
+    )  # fmt: skip
+
+
+def _variant(precision: str, step: Quantize, result: BuildResult, parts: GraphParts, seed: int) -> History:
+    if precision == "float32":
+        return result.history
+    method: Any = DynamicInt8()
+    if precision == "static-int8":
+        method = StaticInt8(
+            parts.train[: step.calibration_graphs], mode=step.mode, calibration=step.calibration,
+            percentile=step.percentile, min_agreement=step.min_agreement, seed=seed,
+        )  # fmt: skip
+    graph = quantize(result.graph, method, validation=parts.validation, log=result.reports.append)
+    return (*result.history, ("quantization", graph))
+
+
+def _exported(
+    step: Export, result: BuildResult, parts: GraphParts, recipe: Recipe, output: Path, overwrite: bool
+) -> list[Built]:
+    built = []
+    for precision, history in result.variants.items():
+        for format in step.formats:
+            options = dict(step.options.get(format, {}))
+            if format == "executorch":
+                options.setdefault("bounds", bounds_for(step, parts))
+            path = output / f"{recipe.name}-{format}-{precision}"
+            artifact = export(history[-1][1], format, path, overwrite=overwrite, seed=recipe.seed, **options)
+            logger.info("%s: %s B", path, f"{artifact.model_bytes:,}")
+            built.append(Built(artifact, history))
+    return built
+
+
+def bounds_for(step: Export, parts: GraphParts) -> Bounds:
+    """The stated bounds; where none are stated, twice the largest graph of the data set, one graph at a time."""
+    nodes = edges = 1
+    for data in (*parts.train, *parts.validation, *parts.test):
+        inputs = GraphInputs.from_pyg(data)
+        nodes, edges = max(nodes, inputs.num_nodes), max(edges, inputs.num_edges + inputs.num_nodes)
+    return Bounds(step.max_nodes or 2 * nodes, step.max_edges or 2 * edges, step.max_graphs or 1)

@@ -1,0 +1,195 @@
+"""Recipe: the whole flow of a model as data, read from YAML. Unknown keys are errors, with their place in the file."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+
+from toolchain.errors import RecipeError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Precision = Literal["float32", "dynamic-int8", "static-int8"]
+Format = Literal["torchscript", "onnx", "executorch"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Prune(_Strict):
+    """Set the smallest weights to zero (compression.L1Unstructured)."""
+
+    amount: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    scope: Literal["layer", "global"] = "layer"
+    targets: list[str] | None = None
+    include_head: bool = False
+
+
+class FineTune(_Strict):
+    """Train the float Graph further; pruned weights stay zero."""
+
+    epochs: Annotated[int, Field(ge=1)] = 10
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    batch_size: Annotated[int, Field(ge=1)] = 64
+
+
+class Quantize(_Strict):
+    """Make a variant of the Graph for each precision; "float32" keeps the Graph as it is."""
+
+    precisions: Annotated[list[Precision], Field(min_length=1)] = ["static-int8"]
+    mode: Literal["auto", "int8", "sums-int16", "all-int16"] = "auto"
+    calibration: Literal["percentile", "minmax"] = "percentile"
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.9
+    calibration_graphs: Annotated[int, Field(ge=1)] = 400
+    min_agreement: Share = 0.98
+
+
+class Export(_Strict):
+    """Write an artifact per variant and format.
+
+    `max_nodes`, `max_edges` (self-loops included) and `max_graphs` bound files that plan memory ahead; by default
+    twice the largest graph of the data. `options` go to the exporter of a format: {torchscript: {lite: true}}.
+    """
+
+    formats: Annotated[list[Format], Field(min_length=1)] = ["onnx"]
+    max_nodes: Annotated[int, Field(ge=1)] | None = None
+    max_edges: Annotated[int, Field(ge=1)] | None = None
+    max_graphs: Annotated[int, Field(ge=1)] | None = None
+    options: dict[Format, dict[str, Any]] = {}
+
+
+class Verify(_Strict):
+    """Compare every artifact with the PyG model on the test graphs; a gate that is not met ends the run with status 3."""
+
+    min_agreement: Share | None = None
+    max_accuracy_drop: Share | None = None
+    max_abs: Annotated[float, Field(ge=0)] | None = None
+    graphs: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 1
+
+
+class Bench(_Strict):
+    """Measure every artifact and, with `rivals`, PyG eager and the default ONNX exports."""
+
+    quick: bool = False
+    threads: Annotated[int, Field(ge=1)] = 1
+    rivals: bool = True
+
+
+Step = Prune | FineTune | Quantize | Export | Verify | Bench
+STEPS: dict[str, type[_Strict]] = {
+    "prune": Prune, "fine_tune": FineTune, "quantize": Quantize, "export": Export, "verify": Verify, "bench": Bench,
+}  # fmt: skip
+_NAMES = {cls: name for name, cls in STEPS.items()}
+
+
+def step_name(step: Step) -> str:
+    """The key of a step in a recipe."""
+    return _NAMES[type(step)]
+
+
+class Recipe(_Strict):
+    """A model, and the steps it goes through in this order.
+
+    Attributes:
+        model: "model.py", "package.module" or either with ":function"; relative to the recipe file.
+        arguments: keyword arguments of the model's function.
+        checkpoint: weights of the model, relative to the recipe file.
+    """
+
+    version: Literal[1]
+    model: str | None = None
+    arguments: dict[str, Any] = {}
+    checkpoint: str | None = None
+    name: str = "model"
+    seed: int = 0
+    steps: list[Annotated[Any, Field()]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_steps(cls, data: Any) -> Any:
+        """Turn {"prune": {...}} or the bare name "prune" into a Prune."""
+        if not isinstance(data, dict) or not isinstance(data.get("steps"), list):
+            return data
+        return {**data, "steps": [_step(index, entry) for index, entry in enumerate(data["steps"])]}
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Recipe:
+        names = [step_name(step) for step in self.steps]
+        if not names:
+            raise ValueError("steps: empty, expected at least one of " + ", ".join(STEPS))
+        for name in ("quantize", "export"):
+            if names.count(name) > 1:
+                raise ValueError(f"steps: {name} stands there {names.count(name)} times, expected at most once")
+        for earlier, later in itertools.combinations(STEPS, 2):
+            free = {earlier, later} in ({"prune", "fine_tune"}, {"verify", "bench"})
+            if not free and later in names and earlier in names[names.index(later) :]:
+                raise ValueError(f"steps: {later} comes before {earlier}; put {earlier} first")
+        for name in ("verify", "bench"):
+            if name in names and "export" not in names:
+                raise ValueError(f"steps: {name} needs artifacts; put an export step before it")
+        return self
+
+    @model_serializer(mode="plain")
+    def _write(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in type(self).model_fields if name != "steps"}
+        return {**own, "steps": [{step_name(step): step.model_dump()} for step in self.steps]}
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a YAML file.
+
+        Raises:
+            RecipeError: the file is missing, is no YAML, or does not fit the schema; every problem with its place.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path}: cannot be read ({error}). Pass a recipe in YAML.") from error
+        try:
+            data = yaml.safe_load(text)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from error
+        return cls.parse(data, place=str(path))
+
+    @classmethod
+    def parse(cls, data: Any, *, place: str = "recipe") -> Recipe:
+        """Check data of the shape of a recipe file."""
+        if not isinstance(data, dict):
+            raise RecipeError(f"{place}: holds {type(data).__name__}, expected a mapping with version: 1 and steps.")
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise RecipeError(f"{place}: {'; '.join(_problem(e) for e in error.errors())}.") from error
+
+
+def _step(index: int, entry: Any) -> Step:
+    if isinstance(entry, _Strict):
+        return entry  # type: ignore[return-value]  # only the step classes are _Strict and reach this point
+    options: Any = {}
+    name = entry
+    if isinstance(entry, dict) and len(entry) == 1:
+        name, options = next(iter(entry.items()))
+    if not isinstance(name, str) or name not in STEPS:
+        raise ValueError(f"steps.{index}: {name!r} is no step, expected one of {', '.join(STEPS)}")
+    try:
+        return STEPS[name].model_validate(options if options is not None else {})  # type: ignore[return-value]  # as above
+    except ValidationError as error:
+        problems = "; ".join(_problem(e, f"steps.{index}.{name}") for e in error.errors())
+        raise ValueError(problems) from error
+
+
+def _problem(error: Any, prefix: str = "") -> str:
+    """One pydantic error as place, fact and expectation."""
+    place = ".".join([*([prefix] if prefix else []), *map(str, error["loc"])])
+    if error["type"] == "extra_forbidden":
+        return f"{place}: unknown key"
+    message = error["msg"].removeprefix("Value error, ")
+    given = "" if error["type"] in ("missing", "value_error") else f" (given {error['input']!r})"
+    return f"{place}: {message}{given}" if place else message
