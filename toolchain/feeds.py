@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,11 @@ class Feed:
         topology: index into the contract's topologies, for kinds that belong to one.
         reduce: "sum" or "mean" where the kind depends on it.
         dtype: "float32", "int64" or "int32".
-        dims: one entry per axis: "N", "E", "N+1", "G", or a number. Purely descriptive.
+        dims: one entry per axis: "N", "E", "N+1", "G", or a number. A feed that is left empty has 0 for every name.
+        loops: the self-loops that the topology added are among the edges (SOURCE, TARGET, COEFFICIENT).
+        factors: the row factors r and l are in the coefficients (COEFFICIENT, ADJACENCY); off where the model multiplies them.
+        nodes_at_most, nodes_above: graphs that this feed is for, where a file holds one lowering for small graphs and one
+            for large: the feeds of the other one are empty arrays, and the file takes the branch whose feeds are there.
     """
 
     name: str
@@ -51,20 +56,34 @@ class Feed:
     reduce: str | None = None
     dtype: str = "float32"
     dims: tuple[str | int, ...] = ()
+    loops: bool = True
+    factors: bool = True
+    nodes_at_most: int | None = None
+    nodes_above: int | None = None
+
+    def is_for(self, num_nodes: int) -> bool:
+        """Whether a graph of this size needs the array."""
+        return not (
+            (self.nodes_at_most is not None and num_nodes > self.nodes_at_most)
+            or (self.nodes_above is not None and num_nodes <= self.nodes_above)
+        )
 
     def to_json(self) -> dict[str, object]:
         return {
             "name": self.name, "kind": self.kind.value, "topology": self.topology, "reduce": self.reduce,
-            "dtype": self.dtype, "dims": list(self.dims),
+            "dtype": self.dtype, "dims": list(self.dims), "loops": self.loops, "factors": self.factors,
+            "nodes_at_most": self.nodes_at_most, "nodes_above": self.nodes_above,
         }  # fmt: skip
 
     @classmethod
-    def from_json(cls, data: dict) -> Feed:  # type: ignore[type-arg]  # parsed JSON
-        return cls(data["name"], FeedKind(data["kind"]), data["topology"], data["reduce"], data["dtype"], tuple(data["dims"]))
+    def from_json(cls, data: dict[str, Any]) -> Feed:
+        return cls(**{**data, "kind": FeedKind(data["kind"]), "dims": tuple(data["dims"])})
 
 
 def build_feed(feed: Feed, prepared: PreparedGraph) -> Array:
-    """The array of one feed, contiguous, in its dtype."""
+    """The array of one feed, contiguous, in its dtype; empty where the feed is not for graphs of this size."""
+    if not feed.is_for(prepared.inputs.num_nodes):
+        return np.zeros([d if isinstance(d, int) else 0 for d in feed.dims], feed.dtype)
     return np.ascontiguousarray(_BUILDERS[feed.kind](feed, prepared), dtype=feed.dtype)
 
 
@@ -106,14 +125,21 @@ def _source_scale(feed: Feed, prepared: PreparedGraph) -> Array:
     return topology.source_scale if topology.source_scale is not None else np.ones(topology.num_nodes, np.float32)
 
 
+def _edges(feed: Feed, topology: Topology, values: Array) -> Array:
+    """The edges' values that the feed asks for: all, or without the self-loops that were added."""
+    return values if feed.loops else values[topology.origin >= 0]
+
+
 def _coefficient(feed: Feed, prepared: PreparedGraph) -> Array:
     topology = _topology(feed, prepared)
     values = topology.weight if topology.weight is not None else np.ones(topology.num_edges, np.float32)
-    if topology.source_scale is not None:
+    if feed.factors and topology.source_scale is not None:
         values = values * topology.source_scale[topology.source]
-    if topology.target_scale is not None or feed.reduce == "mean":
-        values = values * _target_scale(feed, prepared)[topology.target]
-    return values[:, None]
+    if feed.factors and topology.target_scale is not None:
+        values = values * topology.target_scale[topology.target]
+    if feed.reduce == "mean":
+        values = values * _inverse_degree(topology)[topology.target]
+    return _edges(feed, topology, values)[:, None]
 
 
 def _adjacency(feed: Feed, prepared: PreparedGraph) -> Array:
@@ -139,8 +165,8 @@ _BUILDERS: dict[FeedKind, Callable[[Feed, PreparedGraph], Array]] = {
     FeedKind.X: lambda feed, prepared: prepared.inputs.x,
     FeedKind.EDGE_ATTR: lambda feed, prepared: _topology(feed, prepared).edge_values(_given("edge_attr", prepared.inputs.edge_attr)),
     FeedKind.EDGE_WEIGHT: _edge_weight,
-    FeedKind.SOURCE: lambda feed, prepared: _topology(feed, prepared).source,
-    FeedKind.TARGET: lambda feed, prepared: _topology(feed, prepared).target,
+    FeedKind.SOURCE: lambda feed, prepared: _edges(feed, _topology(feed, prepared), _topology(feed, prepared).source),
+    FeedKind.TARGET: lambda feed, prepared: _edges(feed, _topology(feed, prepared), _topology(feed, prepared).target),
     FeedKind.ROW_POINTER: lambda feed, prepared: _topology(feed, prepared).row_pointer,
     FeedKind.COEFFICIENT: _coefficient,
     FeedKind.ADJACENCY: _adjacency,
