@@ -213,7 +213,9 @@ class GatMeanEdge(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = pyg.GATConv(FEATURES, HIDDEN, heads=2, concat=False, edge_dim=EDGE_FEATURES)
-        self.conv2 = pyg.GATConv(HIDDEN, 4, heads=2, edge_dim=EDGE_FEATURES, add_self_loops=False, residual=True, bias=False)
+        self.conv2 = pyg.GATConv(
+            HIDDEN, 4, heads=2, edge_dim=EDGE_FEATURES, add_self_loops=False, residual=True, bias=False
+        )
         self.lin = nn.Linear(HIDDEN, CLASSES)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor) -> Tensor:
@@ -259,7 +261,9 @@ def _pyg_gin() -> nn.Module:
 
 @_model("pyg_gcn_jk", "edge_weight")
 def _pyg_gcn_jk() -> nn.Module:
-    return pyg.GCN(FEATURES, HIDDEN, num_layers=3, out_channels=CLASSES, jk="cat", act="elu", act_first=True, norm="BatchNorm")
+    return pyg.GCN(
+        FEATURES, HIDDEN, num_layers=3, out_channels=CLASSES, jk="cat", act="elu", act_first=True, norm="BatchNorm"
+    )
 
 
 @_model("pyg_sage_jk", "batch")
@@ -270,7 +274,15 @@ def _pyg_sage_jk() -> nn.Module:
 @_model("pyg_gat", "edge_attr")
 def _pyg_gat() -> nn.Module:
     return pyg.GAT(
-        FEATURES, HIDDEN, num_layers=2, out_channels=CLASSES, v2=True, heads=2, edge_dim=EDGE_FEATURES, jk="last", act=nn.LeakyReLU(0.2)
+        FEATURES,
+        HIDDEN,
+        num_layers=2,
+        out_channels=CLASSES,
+        v2=True,
+        heads=2,
+        edge_dim=EDGE_FEATURES,
+        jk="last",
+        act=nn.LeakyReLU(0.2),
     )
 
 
@@ -300,8 +312,16 @@ class MlpOnly(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first = pyg.MLP([FEATURES, HIDDEN, HIDDEN], act="leaky_relu", act_first=True, dropout=0.3)
-        self.second = pyg.MLP([HIDDEN, HIDDEN], norm="layer_norm", norm_kwargs={"mode": "node"}, plain_last=False, bias=False)
-        self.third = nn.Sequential(nn.Linear(HIDDEN, HIDDEN, bias=False), nn.ELU(0.7), nn.Dropout(0.1), nn.Identity(), nn.Linear(HIDDEN, CLASSES))
+        self.second = pyg.MLP(
+            [HIDDEN, HIDDEN], norm="layer_norm", norm_kwargs={"mode": "node"}, plain_last=False, bias=False
+        )
+        self.third = nn.Sequential(
+            nn.Linear(HIDDEN, HIDDEN, bias=False),
+            nn.ELU(0.7),
+            nn.Dropout(0.1),
+            nn.Identity(),
+            nn.Linear(HIDDEN, CLASSES),
+        )
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         return F.softmax(self.third(self.second(self.first(x))), dim=-1)
@@ -368,7 +388,9 @@ def _sequential() -> nn.Module:
 def make_graph(num_nodes: int, edges: list[tuple[int, int]] | Tensor, width: int, seed: int) -> Data:
     """A graph with seeded features, positive edge weights and edge attributes."""
     generator = torch.Generator().manual_seed(seed)
-    edge_index = edges if isinstance(edges, Tensor) else torch.tensor(edges, dtype=torch.long).reshape(-1, 2).t().contiguous()
+    edge_index = (
+        edges if isinstance(edges, Tensor) else torch.tensor(edges, dtype=torch.long).reshape(-1, 2).t().contiguous()
+    )
     num_edges = edge_index.shape[1]
     return Data(
         x=torch.randn(num_nodes, width, generator=generator),
@@ -395,7 +417,9 @@ GRAPHS: dict[str, GraphBuilder] = {
     "ring": lambda width: make_graph(6, _both_ways([(i, (i + 1) % 6) for i in range(6)]), width, 1),
     "path_isolated": lambda width: make_graph(6, [(0, 1), (1, 2), (2, 3), (3, 4)], width, 2),  # node 5 has no edge
     "self_loops": lambda width: make_graph(5, [(0, 0), (0, 1), (1, 2), (2, 2), (3, 4), (4, 3)], width, 3),
-    "repeated_edges": lambda width: make_graph(4, [(0, 1), (0, 1), (0, 1), (1, 2), (2, 3), (1, 2), (3, 3), (3, 3)], width, 4),
+    "repeated_edges": lambda width: make_graph(
+        4, [(0, 1), (0, 1), (0, 1), (1, 2), (2, 3), (1, 2), (3, 3), (3, 3)], width, 4
+    ),
     "hub": lambda width: make_graph(12, [(i, 0) for i in range(1, 12)] + [(0, 5)], width, 5),
     "single_node": lambda width: make_graph(1, [], width, 6),
     "no_edges": lambda width: make_graph(5, [], width, 7),

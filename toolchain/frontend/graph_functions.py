@@ -1,0 +1,136 @@
+"""Functions that reduce or normalize by an index: PyG's scatter, softmax and segment, and those of torch_scatter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from toolchain.frontend.pools import pool
+from toolchain.frontend.registry import lowers_graph_function
+from toolchain.frontend.symbols import Count, EdgeEnd, GraphIndex, GraphPointer, Refused, Rows
+from toolchain.ir.ops import Aggregate, EdgeSoftmax, End, Reduce
+from toolchain.ir.types import Domain
+
+if TYPE_CHECKING:
+    from toolchain.frontend.lowering import Lowering
+
+_REDUCTIONS = {"sum": Reduce.SUM, "add": Reduce.SUM, "mean": Reduce.MEAN, "max": Reduce.MAX, "min": Reduce.MIN}
+
+
+def reduce_by_index(
+    lowering: Lowering, name: str, src: Any, index: Any, dim: int, dim_size: Any, reduce: Reduce
+) -> Rows:
+    """Reduce edge values at one end of the edges, or node values by graph.
+
+    Without a size, torch makes as many rows as the largest index says, which may be fewer than there are nodes; so
+    reducing edges needs the number of nodes.
+    """
+    if not isinstance(src, Rows) or dim not in (0, -src.rank):
+        lowering.refuse_use(name, f"it must reduce the rows of a tensor (dim=0), got dim={dim}")
+    if isinstance(index, GraphIndex | GraphPointer):
+        return _of_rank(src.rank, pool(lowering, name, Rows(lowering, src.value), index, dim_size, reduce))
+    if not isinstance(index, EdgeEnd):
+        lowering.refuse_use(name, "its index must be edge_index[0], edge_index[1] or batch, unchanged")
+    if src.domain is not Domain.EDGE or src.type.topology != lowering.edges():
+        lowering.refuse_use(name, f"reducing over edges needs edge values, got {src.what}")
+    if not (isinstance(dim_size, Count) and dim_size.domain is Domain.NODE):
+        lowering.refuse_use(
+            name, "without dim_size its result has as many rows as the largest index. Pass dim_size=x.size(0)"
+        )
+    return _of_rank(src.rank, lowering.rows(Aggregate(reduce, index.end), src.value))
+
+
+def _of_rank(rank: int, rows: Rows) -> Rows:
+    rows.rank = rank
+    return rows
+
+
+def _reduction(lowering: Lowering, name: str, reduce: str) -> Reduce:
+    if reduce not in _REDUCTIONS:
+        lowering.refuse_use(f"{name} with reduce={reduce!r}", f"supported: {', '.join(_REDUCTIONS)}")
+    return _REDUCTIONS[reduce]
+
+
+@lowers_graph_function("torch_geometric.scatter")
+def scatter(lowering: Lowering, src: Any, index: Any, dim: int = 0, dim_size: Any = None, reduce: str = "sum") -> Rows:
+    return reduce_by_index(lowering, "scatter", src, index, dim, dim_size, _reduction(lowering, "scatter", reduce))
+
+
+@lowers_graph_function("torch_geometric.segment")
+def segment(lowering: Lowering, src: Any, ptr: Any, reduce: str = "sum") -> Rows:
+    return reduce_by_index(lowering, "segment", src, ptr, 0, None, _reduction(lowering, "segment", reduce))
+
+
+@lowers_graph_function("torch_geometric.softmax")
+def softmax(
+    lowering: Lowering, src: Any, index: Any = None, ptr: Any = None, num_nodes: Any = None, dim: int = 0
+) -> Rows:
+    """Softmax of edge values over the in-edges of each node."""
+    return _edge_softmax(lowering, "softmax", src, index, ptr, num_nodes, dim)
+
+
+@lowers_graph_function("torch_scatter.scatter")
+def torch_scatter(
+    lowering: Lowering, src: Any, index: Any, dim: int = -1, out: Any = None, dim_size: Any = None, reduce: str = "sum"
+) -> Rows:
+    return _torch_scatter(lowering, "scatter", src, index, dim, out, dim_size, reduce)
+
+
+@lowers_graph_function("torch_scatter.scatter_sum", "torch_scatter.scatter_add")
+def scatter_sum(lowering: Lowering, src: Any, index: Any, dim: int = -1, out: Any = None, dim_size: Any = None) -> Rows:
+    return _torch_scatter(lowering, "scatter_sum", src, index, dim, out, dim_size, "sum")
+
+
+@lowers_graph_function("torch_scatter.scatter_mean")
+def scatter_mean(
+    lowering: Lowering, src: Any, index: Any, dim: int = -1, out: Any = None, dim_size: Any = None
+) -> Rows:
+    return _torch_scatter(lowering, "scatter_mean", src, index, dim, out, dim_size, "mean")
+
+
+@lowers_graph_function("torch_scatter.scatter_max")
+def scatter_max(
+    lowering: Lowering, src: Any, index: Any, dim: int = -1, out: Any = None, dim_size: Any = None
+) -> tuple[Rows, Refused]:
+    largest = _torch_scatter(lowering, "scatter_max", src, index, dim, out, dim_size, "max")
+    return largest, Refused(lowering, "the positions that scatter_max returns")
+
+
+@lowers_graph_function("torch_scatter.scatter_min")
+def scatter_min(
+    lowering: Lowering, src: Any, index: Any, dim: int = -1, out: Any = None, dim_size: Any = None
+) -> tuple[Rows, Refused]:
+    smallest = _torch_scatter(lowering, "scatter_min", src, index, dim, out, dim_size, "min")
+    return smallest, Refused(lowering, "the positions that scatter_min returns")
+
+
+@lowers_graph_function("torch_scatter.scatter_softmax")
+def scatter_softmax(lowering: Lowering, src: Any, index: Any, dim: int = -1, dim_size: Any = None) -> Rows:
+    return _edge_softmax(lowering, "scatter_softmax", src, index, None, dim_size, dim)
+
+
+@lowers_graph_function("torch_scatter.segment_csr")
+def segment_csr(lowering: Lowering, src: Any, indptr: Any, out: Any = None, reduce: str = "sum") -> Rows:
+    """Reduce node values by graph, over `ptr`."""
+    if out is not None:
+        lowering.refuse_use("segment_csr with out", "leave it out and use the result")
+    if not isinstance(indptr, GraphPointer):
+        lowering.refuse_use("segment_csr", "its indptr must be the ptr that forward was given")
+    return reduce_by_index(lowering, "segment_csr", src, indptr, 0, None, _reduction(lowering, "segment_csr", reduce))
+
+
+def _torch_scatter(
+    lowering: Lowering, name: str, src: Any, index: Any, dim: int, out: Any, dim_size: Any, reduce: str
+) -> Rows:
+    if out is not None:
+        lowering.refuse_use(f"{name} with out", "leave it out and use the result")
+    return reduce_by_index(lowering, name, src, index, dim, dim_size, _reduction(lowering, name, reduce))
+
+
+def _edge_softmax(lowering: Lowering, name: str, src: Any, index: Any, ptr: Any, num_nodes: Any, dim: int) -> Rows:
+    if not isinstance(src, Rows) or src.domain is not Domain.EDGE or dim not in (0, -src.rank) or ptr is not None:
+        lowering.refuse_use(name, "it must normalize edge values over dim=0, by index")
+    if not isinstance(index, EdgeEnd) or index.end is not End.TARGET:
+        lowering.refuse_use(name, "its index must be edge_index[1], so that it runs over the in-edges of each node")
+    if not (num_nodes is None or (isinstance(num_nodes, Count) and num_nodes.domain is Domain.NODE)):
+        lowering.refuse_use(f"{name} with {num_nodes!r} nodes", "leave it out, or pass x.size(0)")
+    return _of_rank(src.rank, lowering.rows(EdgeSoftmax(), src.value))

@@ -1,0 +1,300 @@
+"""`lower`: from a PyG model to a float32 Graph. Runs the model's own forward once, on symbols, and checks the result."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FunctionType
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from toolchain.errors import InvalidGraph, PocketGnnError, TypeMismatch, UnsupportedModule
+from toolchain.frontend import attention, convs, dense, functions, graph_functions, norms, pools  # noqa: F401  fill the tables
+from toolchain.frontend.arguments import forward_arguments, run_model
+from toolchain.frontend.registry import (
+    FUNCTIONS,
+    GRAPH_FUNCTIONS,
+    graph_function_name,
+    supported_functions,
+    supported_layers,
+)
+from toolchain.frontend.symbols import Count, EdgeIndex, GraphIndex, GraphPointer, Rows, Symbol
+from toolchain.frontend.tracing import checked_copy, symbolic_calls
+from toolchain.inputs import GraphInputs
+from toolchain.ir.graph import Graph, GraphBuilder
+from toolchain.ir.ops import Input, Op, Role
+from toolchain.ir.reference import interpret
+from toolchain.ir.types import Domain, edge, node
+from toolchain.ir.verify import verify
+from toolchain.topology import TopologySpec
+
+RELATIVE_TOLERANCE = 1e-4  # of the largest magnitude; a wrong lowering is off by far more, float32 rounding by far less
+
+
+def lower(model: torch.nn.Module, example: Data, *, name: str = "model") -> Graph:
+    """Lower a trained model, as it behaves in eval mode, to a float32 Graph. The model itself is never changed.
+
+    Args:
+        model: takes x, edge_index, edge_weight, edge_attr, batch, batch_size, ptr by name, or a single `data`.
+        example: a Data or Batch that the model accepts. It states the widths and which of edge_weight, edge_attr and
+            batch the model is called with; nothing else of it remains in the Graph.
+        name: a C identifier for generated files.
+
+    Returns:
+        The Graph, with BatchNorm and Dropout still in it. A one-dimensional output [rows] becomes [rows, 1].
+
+    Raises:
+        UnsupportedModule: a layer, function or argument has no lowering.
+        InvalidInput: the example is not a well-formed graph.
+        InvalidGraph: the lowered graph and the model disagree on the example.
+    """
+    inputs = GraphInputs.from_pyg(example)
+    copy = checked_copy(model)
+    expected = run_model(copy, example)
+    lowering = Lowering(copy, inputs, name)
+    with symbolic_calls(copy, lowering):
+        arguments = forward_arguments(copy, lowering.fields(example))
+        result = lowering.run(lambda: copy(**arguments))
+    graph = verify(lowering.finish(result))
+    _check_against_model(graph, inputs, expected)
+    return graph
+
+
+def _check_against_model(graph: Graph, inputs: GraphInputs, expected: tuple[np.ndarray, ...]) -> None:
+    actual = interpret(graph, inputs)
+    if len(actual) != len(expected):
+        raise InvalidGraph(f"{graph.name}: lowered to {len(actual)} outputs, the model returns {len(expected)}")
+    for number, (ours, theirs) in enumerate(zip(actual, expected, strict=True)):
+        theirs = theirs[:, None] if theirs.ndim == 1 else theirs
+        if ours.shape != theirs.shape:
+            raise InvalidGraph(
+                f"{graph.name}: output {number} has shape {ours.shape}, the model returns {theirs.shape}"
+            )
+        error, largest = float(np.abs(ours - theirs).max(initial=0)), float(np.abs(theirs).max(initial=0))
+        if not error <= RELATIVE_TOLERANCE * max(largest, 1e-6):
+            raise InvalidGraph(
+                f"{graph.name}: output {number} differs from the model by {error:g} (largest value {largest:g}) on the "
+                f"example; at most {RELATIVE_TOLERANCE:g} of the largest value is allowed. The lowering of one of its "
+                "layers is wrong, or the model is not a function of its arguments (random, or keeps state)."
+            )
+
+
+class Lowering:
+    """The state of one `lower` call: the graph under construction, the module being run, and the constants made so far."""
+
+    def __init__(self, model: torch.nn.Module, inputs: GraphInputs, name: str) -> None:
+        self.builder = GraphBuilder(name=name)
+        self.inputs = inputs
+        self.scope = ""
+        self._names: dict[int, str] = {}
+        for path, tensor in (*model.named_parameters(), *model.named_buffers()):
+            self._names.setdefault(id(tensor), path)
+        self._constants: dict[tuple[object, ...], int] = {}
+        self._kept: list[torch.Tensor] = []  # keeps the ids in `_constants` unique
+        self._edge_inputs: dict[tuple[Role, int], int] = {}
+        self._x = self.builder.add(Input(Role.X, node(inputs.x.shape[1])))
+
+    # --- what the model is called with ---
+
+    def fields(self, example: Data) -> Mapping[str, Any]:
+        """A symbol for every argument that the example provides, None for those it lacks."""
+        inputs = self.inputs
+        weight_rank = 1 if example.get("edge_weight") is None else example["edge_weight"].dim()
+        attr_rank = 1 if example.get("edge_attr") is None else example["edge_attr"].dim()
+        batched = inputs.batch is not None
+        return {
+            "x": Rows(self, self._x, role=Role.X),
+            "edge_index": EdgeIndex(self),
+            "edge_weight": None if inputs.edge_weight is None else Rows(self, None, weight_rank, Role.EDGE_WEIGHT),
+            "edge_attr": None if inputs.edge_attr is None else Rows(self, None, attr_rank, Role.EDGE_ATTR),
+            "batch": GraphIndex(self) if batched else None,
+            "ptr": None if example.get("ptr") is None else GraphPointer(self),
+            "batch_size": Count(self, Domain.GRAPH) if batched else None,
+            "num_graphs": Count(self, Domain.GRAPH) if batched else 1,
+            "num_nodes": Count(self, Domain.NODE),
+            "num_edges": Count(self, Domain.EDGE),
+        }
+
+    # --- values ---
+
+    def add(self, op: Op, *operands: int) -> int:
+        """Append a value in the current scope."""
+        try:
+            return self.builder.add(op, *operands, scope=self.scope)
+        except TypeMismatch as error:
+            raise UnsupportedModule(f"{self.place}: {error}") from error
+
+    def rows(self, op: Op, *operands: int) -> Rows:
+        """Append a value and return it as a two-dimensional symbol."""
+        return Rows(self, self.add(op, *operands))
+
+    def edges(self) -> int:
+        """Topology of the edges as the user gives them."""
+        return self.builder.topology(TopologySpec())
+
+    def edge_input(self, role: Role, topology: int) -> int:
+        """The Input value of an edge array in the order of a topology."""
+        if (role, topology) not in self._edge_inputs:
+            attributes = self.inputs.edge_attr
+            channels = attributes.shape[1] if role is Role.EDGE_ATTR and attributes is not None else 1
+            self._edge_inputs[role, topology] = self.builder.add(Input(role, edge(channels, topology)))
+        return self._edge_inputs[role, topology]
+
+    def constant(self, tensor: torch.Tensor, *, derived: str = "", shape: tuple[int, ...] | None = None) -> int:
+        """A Const under the tensor's state_dict path; the same tensor gives the same value, so tied weights stay tied.
+
+        Args:
+            derived: name within the layer of a tensor computed from its parameters, such as 1 + eps.
+            shape: shape to store it with.
+        """
+        shape = tuple(tensor.shape) if shape is None else shape
+        name = self._names.get(id(tensor)) or f"{self.scope}.{derived or 'constant'}".lstrip(".")
+        key = (name, shape) if derived else (id(tensor), shape)
+        if key not in self._constants:
+            trainable = isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad
+            array = tensor.detach().to(torch.float32).numpy().reshape(shape)
+            self._kept.append(tensor)
+            self._constants[key] = self.builder.const(name, array, trainable=trainable, scope=self.scope)
+        return self._constants[key]
+
+    def transposed(self, tensor: torch.Tensor) -> int:
+        """A Const of the transposed matrix, for x @ W."""
+        name = f"{self._names.get(id(tensor), f'{self.scope}.constant'.lstrip('.'))}.transposed"
+        key = ("transposed", id(tensor))
+        if key not in self._constants:
+            trainable = isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad
+            array = tensor.detach().to(torch.float32).numpy().T
+            self._kept.append(tensor)
+            self._constants[key] = self.builder.const(name, array, trainable=trainable, scope=self.scope)
+        return self._constants[key]
+
+    def number(self, value: float) -> int:
+        """A Const of one element."""
+        key = ("number", float(value))
+        if key not in self._constants:
+            self._constants[key] = self.builder.const(
+                f"{self.scope}.constant".lstrip("."), np.array([value]), trainable=False, scope=self.scope
+            )
+        return self._constants[key]
+
+    # --- functions ---
+
+    def require_function(self, name: str) -> None:
+        """Refuse a function or tensor method without lowering."""
+        if name.strip("_") not in FUNCTIONS:
+            self.refuse_use(f"torch function or method {name!r}", f"supported functions: {supported_functions()}")
+
+    def call_function(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Lower a torch function, tensor method or operator; a trailing underscore makes it work in place."""
+        self.require_function(name)
+        in_place = name.endswith("_") and not name.startswith("_")
+        result = self._apply(FUNCTIONS[name.strip("_")], name, args, kwargs)
+        if in_place:
+            target = args[0]
+            if not isinstance(target, Rows) or target.channels != result.channels:
+                self.refuse_use(
+                    f"in-place {name}", "it must keep the type of the tensor. Use the out-of-place function."
+                )
+            return target.move_to(result.value)
+        return result
+
+    def call_graph_function(self, function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Lower a function of PyG or torch_scatter."""
+        name = graph_function_name(function)
+        if name not in GRAPH_FUNCTIONS:
+            self.refuse_use(name, f"supported functions: {supported_functions()}")
+        return self._apply(GRAPH_FUNCTIONS[name], name, args, kwargs)
+
+    def _apply(self, lowering: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            bound = inspect.signature(lowering).bind(self, *args, **kwargs)
+        except TypeError as error:
+            self.refuse_use(f"{name} with these arguments", str(error))
+        return lowering(*bound.args, **bound.kwargs)
+
+    # --- refusals ---
+
+    @property
+    def place(self) -> str:
+        """Where the model is: its module path, or the source line for code of the root module."""
+        return self.scope or f"forward ({_source_line()})"
+
+    def refuse_use(self, what: str, why: str) -> NoReturn:
+        """Refuse a function or use in the user's own code, named by its source line."""
+        scope = f"{self.scope}: " if self.scope else ""
+        raise UnsupportedModule(f"{scope}{_source_line()}: cannot lower {what}; {why}")
+
+    def refuse_layer(self, cls: type, why: str = "") -> NoReturn:
+        """Refuse a layer, named by its module path."""
+        kind = cls.__name__
+        reason = f": {why}" if why else f". Supported layers: {supported_layers()}. "
+        hint = "" if why else f"Write a lowering with @lowers({kind}); see frontend/README.md."
+        raise UnsupportedModule(f"{self.scope or 'model'}: cannot lower {kind}{reason}{hint}")
+
+    # --- running ---
+
+    def run(self, forward: Any) -> Any:
+        """Run the model's forward on symbols; whatever cannot happen to a symbol becomes a refusal with its place."""
+        try:
+            with torch.no_grad():
+                return forward()
+        except PocketGnnError:
+            raise
+        except Exception as error:  # user code fails in any way it likes on values that it does not expect
+            line = _raising_line(error)
+            raise UnsupportedModule(
+                f"{self.scope or 'forward'}: cannot trace forward ({line}): {type(error).__name__}: {error}. "
+                "Use tensors only through torch functions, layers and the functions listed in frontend/README.md."
+            ) from error
+
+    def finish(self, result: Any) -> Graph:
+        """Close the graph with what forward returned."""
+        results = result if isinstance(result, tuple | list) else (result,)
+        for item in results:
+            if not isinstance(item, Rows):
+                kind = item.what if isinstance(item, Symbol) else type(item).__name__
+                raise UnsupportedModule(
+                    f"forward: returns {kind}; expected a tensor or a tuple of tensors of nodes or graphs."
+                )
+            if item.domain is Domain.EDGE:
+                raise UnsupportedModule(
+                    "forward: returns one row per edge; outputs have one row per node or per graph, as edges are reordered. "
+                    "Return node values, and compute edge scores from them."
+                )
+        return self.builder.finish([item.value for item in results])
+
+
+_OWN_PACKAGES = ("/toolchain/frontend/", "/torch/", "/torch_geometric/", "/torch_scatter/", "/contextlib.py")
+
+
+def _is_user_code(filename: str) -> bool:
+    return not any(part in filename.replace("\\", "/") for part in _OWN_PACKAGES)
+
+
+def _describe(filename: str, line: int) -> str:
+    code = linecache.getline(filename, line).strip()
+    return f"{Path(filename).name}:{line}" + (f" `{code}`" if code else "")
+
+
+def _source_line() -> str:
+    """Innermost line of the user's own code that is running."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and not _is_user_code(frame.f_code.co_filename):
+        frame = frame.f_back
+    return _describe(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _raising_line(error: BaseException) -> str:
+    """Innermost line of the user's own code in a traceback."""
+    place, traceback = "unknown line", error.__traceback__
+    while traceback is not None:
+        if _is_user_code(traceback.tb_frame.f_code.co_filename):
+            place = _describe(traceback.tb_frame.f_code.co_filename, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return place

@@ -1,0 +1,85 @@
+"""Which layer classes and functions lower, and how: two tables that the modules of this package fill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+LayerLowering = Callable[..., Any]
+FunctionLowering = Callable[..., Any]
+
+LAYERS: dict[type, LayerLowering] = {}  # layer class -> lowering(call), see calls.LayerCall
+FUNCTIONS: dict[str, FunctionLowering] = {}  # torch function or tensor method, by name -> lowering(lowering, ...)
+GRAPH_FUNCTIONS: dict[str, FunctionLowering] = {}  # PyG and torch_scatter functions, by "package.name"
+
+# What a subclass may define and still compute the same as the layer it derives from.
+_INERT_NAMES = frozenset({
+    "__module__", "__doc__", "__init__", "__repr__", "__annotations__", "__annotate__", "__annotate_func__",
+    "__annotations_cache__", "__parameters__", "__orig_bases__", "__qualname__", "__static_attributes__",
+    "__firstlineno__", "extra_repr", "reset_parameters",
+})  # fmt: skip
+
+
+def lowers(*layers: type) -> Callable[[LayerLowering], LayerLowering]:
+    """Register a lowering for layer classes: a function of one LayerCall that returns the layer's output symbol."""
+
+    def register(lowering: LayerLowering) -> LayerLowering:
+        LAYERS.update(dict.fromkeys(layers, lowering))
+        return lowering
+
+    return register
+
+
+def lowers_function(*names: str) -> Callable[[FunctionLowering], FunctionLowering]:
+    """Register a lowering for torch functions and tensor methods of these names; it takes torch's own parameter names."""
+
+    def register(lowering: FunctionLowering) -> FunctionLowering:
+        FUNCTIONS.update(dict.fromkeys(names, lowering))
+        return lowering
+
+    return register
+
+
+def lowers_graph_function(*names: str) -> Callable[[FunctionLowering], FunctionLowering]:
+    """Register a lowering for plain Python functions of PyG and torch_scatter, named "torch_geometric.scatter" and so on."""
+
+    def register(lowering: FunctionLowering) -> FunctionLowering:
+        GRAPH_FUNCTIONS.update(dict.fromkeys(names, lowering))
+        return lowering
+
+    return register
+
+
+def layer_lowering(layer_type: type) -> LayerLowering | None:
+    """The lowering of a class: its own, or that of a parent that it leaves untouched (another forward is another layer)."""
+    for cls in layer_type.__mro__:
+        if cls in LAYERS:
+            return LAYERS[cls]
+        if not set(vars(cls)) <= _INERT_NAMES:
+            return None
+    return None
+
+
+def graph_function_name(function: FunctionType) -> str:
+    """Name under which a PyG or torch_scatter function is registered, whatever module of the package defines it."""
+    return f"{function.__module__.partition('.')[0]}.{function.__name__}"
+
+
+def supported_layers() -> str:
+    """Names of all layers that lower, for messages."""
+    from toolchain.frontend.tracing import TRANSPARENT
+
+    names = {_display_name(cls) for cls in (*LAYERS, *TRANSPARENT)}
+    return ", ".join(sorted(names))
+
+
+def supported_functions() -> str:
+    """Names of all functions that lower, for messages."""
+    names = {name.removesuffix("_") for name in FUNCTIONS} | set(GRAPH_FUNCTIONS)
+    return ", ".join(sorted(names))
+
+
+def _display_name(cls: type) -> str:
+    package = cls.__module__.partition(".")[0]
+    return f"{'torch.nn' if package == 'torch' else package}.{cls.__name__}"
