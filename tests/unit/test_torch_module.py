@@ -7,73 +7,13 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from tests.every_op import every_op, random_inputs
 from toolchain.errors import InvalidInput, TypeMismatch
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, GraphBuilder, interpret, ops
-from toolchain.ir.ops import End, Extent, Function, Input, Reduce, Role, RowFactor
-from toolchain.ir.types import DType, QParams, edge, node
-from toolchain.topology import LoopAttributes, Normalization, SelfLoops, TopologySpec
+from toolchain.ir.ops import Input, Role
+from toolchain.ir.types import DType, QParams, node
 from toolchain.torch_module import GraphModule, TorchGraph
-
-GCN = TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC, weighted=True)
-LOOPS = TopologySpec(SelfLoops.REPLACE, loop_attributes=LoopAttributes.MEAN)
-PLAIN = TopologySpec()
-
-
-def random_inputs(nodes: int, edges: int, *, graphs: int = 1, seed: int = 0) -> GraphInputs:
-    """A graph with an isolated last node (where nodes > 1), a self-loop and repeated edges."""
-    rng = np.random.default_rng(seed)
-    ends = rng.integers(0, max(nodes - 1, 1), (2, edges))
-    if edges > 3:
-        ends[:, 0], ends[:, 1] = 0, ends[:, 2]
-    batch = np.sort(rng.integers(0, graphs, nodes)) if graphs > 1 else None
-    return GraphInputs(
-        rng.normal(size=(nodes, 4)), ends, rng.uniform(0.5, 2, edges), rng.normal(size=(edges, 3)), batch, graphs
-    )
-
-
-def every_op(seed: int = 0) -> Graph:
-    """A graph that uses every float op, both ends, all reductions, heads, weights and both LayerNorm extents."""
-    rng = np.random.default_rng(seed)
-    b = GraphBuilder((GCN, LOOPS, PLAIN))
-
-    def const(name: str, *shape: int, statistic: bool = False) -> int:
-        values = rng.normal(size=shape)
-        return b.const(name, np.abs(values) + 0.5 if statistic else values, trainable=not statistic)
-
-    x = b.add(Input(Role.X, node(4)))
-    attr = b.add(Input(Role.EDGE_ATTR, edge(3, 1)))
-    h = b.add(ops.Linear(Function.RELU, RowFactor(0, End.SOURCE)), x, const("lin.w", 8, 4), const("lin.b", 8))
-    propagate = ops.Propagate(0, operands=("bias",), activation=Function.TANH, source_scaled=True)
-    gcn = b.add(propagate, h, const("gcn.b", 8))
-    gin = b.add(ops.Propagate(2, operands=("self_scale",)), gcn, const("eps", 1))
-    affine = (const("bn.w", 8), const("bn.b", 8))
-    norm = b.add(ops.BatchNorm(), gin, *affine, const("mean", 8, statistic=True), const("variance", 8, statistic=True))
-    norm = b.add(ops.Dropout(0.5), norm)
-    logits = b.add(ops.Linear(), attr, const("att.w", 2, 3))
-    ends = [b.add(ops.HeadDot(), norm, const(f"att.{end.value}", 2, 4)) for end in End]
-    for score, end in zip(ends, End, strict=True):
-        logits = b.add(ops.Add(), logits, b.add(ops.Gather(1, end), score))
-    alpha = b.add(ops.EdgeSoftmax(), b.add(ops.Activation(Function.LEAKY_RELU, 0.2), logits))
-    gat = b.add(ops.Propagate(1, operands=("weight",)), norm, alpha)
-    reductions = ((0, Reduce.MEAN), (1, Reduce.MAX), (2, Reduce.MIN), (2, Reduce.MAX))
-    parts = [b.add(ops.Propagate(topology, reduce), gat) for topology, reduce in reductions]
-    edges = b.add(ops.Mul(), b.add(ops.Gather(2, End.SOURCE), gat), b.add(ops.Gather(2, End.TARGET), norm))
-    parts += [b.add(ops.Aggregate(reduce, end), edges) for reduce in Reduce for end in End]
-    total = parts[0]
-    for number, part in enumerate(parts[1:]):
-        total = b.add((ops.Add, ops.Sub, ops.Maximum)[number % 3](), total, part)
-    total = b.add(ops.Div(), total, const("divisor", 1, statistic=True))
-    rows = b.add(ops.LayerNorm(), total, const("ln.w", 8), const("ln.b", 8))
-    graphs = b.add(ops.LayerNorm(extent=Extent.GRAPH, eps_outside=True), total, const("gn.w", 8), const("gn.b", 8))
-    both = b.add(ops.Concat(), rows, b.add(ops.HeadMean(2), graphs))
-    for function in Function:
-        both = b.add(ops.Activation(function), both)
-    pooled = [b.add(ops.Pool(reduce), both) for reduce in Reduce]
-    spread = b.add(ops.Broadcast(), pooled[0])
-    out = b.add(ops.LogSoftmax(), b.add(ops.Slice(2, 9), b.add(ops.Add(Function.RELU), both, spread)))
-    return b.finish([out, b.add(ops.LogSoftmax(log=False), b.add(ops.Concat(), *pooled)), edges])
-
 
 SHAPES = [(9, 24, 1), (13, 40, 3), (1, 0, 1), (4, 0, 2), (2, 5, 1)]
 

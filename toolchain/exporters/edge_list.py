@@ -1,0 +1,141 @@
+"""EdgeList: the feed-driven structure on an edge list: gather, scale, index_add. Sizes are never baked in."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from toolchain.exporters.feed_module import FeedSource, feed
+from toolchain.feeds import FeedKind
+from toolchain.ir.ops import End, Input, Reduce, Role, RowFactor
+from toolchain.topology import Normalization, TopologySpec
+from toolchain.torch_structure import Structure, weigh_heads
+
+
+def has_coefficient(spec: TopologySpec, reduce: Reduce) -> bool:
+    """Whether an aggregation over a topology multiplies anything at all into its messages."""
+    plain = spec.normalization is Normalization.NONE and not spec.weighted and spec.loop_weight == 1.0
+    return reduce is Reduce.MEAN or not plain
+
+
+def mean_or_sum(reduce: Reduce) -> str:
+    """The `reduce` of a feed: means divide by the number of in-edges, everything else does not."""
+    return "mean" if reduce is Reduce.MEAN else "sum"
+
+
+class EdgeList(Structure):
+    """Feeds: source and target of each edge, and one coefficient l_i w_ij r_j per edge where a topology has any.
+
+    The coefficient also carries l_i under a maximum: l_i >= 0, so l_i max(m) = max(l_i m).
+    """
+
+    def __init__(self, specs: tuple[TopologySpec, ...], feeds: FeedSource) -> None:
+        self.specs = specs
+        self.feeds = feeds
+        self.num_nodes: Tensor | int = 0  # set by the input x, which every model reads
+
+    def input(self, op: Input) -> Tensor:
+        if op.role is Role.X:
+            x = self.feeds.take(feed(FeedKind.X, dims=("N", op.type.channels)))
+            self.num_nodes = x.shape[0]
+            return x
+        kind = FeedKind.EDGE_ATTR if op.role is Role.EDGE_ATTR else FeedKind.EDGE_WEIGHT
+        return self.feeds.take(feed(kind, op.type.topology, dims=("E", op.type.channels)))
+
+    def ends(self, topology: int, end: End) -> Tensor:
+        """[E] node at one end of each edge."""
+        kind = FeedKind.SOURCE if end is End.SOURCE else FeedKind.TARGET
+        return self.feeds.take(feed(kind, topology, dims=("E",), dtype="int64"))
+
+    def coefficient(self, topology: int, reduce: Reduce) -> Tensor | None:
+        """[E, 1] l_i w_ij r_j, divided by the in-degree for a mean."""
+        if not has_coefficient(self.specs[topology], reduce):
+            return None
+        kind = FeedKind.COEFFICIENT
+        return self.feeds.take(feed(kind, topology, reduce=mean_or_sum(reduce), dims=("E", 1)))
+
+    def row_factor(self, factor: RowFactor) -> Tensor | None:
+        if self.specs[factor.topology].normalization is Normalization.NONE:
+            return None
+        if factor.end is End.SOURCE:
+            return self.feeds.take(feed(FeedKind.SOURCE_SCALE, factor.topology, dims=("N", 1)))
+        return self.feeds.take(feed(FeedKind.TARGET_SCALE, factor.topology, reduce="sum", dims=("N", 1)))
+
+    def propagate(
+        self, x: Tensor, topology: int, reduce: Reduce, weight: Tensor | None, heads: int, source_scaled: bool
+    ) -> Tensor:
+        if not source_scaled:
+            return self.reduce_messages(x, topology, reduce, self.coefficient(topology, reduce), weight, heads)
+        # r is in x already, so what is left of the coefficient is w per edge and l per node.
+        given = self.specs[topology].weighted or self.specs[topology].loop_weight != 1.0
+        edge_weight = self.feeds.take(feed(FeedKind.EDGE_WEIGHT, topology, dims=("E", 1))) if given else None
+        plain = Reduce.SUM if reduce is Reduce.MEAN else reduce
+        y = self.reduce_messages(x, topology, plain, edge_weight, weight, heads)
+        if not has_coefficient(self.specs[topology], reduce):
+            return y
+        return y * self.feeds.take(
+            feed(FeedKind.TARGET_SCALE, topology, reduce=mean_or_sum(reduce), dims=("N", 1))
+        )
+
+    def reduce_messages(
+        self, x: Tensor, topology: int, reduce: Reduce, coefficient: Tensor | None, weight: Tensor | None, heads: int
+    ) -> Tensor:
+        """Reduce coefficient * h * x_j over in-edges: [N, C]. A mean was turned into a sum by its coefficient."""
+        if weight is None and reduce in (Reduce.SUM, Reduce.MEAN):
+            return self.weighted_sum(x, topology, coefficient)
+        messages = self.gather(x, topology, End.SOURCE)  # [E, C]
+        if coefficient is not None:
+            messages = messages * coefficient
+        if weight is not None:
+            messages = weigh_heads(messages, weight, heads)
+        reduce = Reduce.SUM if reduce is Reduce.MEAN else reduce
+        return self.aggregate(messages, topology, reduce, End.TARGET)
+
+    def weighted_sum(self, x: Tensor, topology: int, coefficient: Tensor | None) -> Tensor:
+        """Sum coefficient * x_j over in-edges: the form that most layers take."""
+        messages = self.gather(x, topology, End.SOURCE)
+        messages = messages if coefficient is None else messages * coefficient
+        return self.aggregate(messages, topology, Reduce.SUM, End.TARGET)
+
+    def gather(self, x: Tensor, topology: int, end: End) -> Tensor:
+        return x.index_select(0, self.ends(topology, end))
+
+    def aggregate(self, x: Tensor, topology: int, reduce: Reduce, end: End) -> Tensor:
+        return self.segment_reduce(x, self.ends(topology, end), self.num_nodes, reduce)
+
+    def edge_softmax(self, x: Tensor, topology: int) -> Tensor:
+        target = self.ends(topology, End.TARGET)
+        peak = self.segment_reduce(x, target, self.num_nodes, Reduce.MAX)
+        weights = (x - peak.index_select(0, target)).exp()
+        total = self.segment_reduce(weights, target, self.num_nodes, Reduce.SUM)
+        return weights / (total.index_select(0, target) + 1e-16)
+
+    def segment_reduce(self, values: Tensor, segments: Tensor, count: Tensor | int, reduce: Reduce) -> Tensor:
+        """Reduce rows by segment: [E, C] to [count, C]. `count` may be a traced size."""
+        zeros = values.new_zeros(count, values.shape[1])  # type: ignore[arg-type]  # traced sizes are tensors
+        if reduce in (Reduce.MAX, Reduce.MIN):
+            index = segments.unsqueeze(1).expand_as(values)
+            extreme = "amax" if reduce is Reduce.MAX else "amin"
+            return zeros.scatter_reduce(0, index, values, extreme, include_self=False)
+        total = zeros.index_add(0, segments, values)
+        if reduce is Reduce.MEAN:
+            ones = values.new_ones(values.shape[0], 1)
+            rows = values.new_zeros(count, 1).index_add(0, segments, ones)  # type: ignore[arg-type]  # as above
+            total = total / rows.clamp(min=1)
+        return total
+
+    def graph_index(self) -> Tensor:
+        """[N] graph of each node."""
+        return self.feeds.take(feed(FeedKind.GRAPH_INDEX, dims=("N",), dtype="int64"))
+
+    def inverse_count(self) -> Tensor:
+        """[G, 1] one over the nodes of each graph; its length is the number of graphs."""
+        return self.feeds.take(feed(FeedKind.INVERSE_COUNT, dims=("G", 1)))
+
+    def pool(self, x: Tensor, reduce: Reduce) -> Tensor:
+        inverse_count = self.inverse_count()
+        summed = Reduce.SUM if reduce is Reduce.MEAN else reduce
+        y = self.segment_reduce(x, self.graph_index(), inverse_count.shape[0], summed)
+        return y * inverse_count if reduce is Reduce.MEAN else y
+
+    def broadcast(self, x: Tensor) -> Tensor:
+        return x.index_select(0, self.graph_index())

@@ -1,0 +1,102 @@
+"""FeedModule: a Graph as a torch module whose inputs are the feeds of a model file: what the torch exporters trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from toolchain.feeds import Feed, FeedKind, build_feed
+from toolchain.inputs import GraphInputs, PreparedGraph
+from toolchain.ir import Graph
+from toolchain.ir.ops import Input, Role
+from toolchain.torch_module import GraphModule
+from toolchain.torch_structure import Structure
+
+
+class FeedSource(Protocol):
+    """Where a feed-driven structure takes its arrays from."""
+
+    def take(self, feed: Feed) -> Tensor:
+        """The tensor of a feed; the same feed gives the same tensor."""
+
+
+class FeedPlan:
+    """Notes each feed that is asked for, in order, and serves it from an example graph."""
+
+    def __init__(self, example: PreparedGraph) -> None:
+        self.example = example
+        self.feeds: dict[str, Feed] = {}
+        self.tensors: dict[str, Tensor] = {}
+
+    def take(self, feed: Feed) -> Tensor:
+        if feed.name not in self.feeds:
+            self.feeds[feed.name] = feed
+            self.tensors[feed.name] = torch.from_numpy(build_feed(feed, self.example))
+        assert self.feeds[feed.name] == feed, f"{feed.name} names two different feeds"
+        return self.tensors[feed.name]
+
+
+class BoundFeeds:
+    """Serves the tensors that a model file was called with."""
+
+    def __init__(self, feeds: tuple[Feed, ...], tensors: tuple[Tensor, ...]) -> None:
+        self.tensors = {feed.name: tensor for feed, tensor in zip(feeds, tensors, strict=True)}
+
+    def take(self, feed: Feed) -> Tensor:
+        return self.tensors[feed.name]
+
+
+Lowering = Callable[[FeedSource], Structure]
+
+
+class FeedModule(GraphModule):
+    """Positional tensors in, a tuple of tensors out; inference only.
+
+    Attributes:
+        feeds: the inputs in order: those that the ops asked of the structure, in the order of asking.
+        examples: one tensor per feed, of a small graph with edges, several graphs and no special case.
+    """
+
+    def __init__(self, graph: Graph, lowering: Lowering) -> None:
+        super().__init__(graph)
+        self.eval().requires_grad_(False)
+        self.lowering = lowering
+        self.prepare()
+        plan = FeedPlan(example_graph(graph))
+        GraphModule.forward(self, lowering(plan))
+        self.feeds = tuple(plan.feeds.values())
+        self.examples = tuple(plan.tensors.values())
+
+    def prepare(self) -> None:
+        """Store what the ops need beside the constants; called once, before the first run."""
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]  # feeds instead of a structure
+        return super().forward(self.lowering(BoundFeeds(self.feeds, tensors)))
+
+
+def example_graph(graph: Graph, num_nodes: int = 11, num_edges: int = 29, num_graphs: int = 3) -> PreparedGraph:
+    """A seeded graph that fits a model's inputs. Odd sizes, so that a baked-in one shows."""
+    widths = {v.op.role: v.type.channels for v in graph.values if isinstance(v.op, Input)}
+    rng = np.random.default_rng(0)
+    inputs = GraphInputs(
+        rng.normal(size=(num_nodes, widths.get(Role.X, 1))),
+        rng.integers(0, num_nodes, (2, num_edges)),
+        rng.uniform(0.5, 1.5, num_edges),
+        rng.normal(size=(num_edges, widths.get(Role.EDGE_ATTR, 1))),
+        np.arange(num_nodes) * num_graphs // num_nodes,
+        num_graphs,
+    )
+    return inputs.prepare(graph.topologies)
+
+
+def feed(
+    kind: FeedKind, topology: int | None = None, *, reduce: str | None = None, dims: tuple[str | int, ...] = (),
+    dtype: str = "float32",
+) -> Feed:  # fmt: skip
+    """A feed named after what it holds: "x", "source0", "coefficient0_mean"."""
+    name = kind.value + ("" if topology is None else str(topology)) + ("" if reduce is None else f"_{reduce}")
+    return Feed(name, kind, topology, reduce, dtype, dims)
