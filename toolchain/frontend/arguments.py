@@ -20,12 +20,12 @@ FIELD_NAMES = ("x", "edge_index", "edge_weight", "edge_attr", "batch", "batch_si
 class GraphFields:
     """Stands for the `data` argument of forward(data): only the fields of a graph, None for those it lacks."""
 
-    def __init__(self, fields: Mapping[str, Any]) -> None:
-        self._fields = fields
+    def __init__(self, fields: Mapping[str, Any], present: frozenset[str]) -> None:
+        self._fields, self._present = fields, present
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if name.startswith("_") or (name not in self._fields and name not in self._present):
+            raise AttributeError(f"the data object has no attribute {name!r}")
         if name not in self._fields:
             raise UnsupportedModule(
                 f"data.{name}: not a field that a model may read; available: {', '.join(self._fields)}."
@@ -39,8 +39,13 @@ class GraphFields:
         return self._fields.get(name) is not None
 
 
-def forward_arguments(model: torch.nn.Module, fields: Mapping[str, Any]) -> dict[str, Any]:
+def forward_arguments(
+    model: torch.nn.Module, fields: Mapping[str, Any], present: frozenset[str] = frozenset()
+) -> dict[str, Any]:
     """Arguments of `model.forward` by name: the fields it asks for, or `data` for a model that takes one object.
+
+    Args:
+        present: names of everything in the graph; reading one through `data` that is not a field is refused.
 
     Raises:
         UnsupportedModule: forward requires something that is not a field of a graph.
@@ -48,14 +53,14 @@ def forward_arguments(model: torch.nn.Module, fields: Mapping[str, Any]) -> dict
     arguments: dict[str, Any] = {}
     for name, required in _parameters(model):
         if name == "data":
-            arguments[name] = GraphFields(fields)
+            arguments[name] = GraphFields(fields, present)
         elif name in FIELD_NAMES:
             if fields[name] is not None or required:
                 arguments[name] = fields[name]
         elif required:
             raise UnsupportedModule(
-                f"forward: takes {name!r}; a model is called with {', '.join(FIELD_NAMES)} by name, or with a single `data`. "
-                "Rename the argument, or wrap the model in a module that takes these."
+                f"forward: takes {name!r}; a model is called with {', '.join(FIELD_NAMES)} by name, or with a single "
+                "`data`. Rename the argument, or wrap the model in a module that takes these."
             )
     return arguments
 

@@ -76,7 +76,7 @@ def _attention_edges(call: LayerCall, uses_attributes: bool) -> tuple[int, Rows 
         attributes = None  # without edge_dim, GATConv takes edge_attr and does not read it
     backwards = is_reversed(call)
     if attributes is not None and backwards:
-        call.refuse("edge_attr with flow='target_to_source'; use the default flow")
+        raise call.refuse("edge_attr with flow='target_to_source'; use the default flow")
     if not layer.add_self_loops:
         topology = call.lowering.builder.topology(TopologySpec(reversed=backwards))
         # PyG views a one-dimensional edge_attr as one column.
@@ -84,9 +84,9 @@ def _attention_edges(call: LayerCall, uses_attributes: bool) -> tuple[int, Rows 
     if attributes is None:
         return call.lowering.builder.topology(TopologySpec(SelfLoops.REPLACE, reversed=backwards)), None
     if layer.fill_value != "mean":
-        call.refuse(f"fill_value={layer.fill_value!r} for the edge_attr of self-loops; supported: 'mean'")
+        raise call.refuse(f"fill_value={layer.fill_value!r} for the edge_attr of self-loops; supported: 'mean'")
     if attributes.role is not Role.EDGE_ATTR:
-        call.refuse(
+        raise call.refuse(
             "its edge_attr is computed by the model, so that of self-loops cannot be prepared before the model runs; "
             "pass the graph's own edge_attr, or use add_self_loops=False"
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from toolchain.errors import UnsupportedModule
 from toolchain.frontend.symbols import Count, EdgeIndex, GraphIndex, Rows
 from toolchain.ir.ops import Op
 
@@ -29,23 +30,23 @@ class LayerCall:
         bound = inspect.signature(cls.forward).bind(layer, *args, **kwargs)  # type: ignore[attr-defined]  # nn.Module
         self._given = dict(list(bound.arguments.items())[1:])
 
-    def refuse(self, why: str) -> NoReturn:
-        """Refuse the layer because of how it is built or called."""
-        self.lowering.refuse_layer(self.cls, why)
+    def refuse(self, why: str) -> UnsupportedModule:
+        """The error to raise because of how the layer is built or called."""
+        return self.lowering.refuse_layer(self.cls, why)
 
     def only(self, *names: str) -> None:
         """Refuse any argument that is given beside these."""
         for name, value in self._given.items():
             if name not in names and value is not None:
-                self.refuse(f"argument {name}={value!r} is not supported; leave it out")
+                raise self.refuse(f"argument {name}={value!r} is not supported; leave it out")
 
     def rows(self, name: str = "x") -> Rows:
         """A required two-dimensional argument."""
         value = self._given.get(name)
         if isinstance(value, tuple | list):
-            self.refuse(f"{name} is a pair (bipartite message passing); pass one tensor of node features")
+            raise self.refuse(f"{name} is a pair (bipartite message passing); pass one tensor of node features")
         if not isinstance(value, Rows) or value.rank != 2:
-            self.refuse(f"{name} must be a tensor of shape [rows, channels]")
+            raise self.refuse(f"{name} must be a tensor of shape [rows, channels]")
         return value
 
     def optional_rows(self, name: str) -> Rows | None:
@@ -53,22 +54,22 @@ class LayerCall:
         value = self._given.get(name)
         if value is None or isinstance(value, Rows):
             return value
-        self.refuse(f"{name} must be a tensor that forward was given or computed")
+        raise self.refuse(f"{name} must be a tensor that forward was given or computed")
 
     def edge_index(self) -> None:
         """Check that the layer runs on the model's own edges."""
         if not isinstance(self._given.get("edge_index"), EdgeIndex):
-            self.refuse("edge_index must be the edge_index that forward was given, unchanged (and no sparse tensor)")
+            raise self.refuse("edge_index must be the edge_index that forward was given, unchanged and dense")
 
     def batch(self, name: str = "batch", size: str = "batch_size") -> bool:
         """Whether the layer is given `batch`; its size argument may only be the number of graphs."""
         given, count = self._given.get(name), self._given.get(size)
         if count is not None and not isinstance(count, Count):
-            self.refuse(f"{size}={count!r} is fixed; leave it out, or pass the number of graphs of the batch")
+            raise self.refuse(f"{size}={count!r} is fixed; leave it out, or pass the number of graphs of the batch")
         if given is not None and not isinstance(given, GraphIndex):
-            self.refuse(f"{name} must be the batch that forward was given")
+            raise self.refuse(f"{name} must be the batch that forward was given")
         if given is None and self.lowering.inputs.num_graphs > 1:
-            self.refuse(
+            raise self.refuse(
                 f"called without {name}, but the example holds {self.lowering.inputs.num_graphs} graphs. Pass {name}"
             )
         return given is not None

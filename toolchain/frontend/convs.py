@@ -28,13 +28,13 @@ def reduction(call: LayerCall) -> Reduce:
         if layer.aggr == f"{module.__name__}()":
             known = _AGGREGATIONS[name]
     if known is None or not isinstance(layer.aggr_module, known[1]):
-        call.refuse(f"aggr={layer.aggr!r}; supported: {', '.join(_AGGREGATIONS)}")
+        raise call.refuse(f"aggr={layer.aggr!r}; supported: {', '.join(_AGGREGATIONS)}")
     if layer.decomposed_layers != 1:
-        call.refuse(f"decomposed_layers={layer.decomposed_layers}; set it to 1")
+        raise call.refuse(f"decomposed_layers={layer.decomposed_layers}; set it to 1")
     if layer.node_dim not in (-2, 0):
-        call.refuse(f"node_dim={layer.node_dim}; nodes must be the rows of x")
+        raise call.refuse(f"node_dim={layer.node_dim}; nodes must be the rows of x")
     if layer._explain:
-        call.refuse("it is in explain mode; set layer.explain = False")
+        raise call.refuse("it is in explain mode; set layer.explain = False")
     return known[0]
 
 
@@ -51,9 +51,9 @@ def weighted_sum(call: LayerCall, x: Rows, weight: Rows | None, reduce: Reduce, 
     operands, names = [x.value], []
     if weight is not None and not raw:
         if backwards:
-            call.refuse("computed edge weights with flow='target_to_source'; use the default flow")
+            raise call.refuse("computed edge weights with flow='target_to_source'; use the default flow")
         if weight.channels != 1:
-            call.refuse(f"edge_weight has {weight.channels} columns; expected one weight per edge")
+            raise call.refuse(f"edge_weight has {weight.channels} columns; expected one weight per edge")
         operands.append(weight.value)
         names.append("weight")
     if bias is not None:
@@ -74,9 +74,9 @@ def gcn_conv(call: LayerCall) -> Rows:
     if not layer.normalize:
         return weighted_sum(call, h, weight, reduce, bias)
     if weight is not None and weight.role is not Role.EDGE_WEIGHT:
-        call.refuse(
-            "its edge_weight is computed or is edge_attr, so the normalization cannot be prepared before the model runs; "
-            "pass the graph's own edge_weight, or use normalize=False"
+        raise call.refuse(
+            "its edge_weight is computed or is edge_attr, so the normalization cannot be prepared before the model "
+            "runs; pass the graph's own edge_weight, or use normalize=False"
         )
     spec = TopologySpec(
         SelfLoops.REMAINING if layer.add_self_loops else SelfLoops.KEEP,
@@ -109,7 +109,7 @@ def gine_conv(call: LayerCall) -> Rows:
     call.only("x", "edge_index", "edge_attr")
     call.edge_index()
     if is_reversed(call):
-        call.refuse("flow='target_to_source'; use the default flow")
+        raise call.refuse("flow='target_to_source'; use the default flow")
     layer, x, e, reduce = call.layer, call.rows("x"), call.rows("edge_attr"), reduction(call)
     if layer.lin is not None:
         e = layer.lin(e)
@@ -127,7 +127,7 @@ def sage_conv(call: LayerCall) -> Rows:
     call.edge_index()
     layer, x, reduce = call.layer, call.rows("x"), reduction(call)
     if layer.normalize:
-        call.refuse("normalize=True (L2 normalization of each row) is not supported")
+        raise call.refuse("normalize=True (L2 normalization of each row) is not supported")
     neighbour = x
     if layer.project:
         neighbour = call.emit(Activation(Function.RELU), layer.lin(x).value)

@@ -27,7 +27,7 @@ def linear(call: LayerCall) -> Rows:
 def identity(call: LayerCall) -> Rows:
     value = call.get("input")
     if not isinstance(value, Rows):
-        call.refuse("its argument must be a tensor of nodes, edges or graphs")
+        raise call.refuse("its argument must be a tensor of nodes, edges or graphs")
     return value
 
 
@@ -41,7 +41,7 @@ def _activation(call: LayerCall, function: Function, alpha: float = Activation.a
     """An elementwise layer; `inplace=True` also changes the tensor that it is given."""
     x = call.get("input")
     if not isinstance(x, Rows):
-        call.refuse("its argument must be a tensor of nodes, edges or graphs")
+        raise call.refuse("its argument must be a tensor of nodes, edges or graphs")
     value = call.lowering.add(Activation(function, alpha), x.value)
     if getattr(call.layer, "inplace", False):
         return x.move_to(value)
@@ -87,7 +87,7 @@ def tanh(call: LayerCall) -> Rows:
 def softmax(call: LayerCall) -> Rows:
     """Softmax over channels."""
     if call.layer.dim not in (1, -1):
-        call.refuse(f"dim={call.layer.dim}; only softmax over channels is supported. Use dim=-1")
+        raise call.refuse(f"dim={call.layer.dim}; only softmax over channels is supported. Use dim=-1")
     return call.emit(LogSoftmax(log=isinstance(call.layer, nn.LogSoftmax)), call.rows("input").value)
 
 
@@ -96,9 +96,9 @@ def jumping_knowledge(call: LayerCall) -> Rows:
     """Concatenation or maximum of the outputs of all layers."""
     layers = call.get("xs")
     if not isinstance(layers, list | tuple) or not layers or not all(isinstance(x, Rows) for x in layers):
-        call.refuse("xs must be a list of node features")
+        raise call.refuse("xs must be a list of node features")
     if call.layer.mode == "cat":
         return call.emit(Concat(), *(x.value for x in layers))
     if call.layer.mode == "max":
         return reduce(lambda a, b: call.emit(Maximum(), a.value, b.value), layers)
-    call.refuse(f"mode {call.layer.mode!r}; supported modes: cat, max")
+    raise call.refuse(f"mode {call.layer.mode!r}; supported modes: cat, max")

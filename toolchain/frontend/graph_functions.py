@@ -25,15 +25,15 @@ def reduce_by_index(
     reducing edges needs the number of nodes.
     """
     if not isinstance(src, Rows) or dim not in (0, -src.rank):
-        lowering.refuse_use(name, f"it must reduce the rows of a tensor (dim=0), got dim={dim}")
+        raise lowering.refuse_use(name, f"it must reduce the rows of a tensor (dim=0), got dim={dim}")
     if isinstance(index, GraphIndex | GraphPointer):
         return _of_rank(src.rank, pool(lowering, name, Rows(lowering, src.value), index, dim_size, reduce))
     if not isinstance(index, EdgeEnd):
-        lowering.refuse_use(name, "its index must be edge_index[0], edge_index[1] or batch, unchanged")
+        raise lowering.refuse_use(name, "its index must be edge_index[0], edge_index[1] or batch, unchanged")
     if src.domain is not Domain.EDGE or src.type.topology != lowering.edges():
-        lowering.refuse_use(name, f"reducing over edges needs edge values, got {src.what}")
+        raise lowering.refuse_use(name, f"reducing over edges needs edge values, got {src.what}")
     if not (isinstance(dim_size, Count) and dim_size.domain is Domain.NODE):
-        lowering.refuse_use(
+        raise lowering.refuse_use(
             name, "without dim_size its result has as many rows as the largest index. Pass dim_size=x.size(0)"
         )
     return _of_rank(src.rank, lowering.rows(Aggregate(reduce, index.end), src.value))
@@ -46,7 +46,7 @@ def _of_rank(rank: int, rows: Rows) -> Rows:
 
 def _reduction(lowering: Lowering, name: str, reduce: str) -> Reduce:
     if reduce not in _REDUCTIONS:
-        lowering.refuse_use(f"{name} with reduce={reduce!r}", f"supported: {', '.join(_REDUCTIONS)}")
+        raise lowering.refuse_use(f"{name} with reduce={reduce!r}", f"supported: {', '.join(_REDUCTIONS)}")
     return _REDUCTIONS[reduce]
 
 
@@ -112,9 +112,9 @@ def scatter_softmax(lowering: Lowering, src: Any, index: Any, dim: int = -1, dim
 def segment_csr(lowering: Lowering, src: Any, indptr: Any, out: Any = None, reduce: str = "sum") -> Rows:
     """Reduce node values by graph, over `ptr`."""
     if out is not None:
-        lowering.refuse_use("segment_csr with out", "leave it out and use the result")
+        raise lowering.refuse_use("segment_csr with out", "leave it out and use the result")
     if not isinstance(indptr, GraphPointer):
-        lowering.refuse_use("segment_csr", "its indptr must be the ptr that forward was given")
+        raise lowering.refuse_use("segment_csr", "its indptr must be the ptr that forward was given")
     return reduce_by_index(lowering, "segment_csr", src, indptr, 0, None, _reduction(lowering, "segment_csr", reduce))
 
 
@@ -122,15 +122,17 @@ def _torch_scatter(
     lowering: Lowering, name: str, src: Any, index: Any, dim: int, out: Any, dim_size: Any, reduce: str
 ) -> Rows:
     if out is not None:
-        lowering.refuse_use(f"{name} with out", "leave it out and use the result")
+        raise lowering.refuse_use(f"{name} with out", "leave it out and use the result")
     return reduce_by_index(lowering, name, src, index, dim, dim_size, _reduction(lowering, name, reduce))
 
 
 def _edge_softmax(lowering: Lowering, name: str, src: Any, index: Any, ptr: Any, num_nodes: Any, dim: int) -> Rows:
     if not isinstance(src, Rows) or src.domain is not Domain.EDGE or dim not in (0, -src.rank) or ptr is not None:
-        lowering.refuse_use(name, "it must normalize edge values over dim=0, by index")
+        raise lowering.refuse_use(name, "it must normalize edge values over dim=0, by index")
     if not isinstance(index, EdgeEnd) or index.end is not End.TARGET:
-        lowering.refuse_use(name, "its index must be edge_index[1], so that it runs over the in-edges of each node")
+        raise lowering.refuse_use(
+            name, "its index must be edge_index[1], so that it runs over the in-edges of each node"
+        )
     if not (num_nodes is None or (isinstance(num_nodes, Count) and num_nodes.domain is Domain.NODE)):
-        lowering.refuse_use(f"{name} with {num_nodes!r} nodes", "leave it out, or pass x.size(0)")
+        raise lowering.refuse_use(f"{name} with {num_nodes!r} nodes", "leave it out, or pass x.size(0)")
     return _of_rank(src.rank, lowering.rows(EdgeSoftmax(), src.value))

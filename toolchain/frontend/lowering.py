@@ -1,21 +1,27 @@
-"""`lower`: from a PyG model to a float32 Graph. Runs the model's own forward once, on symbols, and checks the result."""
+"""`lower`: from a PyG model to a float32 Graph, by running its own forward on symbols; the result is checked."""
 
 from __future__ import annotations
 
 import inspect
-import linecache
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import FunctionType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from toolchain.errors import InvalidGraph, PocketGnnError, TypeMismatch, UnsupportedModule
-from toolchain.frontend import attention, convs, dense, functions, graph_functions, norms, pools  # noqa: F401  fill the tables
+from toolchain.errors import InvalidGraph, InvalidInput, PocketGnnError, TypeMismatch, UnsupportedModule
+from toolchain.frontend import (  # noqa: F401  importing them fills the tables of the registry
+    attention,
+    convs,
+    dense,
+    functions,
+    graph_functions,
+    norms,
+    pools,
+    tensor_functions,
+)
 from toolchain.frontend.arguments import forward_arguments, run_model
 from toolchain.frontend.registry import (
     FUNCTIONS,
@@ -24,6 +30,7 @@ from toolchain.frontend.registry import (
     supported_functions,
     supported_layers,
 )
+from toolchain.frontend.source_lines import raising_line, source_line
 from toolchain.frontend.symbols import Count, EdgeIndex, GraphIndex, GraphPointer, Rows, Symbol
 from toolchain.frontend.tracing import checked_copy, symbolic_calls
 from toolchain.inputs import GraphInputs
@@ -56,14 +63,25 @@ def lower(model: torch.nn.Module, example: Data, *, name: str = "model") -> Grap
     """
     inputs = GraphInputs.from_pyg(example)
     copy = checked_copy(model)
-    expected = run_model(copy, example)
+    expected = _expected_outputs(copy, example)
     lowering = Lowering(copy, inputs, name)
     with symbolic_calls(copy, lowering):
-        arguments = forward_arguments(copy, lowering.fields(example))
+        arguments = forward_arguments(copy, lowering.fields(example), frozenset(example.keys()))
         result = lowering.run(lambda: copy(**arguments))
     graph = verify(lowering.finish(result))
     _check_against_model(graph, inputs, expected)
     return graph
+
+
+def _expected_outputs(model: torch.nn.Module, example: Data) -> tuple[np.ndarray, ...]:
+    try:
+        return run_model(model, example)
+    except PocketGnnError:
+        raise
+    except Exception as error:  # whatever the user's forward raises
+        raise InvalidInput(
+            f"example: the model itself fails on it ({type(error).__name__}: {error}). Pass a graph that it takes."
+        ) from error
 
 
 def _check_against_model(graph: Graph, inputs: GraphInputs, expected: tuple[np.ndarray, ...]) -> None:
@@ -86,7 +104,7 @@ def _check_against_model(graph: Graph, inputs: GraphInputs, expected: tuple[np.n
 
 
 class Lowering:
-    """The state of one `lower` call: the graph under construction, the module being run, and the constants made so far."""
+    """State of one `lower` call: the graph under construction, the module being run, the constants made so far."""
 
     def __init__(self, model: torch.nn.Module, inputs: GraphInputs, name: str) -> None:
         self.builder = GraphBuilder(name=name)
@@ -119,6 +137,8 @@ class Lowering:
             "num_graphs": Count(self, Domain.GRAPH) if batched else 1,
             "num_nodes": Count(self, Domain.NODE),
             "num_edges": Count(self, Domain.EDGE),
+            "num_features": inputs.x.shape[1],
+            "num_node_features": inputs.x.shape[1],
         }
 
     # --- values ---
@@ -188,7 +208,7 @@ class Lowering:
     def require_function(self, name: str) -> None:
         """Refuse a function or tensor method without lowering."""
         if name.strip("_") not in FUNCTIONS:
-            self.refuse_use(f"torch function or method {name!r}", f"supported functions: {supported_functions()}")
+            raise self.refuse_use(f"torch function or method {name!r}", f"supported functions: {supported_functions()}")
 
     def call_function(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Lower a torch function, tensor method or operator; a trailing underscore makes it work in place."""
@@ -198,7 +218,7 @@ class Lowering:
         if in_place:
             target = args[0]
             if not isinstance(target, Rows) or target.channels != result.channels:
-                self.refuse_use(
+                raise self.refuse_use(
                     f"in-place {name}", "it must keep the type of the tensor. Use the out-of-place function."
                 )
             return target.move_to(result.value)
@@ -208,14 +228,14 @@ class Lowering:
         """Lower a function of PyG or torch_scatter."""
         name = graph_function_name(function)
         if name not in GRAPH_FUNCTIONS:
-            self.refuse_use(name, f"supported functions: {supported_functions()}")
+            raise self.refuse_use(name, f"supported functions: {supported_functions()}")
         return self._apply(GRAPH_FUNCTIONS[name], name, args, kwargs)
 
     def _apply(self, lowering: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
             bound = inspect.signature(lowering).bind(self, *args, **kwargs)
         except TypeError as error:
-            self.refuse_use(f"{name} with these arguments", str(error))
+            raise self.refuse_use(f"{name} with these arguments", str(error)) from error
         return lowering(*bound.args, **bound.kwargs)
 
     # --- refusals ---
@@ -223,19 +243,22 @@ class Lowering:
     @property
     def place(self) -> str:
         """Where the model is: its module path, or the source line for code of the root module."""
-        return self.scope or f"forward ({_source_line()})"
+        return self.scope or f"forward ({source_line()})"
 
-    def refuse_use(self, what: str, why: str) -> NoReturn:
-        """Refuse a function or use in the user's own code, named by its source line."""
+    def refuse_use(self, what: str, why: str) -> UnsupportedModule:
+        """The error for a function or use in the user's own code, named by its module path and source line."""
         scope = f"{self.scope}: " if self.scope else ""
-        raise UnsupportedModule(f"{scope}{_source_line()}: cannot lower {what}; {why}")
+        return UnsupportedModule(f"{scope}{source_line()}: cannot lower {what}; {why}")
 
-    def refuse_layer(self, cls: type, why: str = "") -> NoReturn:
-        """Refuse a layer, named by its module path."""
+    def refuse_layer(self, cls: type, why: str = "") -> UnsupportedModule:
+        """The error for a layer, named by its module path; without a reason, its class has no lowering."""
         kind = cls.__name__
-        reason = f": {why}" if why else f". Supported layers: {supported_layers()}. "
-        hint = "" if why else f"Write a lowering with @lowers({kind}); see frontend/README.md."
-        raise UnsupportedModule(f"{self.scope or 'model'}: cannot lower {kind}{reason}{hint}")
+        if not why:
+            why = (
+                f"no lowering exists for it. Supported layers: {supported_layers()}. "
+                f"Write a lowering with @lowers({kind}); see frontend/README.md."
+            )
+        return UnsupportedModule(f"{self.scope or 'model'}: cannot lower {kind}: {why}")
 
     # --- running ---
 
@@ -247,7 +270,7 @@ class Lowering:
         except PocketGnnError:
             raise
         except Exception as error:  # user code fails in any way it likes on values that it does not expect
-            line = _raising_line(error)
+            line = raising_line(error)
             raise UnsupportedModule(
                 f"{self.scope or 'forward'}: cannot trace forward ({line}): {type(error).__name__}: {error}. "
                 "Use tensors only through torch functions, layers and the functions listed in frontend/README.md."
@@ -264,37 +287,7 @@ class Lowering:
                 )
             if item.domain is Domain.EDGE:
                 raise UnsupportedModule(
-                    "forward: returns one row per edge; outputs have one row per node or per graph, as edges are reordered. "
+                    "forward: returns one row per edge, whose order is not kept; expected one row per node or graph. "
                     "Return node values, and compute edge scores from them."
                 )
         return self.builder.finish([item.value for item in results])
-
-
-_OWN_PACKAGES = ("/toolchain/frontend/", "/torch/", "/torch_geometric/", "/torch_scatter/", "/contextlib.py")
-
-
-def _is_user_code(filename: str) -> bool:
-    return not any(part in filename.replace("\\", "/") for part in _OWN_PACKAGES)
-
-
-def _describe(filename: str, line: int) -> str:
-    code = linecache.getline(filename, line).strip()
-    return f"{Path(filename).name}:{line}" + (f" `{code}`" if code else "")
-
-
-def _source_line() -> str:
-    """Innermost line of the user's own code that is running."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and not _is_user_code(frame.f_code.co_filename):
-        frame = frame.f_back
-    return _describe(frame.f_code.co_filename, frame.f_lineno)
-
-
-def _raising_line(error: BaseException) -> str:
-    """Innermost line of the user's own code in a traceback."""
-    place, traceback = "unknown line", error.__traceback__
-    while traceback is not None:
-        if _is_user_code(traceback.tb_frame.f_code.co_filename):
-            place = _describe(traceback.tb_frame.f_code.co_filename, traceback.tb_lineno)
-        traceback = traceback.tb_next
-    return place

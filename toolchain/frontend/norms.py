@@ -23,10 +23,10 @@ def batch_norm(call: LayerCall) -> Rows:
     """(x - mean) / sqrt(variance + eps) * weight + bias, with the running statistics."""
     layer, x = call.layer, call.rows("input")
     if layer.running_mean is None or layer.running_var is None:
-        call.refuse(
+        raise call.refuse(
             "track_running_stats=False normalizes by the statistics of each batch; train with running statistics"
         )
-    # momentum=None is a cumulative average, whose count a Graph does not hold; further training then uses torch's default.
+    # momentum=None is a cumulative average, whose count a Graph does not hold; fine-tuning uses torch's default.
     momentum = 0.1 if layer.momentum is None else float(layer.momentum)
     operands = [
         *_affine(call, layer.weight, layer.bias, x.channels),
@@ -41,7 +41,9 @@ def layer_norm(call: LayerCall) -> Rows:
     """Statistics over the channels of each row."""
     layer, x = call.layer, call.rows("input")
     if tuple(layer.normalized_shape) != (x.channels,):
-        call.refuse(f"normalized_shape {tuple(layer.normalized_shape)}, expected the {x.channels} channels of one row")
+        raise call.refuse(
+            f"normalized_shape {tuple(layer.normalized_shape)}, expected the {x.channels} channels of one row"
+        )
     return call.emit(LayerNorm(float(layer.eps)), x.value, *_affine(call, layer.weight, layer.bias, x.channels))
 
 
@@ -53,9 +55,9 @@ def pyg_layer_norm(call: LayerCall) -> Rows:
     if layer.mode == "node":
         return call.emit(LayerNorm(float(layer.eps)), x.value, *affine)
     if layer.mode != "graph":
-        call.refuse(f"mode {layer.mode!r}; supported modes: graph, node")
-    has_batch = call.batch()  # PyG adds eps to the standard deviation without batch, and to the variance with it
-    return call.emit(LayerNorm(float(layer.eps), Extent.GRAPH, eps_outside=not has_batch), x.value, *affine)
+        raise call.refuse(f"mode {layer.mode!r}; supported modes: graph, node")
+    # PyG adds eps to the variance where it is given batch, and to the standard deviation where it is not.
+    return call.emit(LayerNorm(float(layer.eps), Extent.GRAPH, eps_outside=not call.batch()), x.value, *affine)
 
 
 def _affine(call: LayerCall, weight: Tensor | None, bias: Tensor | None, channels: int) -> tuple[int, int]:

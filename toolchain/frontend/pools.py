@@ -19,20 +19,22 @@ if TYPE_CHECKING:
 def pool(lowering: Lowering, name: str, x: Any, batch: Any, size: Any, reduce: Reduce) -> Rows:
     """Reduce the nodes of each graph; without batch, all nodes are one graph."""
     if not isinstance(x, Rows) or x.rank != 2 or x.domain is not Domain.NODE:
-        lowering.refuse_use(name, "x must be node values of shape [N, channels]")
+        raise lowering.refuse_use(name, "x must be node values of shape [N, channels]")
     if batch is None:
         require_single_graph(lowering, name)
     elif not isinstance(batch, GraphIndex | GraphPointer):
-        lowering.refuse_use(name, "it must reduce over the batch (or ptr) that forward was given")
+        raise lowering.refuse_use(name, "it must reduce over the batch (or ptr) that forward was given")
     if not (size is None or (isinstance(size, Count) and size.domain is Domain.GRAPH) or (size == 1 and batch is None)):
-        lowering.refuse_use(f"{name} with size {size!r}", "leave it out, or pass the number of graphs of the batch")
+        raise lowering.refuse_use(
+            f"{name} with size {size!r}", "leave it out, or pass the number of graphs of the batch"
+        )
     return lowering.rows(Pool(reduce), x.value)
 
 
 def require_single_graph(lowering: Lowering, name: str) -> None:
-    """Refuse a reduction over all nodes where the example holds several graphs: a Graph reduces each graph for itself."""
+    """Refuse a reduction over all nodes of several graphs: a Graph reduces each graph for itself."""
     if lowering.inputs.num_graphs > 1:
-        lowering.refuse_use(
+        raise lowering.refuse_use(
             f"{name} over all nodes of a batch",
             f"the example holds {lowering.inputs.num_graphs} graphs. Pool with `batch`",
         )

@@ -32,7 +32,7 @@ def lowers(*layers: type) -> Callable[[LayerLowering], LayerLowering]:
 
 
 def lowers_function(*names: str) -> Callable[[FunctionLowering], FunctionLowering]:
-    """Register a lowering for torch functions and tensor methods of these names; it takes torch's own parameter names."""
+    """Register a lowering for torch functions and tensor methods; it takes torch's own parameter names."""
 
     def register(lowering: FunctionLowering) -> FunctionLowering:
         FUNCTIONS.update(dict.fromkeys(names, lowering))
@@ -42,7 +42,7 @@ def lowers_function(*names: str) -> Callable[[FunctionLowering], FunctionLowerin
 
 
 def lowers_graph_function(*names: str) -> Callable[[FunctionLowering], FunctionLowering]:
-    """Register a lowering for plain Python functions of PyG and torch_scatter, named "torch_geometric.scatter" and so on."""
+    """Register a lowering for Python functions of PyG and torch_scatter, named as "torch_geometric.scatter"."""
 
     def register(lowering: FunctionLowering) -> FunctionLowering:
         GRAPH_FUNCTIONS.update(dict.fromkeys(names, lowering))
@@ -52,7 +52,7 @@ def lowers_graph_function(*names: str) -> Callable[[FunctionLowering], FunctionL
 
 
 def layer_lowering(layer_type: type) -> LayerLowering | None:
-    """The lowering of a class: its own, or that of a parent that it leaves untouched (another forward is another layer)."""
+    """The lowering of a class: its own, or its parent's where it changes nothing (another forward is another layer)."""
     for cls in layer_type.__mro__:
         if cls in LAYERS:
             return LAYERS[cls]

@@ -7,10 +7,11 @@ Torch functions reach a symbol through `__torch_function__`, methods and operato
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from toolchain.errors import UnsupportedModule
 from toolchain.ir.ops import End, Role
 from toolchain.ir.types import Domain, TensorType
 
@@ -43,32 +44,32 @@ class Symbol:
         self.lowering.require_function(name)
         return lambda *args, **kwargs: self.lowering.call_function(name, (self, *args), kwargs)
 
-    def _refuse(self, use: str) -> NoReturn:
-        self.lowering.refuse_use(f"{use} {self.what}", "its value is only known when the model runs")
+    def _refuse(self, use: str) -> UnsupportedModule:
+        return self.lowering.refuse_use(f"{use} {self.what}", "its value is only known when the model runs")
 
     def __bool__(self) -> bool:
-        self._refuse("branching on")
+        raise self._refuse("branching on")
 
     def __int__(self) -> int:
-        self._refuse("int() of")
+        raise self._refuse("int() of")
 
     def __float__(self) -> float:
-        self._refuse("float() of")
+        raise self._refuse("float() of")
 
     def __index__(self) -> int:
-        self._refuse("counting with")
+        raise self._refuse("counting with")
 
     def __iter__(self) -> Iterator[Any]:
-        self._refuse("iterating over")
+        raise self._refuse("iterating over")
 
-    def __array__(self, *args: object, **kwargs: object) -> NoReturn:
-        self._refuse("numpy conversion of")
+    def __array__(self, *args: object, **kwargs: object) -> Any:
+        raise self._refuse("numpy conversion of")
 
     def __eq__(self, other: object) -> bool:
-        self._refuse("comparing")
+        raise self._refuse("comparing")
 
     def __lt__(self, other: object) -> bool:
-        self._refuse("comparing")
+        raise self._refuse("comparing")
 
     __le__ = __gt__ = __ge__ = __lt__
     __hash__ = object.__hash__
@@ -126,9 +127,9 @@ class Symbol:
 
 
 class Rows(Symbol):
-    """A tensor with one row per node, edge or graph: [rows, channels], or [rows] where `rank` is 1 (channels is then 1).
+    """A tensor with one row per node, edge or graph: [rows, channels], or [rows] where `rank` is 1 (one channel).
 
-    In-place operations move the symbol to a new value, so that every name of the same tensor sees the change, as in torch.
+    In-place operations move the symbol to a new value, so that all names of a tensor see the change, as in torch.
 
     Attributes:
         role: the runtime array that this symbol is, untouched; None for anything computed.
@@ -264,7 +265,7 @@ class LastGraph(Symbol):
 
     def __add__(self, other: Any) -> Count:
         if other != 1:
-            self._refuse(f"adding {other} to")
+            raise self._refuse(f"adding {other} to")
         return Count(self.lowering, Domain.GRAPH)
 
     __radd__ = __add__
@@ -287,13 +288,13 @@ class Count(Symbol):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Count) and other.domain is self.domain:
             return True
-        self._refuse("comparing")
+        raise self._refuse("comparing")
 
     __hash__ = Symbol.__hash__
 
 
 class Refused(Symbol):
-    """A result that exists in torch but not here, such as the positions that a maximum came from; any use is refused."""
+    """A result that exists in torch but not here, such as the positions of maxima; any use is refused."""
 
     def __init__(self, lowering: Lowering, what: str) -> None:
         super().__init__(lowering)

@@ -64,7 +64,7 @@ def checked_copy(model: nn.Module) -> nn.Module:
 
 def _refuse_hooks(path: str, module: nn.Module) -> None:
     for name, hooks in vars(module).items():
-        if hooks and "forward" in name and (name.endswith("_hooks") or name.endswith("pre_hooks")):
+        if hooks and "forward" in name and name.endswith("_hooks"):
             raise UnsupportedModule(
                 f"{path or type(module).__name__}: has {name.strip('_')}, which would be lost. Remove them first "
                 "(for torch.nn.utils.prune: prune.remove(module, 'weight'))."
@@ -127,7 +127,7 @@ def _make_symbolic(path: str, module: nn.Module, lowering: Lowering) -> None:
         if known is not None:
             result = known(LayerCall(lowering, self, cls, args, kwargs))
         elif _is_opaque(cls):
-            lowering.refuse_layer(cls)
+            raise lowering.refuse_layer(cls)
         else:
             result = cls.__call__(self, *args, **kwargs)
         lowering.scope = caller  # not restored on errors: the message then names the innermost module
