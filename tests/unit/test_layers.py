@@ -19,10 +19,9 @@ def imported_by(statement: str) -> set[str]:
     "statement",
     ["import runtimes", "import toolchain", "from toolchain import GraphInputs, Artifact", "import toolchain.ir, toolchain.passes"],
 )
-def test_the_core_loads_numpy_and_nothing_heavier(statement: str) -> None:
+def test_the_core_loads_nothing_heavier_than_numpy(statement: str) -> None:
     loaded = imported_by(statement)
     assert loaded & set(HEAVY) == set()
-    assert "numpy" in loaded
 
 
 def test_the_onnx_runtime_loads_no_torch() -> None:
