@@ -1,0 +1,73 @@
+"""Graph → ONNX, written straight from the Graph, for any number of nodes, edges and graphs."""
+
+from __future__ import annotations
+
+from toolchain.errors import ExportError, require
+from toolchain.exporters.emission import Emission, outputs_of
+from toolchain.exporters.lowerings import DENSE_UP_TO_NODES, Lowering, takes_dense
+from toolchain.ir import Graph
+
+_ROW_SYMBOLS = {"node": "N", "graph": "G"}
+
+
+def emit(graph: Graph, *, lowering: str = "auto", dense_up_to_nodes: int = DENSE_UP_TO_NODES) -> Emission:
+    """Write a Graph as an ONNX file. The same graph and options give the same bytes.
+
+    Args:
+        lowering: "auto", "dense" or "scatter" (see `toolchain.exporters.lowerings`).
+        dense_up_to_nodes: largest graph that "auto" aggregates as a dense product.
+
+    Raises:
+        ExportError: the lowering is unknown or cannot express the model.
+        MissingDependency: the onnx package is not installed.
+    """
+    require("onnx", "onnx")
+    from toolchain.exporters.onnx_feeds import FeedNames
+    from toolchain.exporters.onnx_ops import Site
+    from toolchain.exporters.onnx_ops import emit as emit_value
+    from toolchain.exporters.onnx_writer import OPSET, OnnxWriter
+
+    chosen = _choose(graph, lowering)
+    writer = OnnxWriter()
+    feeds = FeedNames(graph.topologies, writer)
+
+    def body(lowered: Lowering) -> tuple[str, ...]:
+        feeds.lowering = lowered
+        names: dict[int, str] = {}
+        for value in graph.values:
+            names[value.id] = emit_value(value.op, Site(graph, value, names, writer, feeds, lowered))
+        return tuple(names[o] for o in graph.outputs)
+
+    if chosen is Lowering.AUTO:
+        results = writer.select(feeds.has_adjacency, lambda: body(Lowering.DENSE), lambda: body(Lowering.SCATTER))
+    else:
+        results = body(chosen)
+    outputs = outputs_of(graph)
+    declared = feeds.declared(dense_up_to_nodes if chosen is Lowering.AUTO else None)
+    model = writer.serialize(
+        graph.name,
+        declared,
+        {output.name: result for output, result in zip(outputs, results, strict=True)},
+        {output.name: (_rows(graph, o), output.channels) for output, o in zip(outputs, graph.outputs, strict=True)},
+        {"pocketgnn.lowering": chosen.value},
+    )
+    return Emission(model, "model.onnx", declared, facts={"opset": OPSET, "lowering": chosen.value})
+
+
+def _choose(graph: Graph, lowering: str) -> Lowering:
+    try:
+        wanted = Lowering(lowering)
+    except ValueError as error:
+        names = ", ".join(repr(known.value) for known in Lowering)
+        raise ExportError(f"lowering {lowering!r} is unknown. Lowerings: {names}.") from error
+    if wanted is Lowering.DENSE and not takes_dense(graph):
+        raise ExportError(
+            f"{graph.name}: lowering 'dense' cannot express edge values, maxima or a model without propagation. "
+            "Use 'auto' or 'scatter'."
+        )
+    return Lowering.SCATTER if wanted is Lowering.AUTO and not takes_dense(graph) else wanted
+
+
+def _rows(graph: Graph, output: int) -> str:
+    type = graph.values[output].type
+    return _ROW_SYMBOLS.get(type.domain.value, f"E{type.topology}")

@@ -1,0 +1,145 @@
+"""FeedNames: which inputs an ONNX file has, collected while it is emitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from onnx import TensorProto
+
+from toolchain.exporters.lowerings import Lowering
+from toolchain.exporters.onnx_writer import OnnxWriter
+from toolchain.feeds import Feed, FeedKind
+from toolchain.ir import ops
+from toolchain.ir.ops import End, Reduce, RowFactor
+from toolchain.topology import Normalization, SelfLoops, TopologySpec
+
+_ROLE_KINDS = {
+    ops.Role.X: FeedKind.X, ops.Role.EDGE_WEIGHT: FeedKind.EDGE_WEIGHT, ops.Role.EDGE_ATTR: FeedKind.EDGE_ATTR,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class FeedNames:
+    """Hands out input names and remembers which lowering reads which input.
+
+    Attributes:
+        lowering: the lowering being emitted.
+    """
+
+    topologies: tuple[TopologySpec, ...]
+    writer: OnnxWriter
+    lowering: Lowering = Lowering.SCATTER
+    _feeds: dict[str, Feed] = field(default_factory=dict)
+    _readers: dict[str, set[Lowering]] = field(default_factory=dict)
+
+    def declared(self, dense_up_to: int | None) -> tuple[Feed, ...]:
+        """The inputs in order of first use.
+
+        Args:
+            dense_up_to: in a file with both lowerings, the largest graph of the dense one: an input that only one
+                lowering reads is empty for the graphs of the other.
+        """
+        if dense_up_to is None:
+            return tuple(self._feeds.values())
+        return tuple(self._bounded(feed, dense_up_to) for feed in self._feeds.values())
+
+    def _bounded(self, feed: Feed, dense_up_to: int) -> Feed:
+        readers = self._readers[feed.name]
+        if readers == {Lowering.DENSE}:
+            return replace(feed, nodes_at_most=dense_up_to)
+        return replace(feed, nodes_above=dense_up_to) if readers == {Lowering.SCATTER} else feed
+
+    # --- arrays of the graph ------------------------------------------------------------------------------------------
+
+    def graph_array(self, op: ops.Input) -> str:
+        """x, edge_attr or edge_weight."""
+        rows = "N" if op.role is ops.Role.X else "E"
+        topology = op.type.topology
+        name = self._declare(op.role.value, _ROLE_KINDS[op.role], (rows, op.type.channels), topology)
+        for lowering in (Lowering.DENSE, Lowering.SCATTER):  # a graph's own arrays are there whatever reads them
+            self._readers[name].add(lowering)
+        return name
+
+    def graph_index(self) -> str:
+        """[N] int64."""
+        return self._declare("graph_index", FeedKind.GRAPH_INDEX, ("N",), dtype="int64")
+
+    def inverse_count(self) -> str:
+        """[G, 1]: 1 over the number of nodes."""
+        return self._declare("inverse_count", FeedKind.INVERSE_COUNT, ("G", 1))
+
+    def pool_matrix(self, reduce: Reduce) -> str:
+        """[G, N]: sums or means of nodes."""
+        return self._declare("pool_matrix", FeedKind.POOL_MATRIX, ("G", "N"), reduce=reduce)
+
+    # --- arrays of a topology -----------------------------------------------------------------------------------------
+
+    def is_normalized(self, topology: int) -> bool:
+        return self.topologies[topology].normalization is Normalization.SYMMETRIC
+
+    def has_weights(self, topology: int) -> bool:
+        """Whether some edge may weigh other than 1."""
+        spec = self.topologies[topology]
+        return spec.weighted or (spec.self_loops is not SelfLoops.KEEP and spec.loop_weight != 1.0)
+
+    def adds_unit_loops(self, topology: int) -> bool:
+        """Whether every node gets one self-loop of weight 1."""
+        return self.topologies[topology].self_loops is not SelfLoops.KEEP and not self.has_weights(topology)
+
+    def source(self, topology: int, *, loops: bool = True) -> str:
+        """[E] int64."""
+        return self._declare("source", FeedKind.SOURCE, ("E",), topology, dtype="int64", loops=loops)
+
+    def target(self, topology: int, *, loops: bool = True) -> str:
+        """[E] int64."""
+        return self._declare("target", FeedKind.TARGET, ("E",), topology, dtype="int64", loops=loops)
+
+    def edge_weight(self, topology: int) -> str:
+        """[E, 1]: the weights of a topology, without its normalization."""
+        return self._declare("weight", FeedKind.COEFFICIENT, ("E", 1), topology, factors=False)
+
+    def adjacency(self, topology: int, reduce: Reduce, *, factors: bool) -> str:
+        """[N, N]: the coefficients, row i = target i."""
+        return self._declare("adjacency", FeedKind.ADJACENCY, ("N", "N"), topology, reduce=reduce, factors=factors)
+
+    def has_adjacency(self) -> str:
+        """Whether the dense lowering's inputs were given: a bool, true where the first adjacency is not empty."""
+        name = next(feed.name for feed in self._feeds.values() if feed.kind is FeedKind.ADJACENCY)
+        return self.writer.op("Cast", self.writer.op("Size", name), to=TensorProto.BOOL)
+
+    def row_factor(self, factor: RowFactor) -> str:
+        """[N, 1]: r or l of a topology."""
+        if factor.end is End.TARGET:
+            return self.target_scale(factor.topology, Reduce.SUM)
+        return self._declare("source_scale", FeedKind.SOURCE_SCALE, ("N", 1), factor.topology)
+
+    def target_scale(self, topology: int, reduce: Reduce) -> str:
+        """[N, 1]: l, divided by the in-degree for MEAN."""
+        return self._declare("target_scale", FeedKind.TARGET_SCALE, ("N", 1), topology, reduce=reduce)
+
+    def _declare(
+        self,
+        stem: str,
+        kind: FeedKind,
+        dims: Sequence[str | int],
+        topology: int | None = None,
+        *,
+        reduce: Reduce | None = None,
+        dtype: str = "float32",
+        loops: bool = True,
+        factors: bool = True,
+    ) -> str:
+        name = "_".join(
+            [stem]
+            + ([str(topology)] if topology is not None and len(self.topologies) > 1 else [])
+            + (["mean"] if reduce is Reduce.MEAN else [])
+            + ([] if loops else ["without_loops"])
+            + ([] if factors or kind is FeedKind.COEFFICIENT else ["unscaled"])
+        )
+        reduction = None if reduce is None else "mean" if reduce is Reduce.MEAN else "sum"
+        feed = Feed(name, kind, topology, reduction, dtype, tuple(dims), loops, factors)
+        known = self._feeds.setdefault(name, feed)
+        assert known == feed, f"two different feeds are named {name}: {known} and {feed}"
+        self._readers.setdefault(name, set()).add(self.lowering)
+        return name
