@@ -58,7 +58,9 @@ def _cora(root: Path, seed: int) -> GraphParts:
 
 
 SUBJECTS = (
-    Subject("proteins-gcn", _proteins, lambda features, classes: GCN(features, classes, hidden=64, layers=3), epochs=40),
+    Subject(
+        "proteins-gcn", _proteins, lambda features, classes: GCN(features, classes, hidden=64, layers=3), epochs=40
+    ),
     Subject("proteins-gin", _proteins, lambda features, classes: GIN(features, classes, 64, 5, pool="mean"), epochs=40),
     Subject("cora-gcn", _cora, lambda features, classes: NodeGCN(features, classes, hidden=16), 100, weight_decay=5e-4),
 )
@@ -128,11 +130,17 @@ def table(findings: Sequence[Finding]) -> Table:
     for column in ("model", "seed", "format", "precision", "bytes", "of float32", "accuracy PyG", "accuracy", "agreement",
                    "lowering", "quantization", "backend", "total rel."):  # fmt: skip
         made.add_column(column, justify="left" if column in ("model", "format", "precision") else "right")
-    full = {(f.subject, f.seed, f.artifact.format): f.artifact.model_bytes for f in findings if f.artifact.precision == "float32"}
+    full = {
+        (f.subject, f.seed, f.artifact.format): f.artifact.model_bytes
+        for f in findings
+        if f.artifact.precision == "float32"
+    }
     for f in findings:
         total, steps = f.parity.total, {s.stage: s for s in f.parity.steps}
         share = f.artifact.model_bytes / full[f.subject, f.seed, f.artifact.format]
-        errors = [f"{steps[name].max_abs:.1e}" if name in steps else "–" for name in ("lowering", "quantization", BACKEND)]
+        errors = [
+            f"{steps[name].max_abs:.1e}" if name in steps else "–" for name in ("lowering", "quantization", BACKEND)
+        ]
         made.add_row(
             f.subject, str(f.seed), f.artifact.format, f.artifact.precision, f"{f.artifact.model_bytes:,}", f"{share:.1%}",
             _share(total.accuracy_before), _share(total.accuracy_after), _share(total.agreement), *errors,
@@ -146,22 +154,35 @@ def _share(value: float | None) -> str:
 
 
 @click.command(help=__doc__)
-@click.option("--data-root", type=click.Path(path_type=Path), required=True, help="Where PyG keeps PROTEINS and Cora; downloaded if missing.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Where PyG keeps PROTEINS and Cora; downloaded if missing.",
+)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("out/accuracy"), show_default=True)
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0, 1, 2), show_default=True, help="Repeatable.")
-@click.option("--model", "names", multiple=True, type=click.Choice([s.name for s in SUBJECTS]), help="Only these. Repeatable.")
+@click.option(
+    "--model", "names", multiple=True, type=click.Choice([s.name for s in SUBJECTS]), help="Only these. Repeatable."
+)
 @click.option("--to", "formats", multiple=True, type=click.Choice(FORMATS), help="Only these formats. Repeatable.")
-def main(data_root: Path, output: Path, seeds: tuple[int, ...], names: tuple[str, ...], formats: tuple[str, ...]) -> None:
+def main(
+    data_root: Path, output: Path, seeds: tuple[int, ...], names: tuple[str, ...], formats: tuple[str, ...]
+) -> None:
     progress = Console(stderr=True)
     findings: list[Finding] = []
     failures: list[str] = []
     for subject in SUBJECTS:
         for seed in seeds if not names or subject.name in names else ():
-            found, failed = study(subject, data_root, output, seed, formats or FORMATS, lambda line: progress.print(line))
+            found, failed = study(
+                subject, data_root, output, seed, formats or FORMATS, lambda line: progress.print(line)
+            )
             findings += found
             failures += failed
     output.mkdir(parents=True, exist_ok=True)
-    (output / "accuracy.json").write_text(json.dumps({"findings": [f.to_json() for f in findings], "failures": failures}, indent=1))
+    (output / "accuracy.json").write_text(
+        json.dumps({"findings": [f.to_json() for f in findings], "failures": failures}, indent=1)
+    )
     Console(width=180).print(table(findings))
     for line in failures:
         print(line)

@@ -29,6 +29,8 @@ def load(path: str | Path | Artifact, *, threads: int = 1) -> Runtime:
     """
     artifact = Artifact.load(path.path if isinstance(path, Artifact) else path)
     if artifact.format not in RUNTIMES:
-        raise ArtifactError(f"{artifact.path}: format {artifact.format!r}, this version runs {', '.join(sorted(RUNTIMES))}.")
+        raise ArtifactError(
+            f"{artifact.path}: format {artifact.format!r}, this version runs {', '.join(sorted(RUNTIMES))}."
+        )
     module, name = RUNTIMES[artifact.format]
     return getattr(import_module(module), name)(artifact, threads=threads)

@@ -50,15 +50,21 @@ class Runtime(ABC):
             fixed = self._fixed
             x = inputs.x if isinstance(inputs, GraphInputs) else inputs
             if isinstance(inputs, GraphInputs) and not np.array_equal(inputs.edge_index, fixed.edge_index):
-                raise OutsideContract("edge_index: differs from the fixed graph of this artifact. Pass x alone, or export without a fixed graph.")
+                raise OutsideContract(
+                    "edge_index: differs from the fixed graph of this artifact. Pass x alone, or export without a fixed graph."
+                )
             graph = GraphInputs(x, fixed.edge_index, fixed.edge_weight, fixed.edge_attr, fixed.batch, fixed.num_graphs)
             if graph.num_nodes != fixed.num_nodes:
-                raise OutsideContract(f"x: {graph.num_nodes} rows, the fixed graph of this artifact has {fixed.num_nodes} nodes.")
+                raise OutsideContract(
+                    f"x: {graph.num_nodes} rows, the fixed graph of this artifact has {fixed.num_nodes} nodes."
+                )
             contract.check(graph)
             prepared = PreparedGraph(graph, self._fixed_prepared.topologies)
         else:
             if not isinstance(inputs, GraphInputs):
-                raise OutsideContract("only x was given, but this artifact has no fixed graph. Pass GraphInputs(x, edge_index).")
+                raise OutsideContract(
+                    "only x was given, but this artifact has no fixed graph. Pass GraphInputs(x, edge_index)."
+                )
             contract.check(inputs)
             prepared = inputs.prepare(contract.topologies)
         contract.check_edges(max((t.num_edges for t in prepared.topologies), default=0))
@@ -68,14 +74,16 @@ class Runtime(ABC):
     def run_feeds(self, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
         """Run the model file on the arrays of `prepare`."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most runtimes hold nothing to release
         """Release what the runtime holds."""
 
 
 def _load_fixed_graph(artifact: Artifact) -> GraphInputs:
     path = artifact.path / FIXED_GRAPH
     if FIXED_GRAPH not in artifact.files:
-        raise ArtifactError(f"{artifact.path}: the contract has a fixed graph but {FIXED_GRAPH} is not listed in the manifest.")
+        raise ArtifactError(
+            f"{artifact.path}: the contract has a fixed graph but {FIXED_GRAPH} is not listed in the manifest."
+        )
     with np.load(path, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     return GraphInputs(

@@ -74,15 +74,21 @@ class GraphContract:
             raise OutsideContract("edge_weight: missing, but the model reads it. Pass edge_weight of shape [E].")
         if self.edge_features is not None:
             if inputs.edge_attr is None:
-                raise OutsideContract(f"edge_attr: missing, but the model reads it. Pass edge_attr of shape [E, {self.edge_features}].")
+                raise OutsideContract(
+                    f"edge_attr: missing, but the model reads it. Pass edge_attr of shape [E, {self.edge_features}]."
+                )
             if inputs.edge_attr.shape[1] != self.edge_features:
-                raise OutsideContract(f"edge_attr: {inputs.edge_attr.shape[1]} columns, the model takes {self.edge_features}.")
+                raise OutsideContract(
+                    f"edge_attr: {inputs.edge_attr.shape[1]} columns, the model takes {self.edge_features}."
+                )
         for name, count, bound in (
             ("nodes", inputs.num_nodes, self.max_nodes),
             ("graphs", inputs.num_graphs, self.max_graphs),
         ):
             if bound is not None and count > bound:
-                raise OutsideContract(f"{count} {name}, this file was built for at most {bound}. Export again with max_{name}={count}.")
+                raise OutsideContract(
+                    f"{count} {name}, this file was built for at most {bound}. Export again with max_{name}={count}."
+                )
 
     def check_edges(self, num_edges: int) -> None:
         """Refuse more prepared edges than the file was built for."""
@@ -149,7 +155,9 @@ class Artifact:
             "files": {name: dict(entry) for name, entry in sorted(self.files.items())},
             "signature": {
                 "inputs": [feed.to_json() for feed in self.signature.inputs],
-                "outputs": [{"name": o.name, "domain": o.domain, "channels": o.channels} for o in self.signature.outputs],
+                "outputs": [
+                    {"name": o.name, "domain": o.domain, "channels": o.channels} for o in self.signature.outputs
+                ],
             },
             "contract": self.contract.to_json(),
             "quantization": dict(self.quantization),
@@ -171,10 +179,16 @@ class Artifact:
         target = Path(artifact.path)
         if target.exists() or target.is_symlink():
             if not overwrite:
-                raise ArtifactError(f"{target}: already exists. Choose another folder, or pass --overwrite (overwrite=True).")
+                raise ArtifactError(
+                    f"{target}: already exists. Choose another folder, or pass --overwrite (overwrite=True)."
+                )
             if not (target / MANIFEST).is_file():
-                raise ArtifactError(f"{target}: exists and is not an artifact folder, so it is not overwritten. Choose another folder.")
-        files = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in contents.items()}
+                raise ArtifactError(
+                    f"{target}: exists and is not an artifact folder, so it is not overwritten. Choose another folder."
+                )
+        files = {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in contents.items()
+        }
         complete = replace(artifact, path=target, files=files)
         text = json.dumps(complete.to_json(), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -202,20 +216,28 @@ class Artifact:
         folder = Path(path)
         manifest = folder / MANIFEST
         if not manifest.is_file() or manifest.is_symlink():
-            raise ArtifactError(f"{folder}: no {MANIFEST} in it, so it is not an artifact. Pass the folder that export wrote.")
+            raise ArtifactError(
+                f"{folder}: no {MANIFEST} in it, so it is not an artifact. Pass the folder that export wrote."
+            )
         if manifest.stat().st_size > MAX_MANIFEST_BYTES:
-            raise ArtifactError(f"{manifest}: {manifest.stat().st_size} bytes, a manifest has at most {MAX_MANIFEST_BYTES}.")
+            raise ArtifactError(
+                f"{manifest}: {manifest.stat().st_size} bytes, a manifest has at most {MAX_MANIFEST_BYTES}."
+            )
         try:
             data = json.loads(manifest.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{manifest}: not readable as JSON ({error}). Export the model again.") from error
         if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
             found = data.get("schema_version") if isinstance(data, dict) else None
-            raise ArtifactError(f"{manifest}: schema version {found!r}, this version reads {SCHEMA_VERSION}. Export the model again.")
+            raise ArtifactError(
+                f"{manifest}: schema version {found!r}, this version reads {SCHEMA_VERSION}. Export the model again."
+            )
         try:
             artifact = _parse(folder, data)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ArtifactError(f"{manifest}: malformed ({type(error).__name__}: {error}). Export the model again.") from error
+            raise ArtifactError(
+                f"{manifest}: malformed ({type(error).__name__}: {error}). Export the model again."
+            ) from error
         _check_files(artifact)
         return artifact
 
@@ -245,11 +267,15 @@ def _check_files(artifact: Artifact) -> None:
             raise ArtifactError(f"{path}: missing, the manifest lists it. Copy the whole folder, or export again.")
         size = path.stat().st_size
         if size != entry["bytes"]:
-            raise ArtifactError(f"{path}: {size} bytes, the manifest says {entry['bytes']}: truncated or changed. Copy it again.")
+            raise ArtifactError(
+                f"{path}: {size} bytes, the manifest says {entry['bytes']}: truncated or changed. Copy it again."
+            )
         with open(path, "rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if digest != entry["sha256"]:
-            raise ArtifactError(f"{path}: sha256 {digest[:16]}…, the manifest says {str(entry['sha256'])[:16]}…: damaged or changed. Copy it again.")
+            raise ArtifactError(
+                f"{path}: sha256 {digest[:16]}…, the manifest says {str(entry['sha256'])[:16]}…: damaged or changed. Copy it again."
+            )
 
 
 def _swap(staging: Path, target: Path) -> None:

@@ -1,19 +1,19 @@
 """Every refusal of pocketgnn as one exception tree; each message names the place, the fact, the expectation and the way out.
 
-    PocketGnnError
-    ├── UnsupportedModule     the frontend has no lowering for a layer or function
-    ├── InvalidGraph          an IR graph breaks an invariant (a defect of ours or of a hand-built graph)
-    │   └── TypeMismatch      an op does not accept the types of its operands
-    ├── InvalidInput          a runtime graph (x, edge_index, ...) is malformed
-    │   └── OutsideContract   a well-formed graph that the artifact was not built for
-    ├── ArtifactError         an artifact folder is damaged, unsafe, or already there
-    ├── UnsafeCheckpoint      a checkpoint that only a full unpickle could load
-    ├── MissingDependency     an optional library is not installed
-    ├── RecipeError           a recipe or option is malformed
-    ├── QuantizationRefused   no integer configuration reaches the stated agreement
-    ├── ExportError           a backend cannot take a graph
-    ├── GateFailed            a stated parity, size or accuracy gate is not met
-    └── MeasurementError      a measuring process died or returned nonsense
+PocketGnnError
+├── UnsupportedModule     the frontend has no lowering for a layer or function
+├── InvalidGraph          an IR graph breaks an invariant (a defect of ours or of a hand-built graph)
+│   └── TypeMismatch      an op does not accept the types of its operands
+├── InvalidInput          a runtime graph (x, edge_index, ...) is malformed
+│   └── OutsideContract   a well-formed graph that the artifact was not built for
+├── ArtifactError         an artifact folder is damaged, unsafe, or already there
+├── UnsafeCheckpoint      a checkpoint that only a full unpickle could load
+├── MissingDependency     an optional library is not installed
+├── RecipeError           a recipe or option is malformed
+├── QuantizationRefused   no integer configuration reaches the stated agreement
+├── ExportError           a backend cannot take a graph
+├── GateFailed            a stated parity, size or accuracy gate is not met
+└── MeasurementError      a measuring process died or returned nonsense
 """
 
 from __future__ import annotations

@@ -163,7 +163,9 @@ def _inverse_count(feed: Feed, prepared: PreparedGraph) -> Array:
 
 _BUILDERS: dict[FeedKind, Callable[[Feed, PreparedGraph], Array]] = {
     FeedKind.X: lambda feed, prepared: prepared.inputs.x,
-    FeedKind.EDGE_ATTR: lambda feed, prepared: _topology(feed, prepared).edge_values(_given("edge_attr", prepared.inputs.edge_attr)),
+    FeedKind.EDGE_ATTR: lambda feed, prepared: _topology(feed, prepared).edge_values(
+        _given("edge_attr", prepared.inputs.edge_attr)
+    ),
     FeedKind.EDGE_WEIGHT: _edge_weight,
     FeedKind.SOURCE: lambda feed, prepared: _edges(feed, _topology(feed, prepared), _topology(feed, prepared).source),
     FeedKind.TARGET: lambda feed, prepared: _edges(feed, _topology(feed, prepared), _topology(feed, prepared).target),

@@ -55,21 +55,33 @@ class GraphInputs:
         if attr is not None:
             attr = _floats("edge_attr", attr)
             if attr.ndim not in (1, 2) or attr.shape[0] != num_edges:
-                raise InvalidInput(f"edge_attr: shape {list(attr.shape)}, expected [{num_edges}, D] (one row per edge).")
+                raise InvalidInput(
+                    f"edge_attr: shape {list(attr.shape)}, expected [{num_edges}, D] (one row per edge)."
+                )
             attr = attr.reshape(num_edges, -1) if num_edges else attr.reshape(0, attr.shape[1] if attr.ndim == 2 else 1)
         batch, num_graphs = self.batch, self.num_graphs
         if batch is not None:
             batch = _indices("batch", batch)
             if batch.shape != (x.shape[0],):
-                raise InvalidInput(f"batch: shape {list(batch.shape)}, expected [{x.shape[0]}] (one graph number per node).")
+                raise InvalidInput(
+                    f"batch: shape {list(batch.shape)}, expected [{x.shape[0]}] (one graph number per node)."
+                )
             if (np.diff(batch) < 0).any():
-                raise InvalidInput("batch: not sorted; the nodes of a graph must be contiguous. Sort the nodes by graph.")
+                raise InvalidInput(
+                    "batch: not sorted; the nodes of a graph must be contiguous. Sort the nodes by graph."
+                )
             num_graphs = num_graphs or int(batch[-1]) + 1
             _check_range("batch", batch, num_graphs, "graph")
         elif num_graphs not in (0, 1):
             raise InvalidInput(f"batch: missing, but num_graphs is {num_graphs}. Pass batch of shape [N].")
-        for name, value in (("x", x), ("edge_index", edges), ("edge_weight", weight), ("edge_attr", attr),
-                            ("batch", batch), ("num_graphs", num_graphs or 1)):
+        for name, value in (
+            ("x", x),
+            ("edge_index", edges),
+            ("edge_weight", weight),
+            ("edge_attr", attr),
+            ("batch", batch),
+            ("num_graphs", num_graphs or 1),
+        ):
             object.__setattr__(self, name, value)
 
     @property
@@ -108,7 +120,9 @@ class GraphInputs:
         x, edges = array("x"), array("edge_index")
         if x is None or edges is None:
             missing = "x" if x is None else "edge_index"
-            raise InvalidInput(f"{missing}: missing from the data object. Give every graph x of shape [N, F] and edge_index [2, E].")
+            raise InvalidInput(
+                f"{missing}: missing from the data object. Give every graph x of shape [N, F] and edge_index [2, E]."
+            )
         num_graphs = int(getattr(data, "num_graphs", 0) or 0) if array("batch") is not None else 0
         return cls(x, edges, array("edge_weight"), array("edge_attr"), array("batch"), num_graphs)
 
@@ -160,7 +174,9 @@ def _floats(name: str, value: Any) -> np.ndarray:
     finite = np.isfinite(array)
     if not finite.all():
         place = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise InvalidInput(f"{name}: {array[place]} at {list(place)}; every value must be finite in float32. Clean the features first.")
+        raise InvalidInput(
+            f"{name}: {array[place]} at {list(place)}; every value must be finite in float32. Clean the features first."
+        )
     return array
 
 

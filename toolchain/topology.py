@@ -77,7 +77,9 @@ class TopologySpec:
         parts = [f"self_loops={self.self_loops.value}", f"normalization={self.normalization.value}"]
         parts += ["weighted"] if self.weighted else []
         parts += [f"loop_weight={self.loop_weight:g}"] if self.loop_weight != 1.0 else []
-        parts += [f"loop_attributes={self.loop_attributes.value}"] if self.loop_attributes is not LoopAttributes.NONE else []
+        parts += (
+            [f"loop_attributes={self.loop_attributes.value}"] if self.loop_attributes is not LoopAttributes.NONE else []
+        )
         parts += ["reversed"] if self.reversed else []
         return ", ".join(parts)
 

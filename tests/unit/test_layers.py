@@ -7,7 +7,18 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torch_geometric", "onnx", "onnxruntime", "executorch", "scipy", "click", "rich", "pydantic", "matplotlib")
+HEAVY = (
+    "torch",
+    "torch_geometric",
+    "onnx",
+    "onnxruntime",
+    "executorch",
+    "scipy",
+    "click",
+    "rich",
+    "pydantic",
+    "matplotlib",
+)
 
 
 def imported_by(statement: str) -> set[str]:
@@ -17,7 +28,12 @@ def imported_by(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import runtimes", "import toolchain", "from toolchain import GraphInputs, Artifact", "import toolchain.ir, toolchain.passes"],
+    [
+        "import runtimes",
+        "import toolchain",
+        "from toolchain import GraphInputs, Artifact",
+        "import toolchain.ir, toolchain.passes",
+    ],
 )
 def test_the_core_loads_nothing_heavier_than_numpy(statement: str) -> None:
     loaded = imported_by(statement)

@@ -76,7 +76,7 @@ def export(
 
 
 def precision_of(graph: Graph) -> str:
-    """"float32", "dynamic-int8" (integer weights, float values) or "static-int8" (integer values)."""
+    """ "float32", "dynamic-int8" (integer weights, float values) or "static-int8" (integer values)."""
     if any(isinstance(v.op, Quantize) for v in graph.values):
         return "static-int8"
     weights = [graph.values[v.inputs[1]] for v in graph.values if isinstance(v.op, Linear)]
@@ -111,7 +111,8 @@ def _quantization(graph: Graph) -> dict[str, Any]:
             continue
         name = value.op.name if isinstance(value.op, Const) else f"%{value.id}"
         entries[name] = {
-            "dtype": value.type.dtype.value, "bits": q.bits, "scale": list(q.scale), "zero_point": q.zero_point, "scope": value.scope,
+            "dtype": value.type.dtype.value, "bits": q.bits, "scale": list(q.scale), "zero_point": q.zero_point,
+            "scope": value.scope,
         }  # fmt: skip
     return entries
 

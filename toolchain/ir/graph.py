@@ -135,8 +135,16 @@ class GraphBuilder:
         self.values.append(Value(len(self.values), op, tuple(inputs), type or inferred, scope))
         return len(self.values) - 1
 
-    def const(self, name: str, array: np.ndarray, *, type: TensorType | None = None, trainable: bool = True,
-              pruned: bool = False, scope: str = "") -> int:
+    def const(
+        self,
+        name: str,
+        array: np.ndarray,
+        *,
+        type: TensorType | None = None,
+        trainable: bool = True,
+        pruned: bool = False,
+        scope: str = "",
+    ) -> int:
         """Append a stored tensor. A name that is taken gets a suffix, which `finish` drops if the name became free."""
         from toolchain.ir.types import Domain
 
@@ -173,7 +181,9 @@ class GraphBuilder:
                 kept.add(name)
                 constants[name] = self.constants[value.op.name]
                 values[place] = replace(value, op=replace(value.op, name=name))
-        return Graph(tuple(values), tuple(number[o] for o in outputs), self.topologies, MappingProxyType(constants), self.name)
+        return Graph(
+            tuple(values), tuple(number[o] for o in outputs), self.topologies, MappingProxyType(constants), self.name
+        )
 
 
 Rule = Callable[[GraphBuilder, Value, tuple[int, ...]], int | None]

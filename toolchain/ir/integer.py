@@ -104,6 +104,7 @@ def srdhm(a: np.ndarray, r: np.ndarray) -> np.ndarray:
 
 def rsqrt_q31(degree: np.ndarray) -> np.ndarray:
     """round(2^31 / sqrt(d)) as integers, capped at 2^31 - 1; 0 for d = 0."""
+
     def one(d: int) -> int:
         return 0 if d == 0 else min(Q31_ONE, (math.isqrt((2**64 - 1) // d) + 1) >> 1)
 

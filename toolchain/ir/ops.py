@@ -195,7 +195,9 @@ class Propagate(Op):
         if "weight" in given:
             weight = given["weight"]
             if weight.domain is not Domain.EDGE or weight.topology != self.topology or x.channels % weight.channels:
-                raise _fail(self, f"weight {weight} is not edge[H] of topology {self.topology} with H dividing {x.channels}")
+                raise _fail(
+                    self, f"weight {weight} is not edge[H] of topology {self.topology} with H dividing {x.channels}"
+                )
         if "self_scale" in given and given["self_scale"].shape != (1,):
             raise _fail(self, f"self_scale must be const[1], got {given['self_scale']}")
         if "bias" in given and given["bias"].shape != (x.channels,):
@@ -250,7 +252,11 @@ class HeadDot(Op):
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         x, weight = operands
-        if weight.domain is not Domain.CONST or len(weight.shape) != 2 or weight.shape[0] * weight.shape[1] != x.channels:
+        if (
+            weight.domain is not Domain.CONST
+            or len(weight.shape) != 2
+            or weight.shape[0] * weight.shape[1] != x.channels
+        ):
             raise _fail(self, f"weight {weight} is not const[H x C] for x {x}")
         return TensorType(x.domain, (weight.shape[0],), topology=x.topology)
 

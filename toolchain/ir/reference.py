@@ -54,7 +54,9 @@ class Call:
         return self.prepared.topologies[index]
 
 
-def interpret(graph: Graph, inputs: GraphInputs | PreparedGraph, watch: Callable[[Value, Array], None] | None = None) -> tuple[Array, ...]:
+def interpret(
+    graph: Graph, inputs: GraphInputs | PreparedGraph, watch: Callable[[Value, Array], None] | None = None
+) -> tuple[Array, ...]:
     """Run a graph.
 
     Args:
@@ -96,13 +98,21 @@ def _(op: ops.Input, call: Call) -> Array:
         topology = call.topology(op.type.topology)
         if op.role is ops.Role.EDGE_WEIGHT:
             raw = inputs.edge_weight
-            values = None if raw is None else (topology.weight[:, None] if topology.weight is not None else raw[topology.origin][:, None])
+            values = (
+                None
+                if raw is None
+                else (topology.weight[:, None] if topology.weight is not None else raw[topology.origin][:, None])
+            )
         else:
             values = None if inputs.edge_attr is None else topology.edge_values(inputs.edge_attr)
     if values is None:
-        raise InvalidInput(f"{op.role.value}: missing, but the model reads it. Pass it with shape [E, {op.type.channels}].")
+        raise InvalidInput(
+            f"{op.role.value}: missing, but the model reads it. Pass it with shape [E, {op.type.channels}]."
+        )
     if values.shape[1] != op.type.channels:
-        raise InvalidInput(f"{op.role.value}: {values.shape[1]} columns, the model was lowered with {op.type.channels}.")
+        raise InvalidInput(
+            f"{op.role.value}: {values.shape[1]} columns, the model was lowered with {op.type.channels}."
+        )
     return _float(values)
 
 
@@ -115,7 +125,7 @@ def _(op: ops.Const, call: Call) -> Array:
 def _(op: ops.Linear, call: Call) -> Array:
     from toolchain.ir import reference_integer as integer
 
-    x, weight, bias = call.array("x"), call.array("weight"), call.array("bias")
+    x, weight, bias = call.arrays[0], call.arrays[1], call.array("bias")
     if call.is_integer:
         return integer.linear(op, call)
     if call.types[1].dtype.is_integer:
@@ -161,7 +171,7 @@ def _(op: ops.Propagate, call: Call) -> Array:
 
         return integer.propagate(op, call)
     topology = call.topology(op.topology)
-    x, weight, self_scale, bias = (call.array(s) for s in ("x", "weight", "self_scale", "bias"))
+    x, weight, self_scale, bias = call.arrays[0], *(call.array(s) for s in ("weight", "self_scale", "bias"))
     scaled = x
     if topology.source_scale is not None and not op.source_scaled:
         scaled = x * topology.source_scale[:, None]
@@ -340,5 +350,3 @@ def _(op: ops.Dequantize, call: Call) -> Array:
     assert qparams is not None
     scale = np.asarray(qparams.scale, np.float64)
     return ((call.arrays[0].astype(np.int64) - qparams.zero_point) * scale).astype(np.float32)
-
-

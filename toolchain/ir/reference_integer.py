@@ -89,7 +89,9 @@ def dynamic_linear(call: Call) -> Array:
     codes = np.clip(np.rint(x / scale) + zero, 0, 255).astype(np.int64) - int(zero)
     accumulator = codes @ call.arrays[1].astype(np.int64).T
     check_int32(accumulator, "accumulator")
-    return (accumulator * (np.float64(scale) * np.asarray(_qparams(call.types[1]).scale, np.float64))).astype(np.float32)
+    return (accumulator * (np.float64(scale) * np.asarray(_qparams(call.types[1]).scale, np.float64))).astype(
+        np.float32
+    )
 
 
 def propagate(op: ops.Propagate, call: Call) -> Array:
@@ -99,7 +101,9 @@ def propagate(op: ops.Propagate, call: Call) -> Array:
         raise TypeMismatch("edge weights have no integer aggregation; keep this Propagate in float")
     normalized = topology.source_scale is not None
     if op.row_factor is not None or normalized != op.source_scaled:
-        raise TypeMismatch("an integer Propagate takes rows that its producer already scaled, and scales none for its consumer")
+        raise TypeMismatch(
+            "an integer Propagate takes rows that its producer already scaled, and scales none for its consumer"
+        )
     x_type = call.types[0]
     scale_x, scale_y = _qparams(x_type).scale[0], _qparams(call.type).scale[0]
     x = _centred(call.arrays[0], x_type)
@@ -114,7 +118,7 @@ def propagate(op: ops.Propagate, call: Call) -> Array:
         if normalized or op.reduce is Reduce.MEAN:
             raise TypeMismatch("a self term beside a row factor has no integer form; keep this Propagate in float")
         unit = _qparams(call.operand_type("self_scale")).scale[0]  # 2^-k
-        shift = int(round(-math.log2(unit)))
+        shift = round(-math.log2(unit))
         total = (total << shift) + int(self_scale[0]) * x
     rows = None
     if normalized:
@@ -130,7 +134,9 @@ def propagate(op: ops.Propagate, call: Call) -> Array:
     return _biased(total, ratio, rows, bias, call, op.activation)
 
 
-def _biased(total: Array, ratio: Array, rows: Array | None, bias: Array, call: Call, activation: Function | None) -> Array:
+def _biased(
+    total: Array, ratio: Array, rows: Array | None, bias: Array, call: Call, activation: Function | None
+) -> Array:
     """clamp(z + ((S m' + B_c + 2^(s-1)) >> s)) with B_c = rint(b_c / s_y * 2^s): the bias joins before the rounding."""
     if activation not in (None, Function.RELU):
         raise TypeMismatch(f"{activation} cannot be fused into an integer op; only ReLU is a clamp")
@@ -185,7 +191,9 @@ def binary(op: ops.Op, call: Call) -> Array:
     top = max(scale_a, scale_b)
     factor_a, factor_b = (int(np.rint(2**k * s / top)) for s in (scale_a, scale_b))
     total = factor_a * a + (factor_b if isinstance(op, ops.Add) else -factor_b) * b
-    return _finish(total, np.array([top / 2**k / scale_y]), None, call, op.activation if isinstance(op, ops.Add) else None)
+    return _finish(
+        total, np.array([top / 2**k / scale_y]), None, call, op.activation if isinstance(op, ops.Add) else None
+    )
 
 
 def activation(op: ops.Activation, call: Call) -> Array:
@@ -230,6 +238,3 @@ def quantize(op: ops.Quantize, call: Call) -> Array:
     ratio = np.array([np.float64(_qparams(call.types[0]).scale[0]) / np.float64(op.qparams.scale[0])])
     rows = None if op.row_factor is None else row_factor_q31(op.row_factor, call)
     return _finish(_centred(call.arrays[0], call.types[0]), ratio, rows, call, None)
-
-
-

@@ -32,7 +32,10 @@ def _line(graph: Graph, value: Value) -> str:
         body = f"Input {op.role.value}"
     else:
         names = op.operand_names(len(value.inputs))
-        operands = [f"%{i}" if n in ("x", "a", "b") or n[1:].isdigit() else f"{n}=%{i}" for n, i in zip(names, value.inputs, strict=True)]
+        operands = [
+            f"%{i}" if n in ("x", "a", "b") or n[1:].isdigit() else f"{n}=%{i}"
+            for n, i in zip(names, value.inputs, strict=True)
+        ]
         body = f"{type(op).__name__}({', '.join(operands)})" + "".join(f" {a}" for a in _attributes(op))
     text = f"%{value.id} = {body} : {value.type}"
     return text + (f"    # {value.scope}" if value.scope else "")

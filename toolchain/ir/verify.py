@@ -32,19 +32,27 @@ def verify(graph: Graph) -> Graph:
         raise InvalidGraph(f"outputs {graph.outputs} do not name values")
     for o in graph.outputs:
         if graph.values[o].type.dtype is not DType.F32:
-            raise InvalidGraph(f"output %{o} is {graph.values[o].type}; outputs are float32, end an integer path with Dequantize")
+            raise InvalidGraph(
+                f"output %{o} is {graph.values[o].type}; outputs are float32, end an integer path with Dequantize"
+            )
     roles = [v.op for v in graph.values if isinstance(v.op, Input)]
     if len(set(roles)) != len(roles):
         raise InvalidGraph("the same runtime array is read by two Input values; share one")
     stored = {v.op.name for v in graph.values if isinstance(v.op, Const)}
     if stored != set(graph.constants):
-        raise InvalidGraph(f"constants {sorted(stored ^ set(graph.constants))} are stored without a Const value, or the reverse")
+        raise InvalidGraph(
+            f"constants {sorted(stored ^ set(graph.constants))} are stored without a Const value, or the reverse"
+        )
     return graph
 
 
 def _check_type(graph: Graph, value: Value, where: str) -> None:
     inferred: TensorType = value.op.infer(tuple(graph.values[i].type for i in value.inputs))
-    if (inferred.domain, inferred.shape, inferred.topology) != (value.type.domain, value.type.shape, value.type.topology):
+    if (inferred.domain, inferred.shape, inferred.topology) != (
+        value.type.domain,
+        value.type.shape,
+        value.type.topology,
+    ):
         raise InvalidGraph(f"{where}: has type {value.type}, its op infers {inferred}")
     if value.type.dtype.is_integer != (value.type.qparams is not None):
         raise InvalidGraph(f"{where}: type {value.type}; integer types and only they carry quantization parameters")
@@ -71,8 +79,12 @@ def _check_constant(graph: Graph, op: Const, where: str) -> None:
     if array.shape != op.type.shape or array.dtype != op.type.dtype.numpy:
         raise InvalidGraph(f"{where}: array is {array.dtype}{array.shape}, type says {op.type}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InvalidGraph(f"{where}: weights hold {int((~np.isfinite(array)).sum())} non-finite values; retrain or repair the checkpoint")
+        raise InvalidGraph(
+            f"{where}: weights hold {int((~np.isfinite(array)).sum())} non-finite values; retrain or repair the checkpoint"
+        )
     if op.type.qparams is not None and op.type.dtype is not DType.I32:
         low, high = op.type.qparams.code_range
         if array.size and (array.min() < low or array.max() > high):
-            raise InvalidGraph(f"{where}: codes in [{array.min()}, {array.max()}], {op.type.qparams.bits} bits allow [{low}, {high}]")
+            raise InvalidGraph(
+                f"{where}: codes in [{array.min()}, {array.max()}], {op.type.qparams.bits} bits allow [{low}, {high}]"
+            )

@@ -49,7 +49,12 @@ def _fold_backward(graph: Graph) -> Graph:
         return len(users[value.id]) == 1 and value.id not in graph.outputs
 
     def foldable_linear(value: Value) -> bool:
-        return isinstance(value.op, Linear) and value.op.activation is None and value.op.row_factor is None and feeds_one(value)
+        return (
+            isinstance(value.op, Linear)
+            and value.op.activation is None
+            and value.op.row_factor is None
+            and feeds_one(value)
+        )
 
     def rule(builder: GraphBuilder, value: Value, inputs: tuple[int, ...]) -> int | None:
         if not isinstance(value.op, BatchNorm):
@@ -58,8 +63,12 @@ def _fold_backward(graph: Graph) -> Graph:
         gain, offset = _affine(graph, value)
         made = builder.values[inputs[0]]
         if foldable_linear(producer):
-            weight = _scaled_weight(builder, graph, producer, graph.constant(graph.values[producer.inputs[1]]) * gain[:, None])
-            bias = builder.const(_bias_name(graph, producer), _shifted(graph, producer, gain, offset), scope=producer.scope)
+            weight = _scaled_weight(
+                builder, graph, producer, graph.constant(graph.values[producer.inputs[1]]) * gain[:, None]
+            )
+            bias = builder.const(
+                _bias_name(graph, producer), _shifted(graph, producer, gain, offset), scope=producer.scope
+            )
             return builder.add(producer.op, made.inputs[0], weight, bias, scope=producer.scope)
         linear = graph.values[producer.inputs[0]] if isinstance(producer.op, Propagate) else None
         if linear is None or not foldable_linear(linear) or len(linear.inputs) == 3 or not feeds_one(producer):

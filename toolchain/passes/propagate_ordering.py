@@ -21,7 +21,12 @@ def order_propagate(graph: Graph) -> Graph:
 
     def commutes(value: Value) -> bool:
         op = value.op
-        if not isinstance(op, Propagate) or op.reduce not in (Reduce.SUM, Reduce.MEAN) or op.row_factor or op.source_scaled:
+        if (
+            not isinstance(op, Propagate)
+            or op.reduce not in (Reduce.SUM, Reduce.MEAN)
+            or op.row_factor
+            or op.source_scaled
+        ):
             return False
         weight = graph.operand(value, "weight")
         return weight is None or weight.type.channels == 1
@@ -31,7 +36,9 @@ def order_propagate(graph: Graph) -> Graph:
             linear = graph.values[value.inputs[0]]
             if not isinstance(linear.op, Linear) or not only_feeds_one(linear):
                 return None
-            if not isinstance(builder.values[inputs[0]].op, Linear):  # swapped already in this walk; the next walk sees it
+            if not isinstance(
+                builder.values[inputs[0]].op, Linear
+            ):  # swapped already in this walk; the next walk sees it
                 return None
             narrow = graph.values[linear.inputs[0]].type.channels <= linear.type.channels
             if not narrow or linear.op != Linear() or len(linear.inputs) == 3:
@@ -39,7 +46,11 @@ def order_propagate(graph: Graph) -> Graph:
             return _aggregate_first(builder, value, inputs, linear)
         if isinstance(value.op, Linear) and value.op.row_factor is None:
             propagate = graph.values[value.inputs[0]]
-            if not commutes(propagate) or not only_feeds_one(propagate) or propagate.type.channels <= value.type.channels:
+            if (
+                not commutes(propagate)
+                or not only_feeds_one(propagate)
+                or propagate.type.channels <= value.type.channels
+            ):
                 return None
             if not isinstance(builder.values[inputs[0]].op, Propagate):
                 return None

@@ -30,7 +30,12 @@ def linear(b: GraphBuilder, x: int, out: int, name: str, *, bias: bool = False) 
 
 def batch_norm(b: GraphBuilder, x: int, name: str) -> int:
     c = b.type(x).channels
-    stats = {"weight": RNG.uniform(-1.5, 1.5, c), "bias": RNG.normal(size=c), "mean": RNG.normal(size=c), "variance": RNG.uniform(0.3, 2, c)}
+    stats = {
+        "weight": RNG.uniform(-1.5, 1.5, c),
+        "bias": RNG.normal(size=c),
+        "mean": RNG.normal(size=c),
+        "variance": RNG.uniform(0.3, 2, c),
+    }
     return b.add(ops.BatchNorm(), x, *(b.const(f"{name}.{k}", v) for k, v in stats.items()), scope=name)
 
 
@@ -52,7 +57,9 @@ def test_deployable_keeps_the_function_on_every_graph_of_the_zoo(model_name: str
             continue
         inputs = GraphInputs.from_pyg(case_inputs(model_name, graph_name))
         for expected, actual in zip(interpret(graph, inputs), interpret(ready, inputs), strict=True):
-            np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * max(1.0, np.abs(expected).max(initial=0)), err_msg=graph_name)
+            np.testing.assert_allclose(
+                actual, expected, rtol=0, atol=1e-5 * max(1.0, np.abs(expected).max(initial=0)), err_msg=graph_name
+            )
 
 
 def test_no_pass_changes_the_graph_it_is_given() -> None:
@@ -74,7 +81,9 @@ def test_aggregation_happens_on_the_narrow_side(width_in: int, width_out: int, a
             y = linear(b, b.add(ops.Propagate(topology), x), width_out, "lin", bias=True)
         else:
             projected = linear(b, x, width_out, "lin")
-            y = b.add(ops.Propagate(topology, operands=("bias",)), projected, b.const("bias", RNG.normal(size=width_out)))
+            y = b.add(
+                ops.Propagate(topology, operands=("bias",)), projected, b.const("bias", RNG.normal(size=width_out))
+            )
         graph = b.finish([b.add(RELU, y)])
         ready = deployable(graph)
         assert [v.type.channels for v in ready.values if isinstance(v.op, ops.Propagate)] == [aggregated]
@@ -87,7 +96,10 @@ def test_a_linear_with_its_own_bias_is_not_moved_behind_an_aggregation() -> None
     x = b.add(ops.Input(ops.Role.X, node(3)))
     graph = b.finish([b.add(ops.Propagate(b.topology(GCN)), linear(b, x, 8, "lin", bias=True))])
     ready = deployable(graph)
-    assert [type(v.op) for v in ready.values if not isinstance(v.op, ops.Const | ops.Input)] == [ops.Linear, ops.Propagate]
+    assert [type(v.op) for v in ready.values if not isinstance(v.op, ops.Const | ops.Input)] == [
+        ops.Linear,
+        ops.Propagate,
+    ]
     assert_same_function(graph, ready)
 
 
