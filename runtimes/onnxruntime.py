@@ -60,7 +60,8 @@ def _library() -> Any:
 def _check_signature(artifact: Artifact, session: Any) -> list[str]:
     """Compare the file's inputs and outputs with the manifest's; returns the output names."""
     stated = [(feed.name, _ELEMENT_TYPES[feed.dtype], len(feed.dims)) for feed in artifact.signature.inputs]
-    found = [(i.name, i.type, len(i.shape)) for i in session.get_inputs()]
+    given = (*session.get_inputs(), *session.get_overridable_initializers())
+    found = [(i.name, i.type, len(i.shape)) for i in given]
     _compare(artifact, "inputs", sorted(stated), sorted(found))
     outputs = [(output.name, "tensor(float)", 2) for output in artifact.signature.outputs]
     _compare(artifact, "outputs", outputs, [(o.name, o.type, len(o.shape)) for o in session.get_outputs()])

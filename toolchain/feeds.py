@@ -32,6 +32,13 @@ class FeedKind(Enum):
     GRAPH_INDEX = "graph_index"  # [N] int: the graph of each node
     POOL_MATRIX = "pool_matrix"  # [G, N] float32: 1 where node belongs to graph, 1/n for reduce "mean"
     INVERSE_COUNT = "inverse_count"  # [G, 1] float32: 1 / max(nodes of the graph, 1)
+    # Neighbour lists: one row of K places per node, where K is the largest degree; unused places hold 0.
+    NEIGHBOURS = "neighbours"  # [N, K] int: the source of each in-edge
+    NEIGHBOUR_COEFFICIENT = "neighbour_coefficient"  # [N, 1, K] float32: COEFFICIENT of each in-edge
+    IN_EDGES = "in_edges"  # [N, K] int: the row of each in-edge in the edge feeds
+    IN_MASK = "in_mask"  # [N, 1, K] float32: 1 where a place of IN_EDGES is used
+    OUT_EDGES = "out_edges"  # [N, K] int: the row of each out-edge
+    OUT_MASK = "out_mask"  # [N, 1, K] float32: 1 where a place of OUT_EDGES is used
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +50,12 @@ class Feed:
         topology: index into the contract's topologies, for kinds that belong to one.
         reduce: "sum" or "mean" where the kind depends on it.
         dtype: "float32", "int64" or "int32".
-        dims: one entry per axis: "N", "E", "N+1", "G", or a number. A feed that is left empty has 0 for every name.
+        dims: one entry per axis: "N", "E", "N+1", "G", "K", or a number. Purely descriptive.
         loops: the self-loops that the topology added are among the edges (SOURCE, TARGET, COEFFICIENT).
         factors: the row factors r and l are in the coefficients (COEFFICIENT, ADJACENCY); off where the model multiplies them.
-        nodes_at_most, nodes_above: graphs that this feed is for, where a file holds one lowering for small graphs and one
-            for large: the feeds of the other one are empty arrays, and the file takes the branch whose feeds are there.
+        nodes_at_most, nodes_above: graphs that this feed is for, where a file holds one lowering for small graphs and
+            one for large: the feeds of the other one are left out.
+        min_rows: padded with rows of zeros to at least this many, for runtimes that take no empty array.
     """
 
     name: str
@@ -60,9 +68,10 @@ class Feed:
     factors: bool = True
     nodes_at_most: int | None = None
     nodes_above: int | None = None
+    min_rows: int = 0
 
     def is_for(self, num_nodes: int) -> bool:
-        """Whether a graph of this size needs the array."""
+        """Whether the file reads the array for a graph of this size."""
         return not (
             (self.nodes_at_most is not None and num_nodes > self.nodes_at_most)
             or (self.nodes_above is not None and num_nodes <= self.nodes_above)
@@ -72,7 +81,7 @@ class Feed:
         return {
             "name": self.name, "kind": self.kind.value, "topology": self.topology, "reduce": self.reduce,
             "dtype": self.dtype, "dims": list(self.dims), "loops": self.loops, "factors": self.factors,
-            "nodes_at_most": self.nodes_at_most, "nodes_above": self.nodes_above,
+            "nodes_at_most": self.nodes_at_most, "nodes_above": self.nodes_above, "min_rows": self.min_rows,
         }  # fmt: skip
 
     @classmethod
@@ -81,15 +90,25 @@ class Feed:
 
 
 def build_feed(feed: Feed, prepared: PreparedGraph) -> Array:
-    """The array of one feed, contiguous, in its dtype; empty where the feed is not for graphs of this size."""
-    if not feed.is_for(prepared.inputs.num_nodes):
-        return np.zeros([d if isinstance(d, int) else 0 for d in feed.dims], feed.dtype)
-    return np.ascontiguousarray(_BUILDERS[feed.kind](feed, prepared), dtype=feed.dtype)
+    """The array of one feed, contiguous, in its dtype."""
+    array = np.ascontiguousarray(_BUILDERS[feed.kind](feed, prepared), dtype=feed.dtype)
+    missing = feed.min_rows - array.shape[0]
+    return array if missing <= 0 else np.pad(array, [(0, missing), *[(0, 0)] * (array.ndim - 1)])
+
+
+def degree(feed: Feed, prepared: PreparedGraph) -> int | None:
+    """Places that a neighbour list needs for a graph (at least one); None for other feeds."""
+    if feed.kind not in _NEIGHBOUR_LISTS:
+        return None
+    topology = _topology(feed, prepared)
+    ends = topology.source if feed.kind in (FeedKind.OUT_EDGES, FeedKind.OUT_MASK) else topology.target
+    return int(np.bincount(ends, minlength=1).max(initial=1))
 
 
 def build_feeds(feeds: tuple[Feed, ...], prepared: PreparedGraph) -> dict[str, Array]:
-    """All inputs of a model file, by name."""
-    return {feed.name: build_feed(feed, prepared) for feed in feeds}
+    """The inputs of a model file for a graph of this size, by name."""
+    num_nodes = prepared.inputs.num_nodes
+    return {feed.name: build_feed(feed, prepared) for feed in feeds if feed.is_for(num_nodes)}
 
 
 def _topology(feed: Feed, prepared: PreparedGraph) -> Topology:
@@ -161,6 +180,32 @@ def _inverse_count(feed: Feed, prepared: PreparedGraph) -> Array:
     return (1.0 / prepared.inputs.nodes_per_graph.clip(min=1)).astype(np.float32)[:, None]
 
 
+def _neighbour_list(feed: Feed, prepared: PreparedGraph) -> Array:
+    """[N, K] or [N, 1, K]: the values of each node's edges, side by side."""
+    topology = _topology(feed, prepared)
+    outgoing = feed.kind in (FeedKind.OUT_EDGES, FeedKind.OUT_MASK)
+    edges = np.argsort(topology.source, kind="stable") if outgoing else np.arange(topology.num_edges)
+    rows = (topology.source if outgoing else topology.target)[edges]  # not decreasing
+    places = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    width = degree(feed, prepared)
+    assert width is not None
+    values: Array = edges
+    if feed.kind is FeedKind.NEIGHBOURS:
+        values = topology.source
+    elif feed.kind is FeedKind.NEIGHBOUR_COEFFICIENT:
+        values = _coefficient(feed, prepared)[:, 0]
+    elif feed.kind in (FeedKind.IN_MASK, FeedKind.OUT_MASK):
+        values = np.ones(len(rows))
+    out = np.zeros((topology.num_nodes, width), feed.dtype)
+    out[rows, places] = values
+    return out[:, None, :] if len(feed.dims) == 3 else out
+
+
+_NEIGHBOUR_LISTS = (
+    FeedKind.NEIGHBOURS, FeedKind.NEIGHBOUR_COEFFICIENT, FeedKind.IN_EDGES, FeedKind.IN_MASK, FeedKind.OUT_EDGES,
+    FeedKind.OUT_MASK,
+)  # fmt: skip
+
 _BUILDERS: dict[FeedKind, Callable[[Feed, PreparedGraph], Array]] = {
     FeedKind.X: lambda feed, prepared: prepared.inputs.x,
     FeedKind.EDGE_ATTR: lambda feed, prepared: _topology(feed, prepared).edge_values(
@@ -177,4 +222,5 @@ _BUILDERS: dict[FeedKind, Callable[[Feed, PreparedGraph], Array]] = {
     FeedKind.GRAPH_INDEX: lambda feed, prepared: prepared.inputs.graph_index,
     FeedKind.POOL_MATRIX: _pool_matrix,
     FeedKind.INVERSE_COUNT: _inverse_count,
+    **dict.fromkeys(_NEIGHBOUR_LISTS, _neighbour_list),
 }

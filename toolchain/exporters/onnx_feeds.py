@@ -38,7 +38,7 @@ class FeedNames:
 
         Args:
             dense_up_to: in a file with both lowerings, the largest graph of the dense one: an input that only one
-                lowering reads is empty for the graphs of the other.
+                lowering reads is left out for the graphs of the other.
         """
         if dense_up_to is None:
             return tuple(self._feeds.values())

@@ -109,7 +109,9 @@ class OnnxWriter:
             for feed in feeds
         ]
         outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, dims[output]) for output in results]
-        graph = helper.make_graph(self.nodes, name, inputs, outputs, list(self._initializers.values()))
+        # An input with an initializer is optional: left out, it is the empty array that the initializer holds.
+        defaults = [numpy_helper.from_array(_nothing(feed), feed.name) for feed in feeds if is_optional(feed)]
+        graph = helper.make_graph(self.nodes, name, inputs, outputs, [*self._initializers.values(), *defaults])
         opsets = [helper.make_opsetid("", OPSET)]
         opsets += [helper.make_opsetid(FUNCTION_DOMAIN, 1)] if self._functions else []
         functions = list(self._functions.values())
@@ -140,5 +142,13 @@ def _dim(feed: Feed, dim: str | int) -> str | int:
     if isinstance(dim, int):
         return dim
     symbol = f"E{feed.topology}" + ("" if feed.loops else "_without_loops") if dim == "E" else dim
-    is_optional = feed.nodes_at_most is not None or feed.nodes_above is not None
-    return f"{symbol}_or_0" if is_optional else symbol
+    return f"{symbol}_or_0" if is_optional(feed) else symbol
+
+
+def is_optional(feed: Feed) -> bool:
+    """Whether graphs of some size leave a feed out."""
+    return feed.nodes_at_most is not None or feed.nodes_above is not None
+
+
+def _nothing(feed: Feed) -> np.ndarray:
+    return np.zeros([dim if isinstance(dim, int) else 0 for dim in feed.dims], feed.dtype)
