@@ -26,6 +26,8 @@ from toolchain.errors import MeasurementError
 from toolchain.inputs import GraphInputs
 from toolchain.model_source import ModelSource
 
+EAGER = "PyG eager"
+ONNX_EXPORT = "torch.onnx.export"  # how the format of such a rival starts; the name of the exporter follows
 NO_PROC = "this system has no /proc/self/smaps_rollup"
 SECONDS_BEYOND_WINDOW = 300.0  # to import, load and warm up; a process that needs longer counts as hung
 
@@ -40,6 +42,7 @@ class Candidate:
         model, format, precision: columns of the report.
         file: its model file, or None where there is none.
         is_rival: not ours: what a user has without this project.
+        failure: why it could not even be made, such as the error of a rival's export: reported instead of measured.
     """
 
     name: str
@@ -49,12 +52,13 @@ class Candidate:
     precision: str
     file: Path | None = None
     is_rival: bool = False
+    failure: str = ""
 
     @classmethod
     def of_artifact(cls, artifact: Artifact, model: str | None = None) -> Candidate:
         """An exported artifact in its own runtime."""
         model = model or str(artifact.provenance.get("name", "model"))
-        name = f"{model} {artifact.format} {artifact.precision}"
+        name = Path(artifact.path).name
         subject = {"kind": "artifact", "path": str(Path(artifact.path).resolve())}
         return cls(name, subject, model, artifact.format, artifact.precision, artifact.model_path)
 
@@ -62,10 +66,10 @@ class Candidate:
     def of_eager(cls, source: ModelSource, model: str = "model") -> Candidate:
         """The PyG model itself."""
         return cls(
-            f"{model} PyG eager",
+            f"{model} {EAGER}",
             {"kind": "eager", "source": source.to_json()},
             model,
-            "PyG eager",
+            EAGER,
             "float32",
             is_rival=True,
         )
@@ -108,7 +112,6 @@ def benchmark(
     protocol: Protocol = DEFAULT,
     threads: int = 1,
     scopes: Sequence[Scope] = (Scope.MODEL, Scope.WITH_GRAPH),
-    failures: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Benchmark:
     """Measure every candidate on one graph.
@@ -117,7 +120,6 @@ def benchmark(
 
     Args:
         threads: threads that each runtime may use.
-        failures: candidates that could not even be made, such as a rival whose export failed, with the reason.
         progress: called with a line of text before each step.
 
     Raises:
@@ -128,11 +130,11 @@ def benchmark(
         raise MeasurementError(
             f"two candidates share a name: {sorted(n for n in set(names) if names.count(n) > 1)}. Name each model."
         )
-    failed, runs = dict(failures or {}), []
+    failed, runs = {candidate.name: candidate.failure for candidate in candidates if candidate.failure}, []
     started, before = datetime.now(UTC).isoformat(timespec="seconds"), environment()
     with tempfile.TemporaryDirectory(prefix="pocketgnn-bench-") as scratch, ExitStack() as stack:
         write_graph(graph, graph_path := Path(scratch) / "graph.npz")
-        for number, candidate in enumerate(candidates):
+        for number, candidate in enumerate(c for c in candidates if not c.failure):
             folder = Path(scratch) / str(number)
             folder.mkdir()
             progress(f"opening {candidate.name}")
@@ -179,6 +181,7 @@ class _Run:
     opened: dict[str, Any] = field(default_factory=dict)
     warm_up: list[np.ndarray] = field(default_factory=list)
     samples: dict[Scope, list[np.ndarray]] = field(default_factory=dict)
+    seconds: dict[Scope, float] = field(default_factory=dict)
     peak_rss: int | None = None
 
     def open(self, graph: Path, folder: Path, threads: int, protocol: Protocol) -> None:
@@ -195,6 +198,7 @@ class _Run:
         )  # fmt: skip
         self.warm_up.append(_load(answer["warmup"]))
         self.samples.setdefault(scope, []).append(_load(answer["samples"]))
+        self.seconds[scope] = self.seconds.get(scope, 0.0) + answer["seconds"]
         self.peak_rss = answer["peak_rss"]
 
     def measurements(self, conditions: Mapping[str, Any]) -> list[Measurement]:
@@ -223,7 +227,7 @@ class _Run:
                 Quantity.LATENCY,
                 "us",
                 np.concatenate(windows) / 1e3,
-                {"scope": scope.value, "window_sizes": [len(w) for w in windows]},
+                {"scope": scope.value, "window_sizes": [len(w) for w in windows], "seconds": self.seconds[scope]},
             )
             for scope, windows in self.samples.items()
         ]

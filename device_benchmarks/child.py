@@ -71,8 +71,11 @@ class MeasuringProcess:
             inference = lambda: self.subject.run(self.subject.prepare(self.graph))  # noqa: E731
         gc.collect()
         warm_up = time_window(inference, warmup)
+        start = time.perf_counter()
         samples = time_window(inference, window)
-        return {"warmup": self._store(warm_up), "samples": self._store(samples), "peak_rss": peak_rss_bytes()}
+        seconds = time.perf_counter() - start
+        stored = {"warmup": self._store(warm_up), "samples": self._store(samples)}
+        return {**stored, "seconds": seconds, "peak_rss": peak_rss_bytes()}
 
     def _store(self, samples: np.ndarray) -> str:
         path = self.folder / f"{self.files}.npy"

@@ -13,12 +13,15 @@ import numpy as np
 import runtimes
 from toolchain.artifact import Artifact
 from toolchain.errors import GateFailed, InvalidInput
+from toolchain.frontend import run_model
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, interpret
 
 Array = np.ndarray
-TOTAL = "total"
+QUANTIZATION = "quantization"
 BACKEND = "backend"
+DEPLOYMENT = "deployment"
+TOTAL = "total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class StageParity:
     """One comparison of two ways to compute the same outputs.
 
     Attributes:
-        stage: "lowering", "pruning", "quantization", ..., "backend", or "total".
+        stage: the step between the two: "lowering", "compression", "quantization" or "backend"; "deployment" is all
+            that comes after the last float Graph, "total" is everything.
         reference, candidate: what was compared, in words.
         max_abs: largest difference of any output value; `max_relative` is it over the largest reference value.
         agreement: share of rows (graphs, or the labelled nodes) with the same class. None for outputs of one channel.
@@ -70,15 +74,17 @@ class StageParity:
     def to_json(self) -> dict[str, Any]:
         return {
             "stage": self.stage, "reference": self.reference, "candidate": self.candidate, "rows": self.rows,
-            "max_abs": self.max_abs, "max_relative": self.max_relative, "agreement": self.agreement,
+            "max_abs": _finite(self.max_abs), "max_relative": _finite(self.max_relative),
+            "agreement": self.agreement,
             "accuracy_before": self.accuracy_before, "accuracy_after": self.accuracy_after,
-            "worst_graph": self.worst, "errors": self.errors.tolist(), "agrees": self.agrees.tolist(),
+            "worst_graph": self.worst, "errors": [_finite(e) for e in self.errors.tolist()],
+            "agrees": self.agrees.tolist(),
         }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class ParityReport:
-    """An artifact against the PyG model: each step on its own, then the total, through the artifact's own runtime."""
+    """An artifact against the PyG model, through the artifact's own runtime: each step on its own, then all of them."""
 
     artifact: str
     graphs: int
@@ -87,6 +93,11 @@ class ParityReport:
     @property
     def total(self) -> StageParity:
         return self.stages[-1]
+
+    @property
+    def steps(self) -> tuple[StageParity, ...]:
+        """The single steps, without "deployment" and "total"."""
+        return tuple(stage for stage in self.stages if stage.stage not in (DEPLOYMENT, TOTAL))
 
     def stage(self, name: str) -> StageParity | None:
         return next((stage for stage in self.stages if stage.stage == name), None)
@@ -119,7 +130,7 @@ class ParityReport:
         """
         failed = self.failures(gates)
         if failed:
-            steps = ", ".join(f"{s.stage} {s.max_abs:.3g}" for s in self.stages[:-1])
+            steps = ", ".join(f"{s.stage} {s.max_abs:.3g}" for s in self.steps)
             raise GateFailed(
                 f"{self.artifact}: {'; '.join(failed)}. Largest error by step: {steps or 'not told apart'}."
             )
@@ -128,9 +139,9 @@ class ParityReport:
         """For the manifest of the artifact."""
         total = self.total
         return {
-            "graphs": self.graphs, "rows": total.rows, "agreement": total.agreement, "max_abs": total.max_abs,
+            "graphs": self.graphs, "rows": total.rows, "agreement": total.agreement, "max_abs": _finite(total.max_abs),
             "accuracy_reference": total.accuracy_before, "accuracy": total.accuracy_after,
-            "max_abs_by_stage": {s.stage: s.max_abs for s in self.stages[:-1]},
+            "max_abs_by_stage": {s.stage: _finite(s.max_abs) for s in self.steps},
         }  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -168,8 +179,8 @@ class ParityCheck:
         """Run an artifact and compare.
 
         Args:
-            graphs: the Graphs on the way from the model to the artifact, each with the step that made it: such as
-                ("lowering", g0), ("pruning", g1), ("quantization", g2). The last and the runtime differ by "backend".
+            graphs: the Graphs on the way from the model to the artifact, each with the step that made it, such as
+                ("lowering", g0), ("compression", g1), ("quantization", g2). "backend" is what comes after the last.
 
         Raises:
             OutsideContract: a graph of the data set is not one that the artifact takes.
@@ -184,18 +195,13 @@ class ParityCheck:
         steps += [(BACKEND, f"{runtime.artifact.format} runtime", answers)]
         pairs = itertools.pairwise(steps) if graphs else ()
         stages = [self._compare(after[0], before, after) for before, after in pairs]
+        if graphs:
+            last_float = max(i for i, step in enumerate(steps[:-1]) if step[0] != QUANTIZATION)
+            stages.append(self._compare(DEPLOYMENT, steps[last_float], steps[-1]))
         return ParityReport(name, len(self.data), (*stages, self._compare(TOTAL, steps[0], steps[-1])))
 
     def _model_answers(self) -> list[tuple[Array, ...]]:
-        import torch
-
-        from toolchain.models import call
-
-        def run() -> list[tuple[Array, ...]]:
-            with torch.no_grad():
-                return [_arrays(call(self.model, batch.data)) for batch in self._batches]
-
-        return self._once(self.model, run)
+        return self._once(self.model, lambda: [_rows(run_model(self.model, batch.data)) for batch in self._batches])
 
     def _graph_answers(self, graph: Graph) -> list[tuple[Array, ...]]:
         return self._once(graph, lambda: [interpret(graph, batch.inputs) for batch in self._batches])
@@ -270,15 +276,19 @@ def _batch(part: Sequence[Any], first: int, mask: str) -> _Batch:
     )
 
 
-def _arrays(outputs: Any) -> tuple[Array, ...]:
-    """A model's return value as a tuple of numpy arrays."""
-    outputs = outputs if isinstance(outputs, tuple | list) else (outputs,)
-    return tuple(output.detach().cpu().numpy() for output in outputs)
+def _rows(outputs: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Outputs as a Graph has them: [rows] becomes [rows, 1]."""
+    return tuple(output[:, None] if output.ndim == 1 else output for output in outputs)
 
 
 def _classes(output: Array) -> Array:
     """[rows] the class of each row; -1 where a value is not finite, which agrees with no class."""
     return np.where(np.isfinite(output).all(axis=1), output.argmax(axis=1), -1)
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no number for infinity or "not a number"."""
+    return value if np.isfinite(value) else None
 
 
 def _mean(parts: list[Array]) -> float | None:

@@ -72,7 +72,8 @@ class EagerSubject:
 
     def import_libraries(self) -> None:
         import torch
-        import torch_geometric.nn  # noqa: F401  # imported for its cost, so that `open` does not pay it
+
+        import toolchain.frontend  # noqa: F401  # imported for its cost, so that `open` does not pay it
 
         torch.set_num_threads(self.threads)
         self._inference_mode = torch.inference_mode
@@ -82,9 +83,9 @@ class EagerSubject:
         self._model = self.source.model()
 
     def prepare(self, graph: GraphInputs) -> Any:
-        from toolchain.models import arguments
+        from toolchain.frontend.arguments import call_arguments
 
-        return arguments(self._model, as_data(graph))
+        return call_arguments(self._model, as_data(graph))
 
     def run(self, prepared: Any) -> Any:
         with self._inference_mode():

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GATConv, GCNConv, GINConv, SAGEConv, global_add_pool, global_max_pool, global_mean_pool
 
 from toolchain.datasets import loader
+from toolchain.frontend.arguments import call_arguments
 
 POOLS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
     "mean": global_mean_pool, "sum": global_add_pool, "max": global_max_pool,
@@ -138,25 +137,6 @@ class TrainingResult:
     losses: tuple[float, ...]
 
 
-def call(model: nn.Module, data: Data) -> Tensor:
-    """Run a model on a Data or Batch."""
-    return model(**arguments(model, data))
-
-
-def arguments(model: nn.Module, data: Data) -> dict[str, Any]:
-    """Keyword arguments of `forward` from a Data: each parameter gets the attribute of its name, if there is one.
-
-    A `batch` that the data does not have but the model insists on is that of a single graph.
-    """
-    parameters = inspect.signature(model.forward).parameters
-    if list(parameters) == ["data"]:
-        return {"data": data}
-    given = {name: getattr(data, name) for name in parameters if getattr(data, name, None) is not None}
-    if "batch" in parameters and "batch" not in given and parameters["batch"].default is inspect.Parameter.empty:
-        given["batch"] = torch.zeros(data.x.shape[0], dtype=torch.long)
-    return given
-
-
 def train(
     model: nn.Module,
     training: Sequence[Data],
@@ -186,7 +166,7 @@ def train(
         total = 0.0
         for batch in batches:
             optimizer.zero_grad()
-            output, target = _masked(call(model, batch), batch, "train_mask")
+            output, target = _masked(model(**call_arguments(model, batch)), batch, "train_mask")
             loss = functional.cross_entropy(output, target)
             loss.backward()
             optimizer.step()
@@ -209,7 +189,7 @@ def accuracy(model: nn.Module, graphs: Sequence[Data], *, mask: str = "test_mask
     correct = total = 0
     with torch.no_grad():
         for batch in DataLoader(list(graphs), batch_size=batch_size):
-            output, target = _masked(call(model, batch), batch, mask)
+            output, target = _masked(model(**call_arguments(model, batch)), batch, mask)
             correct += int((output.argmax(dim=1) == target).sum())
             total += target.shape[0]
     return correct / max(total, 1)

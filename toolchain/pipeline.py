@@ -18,7 +18,7 @@ from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts, parts_of
-from toolchain.recipe import Bench, Export, FineTune, Prune, Quantize, Recipe, Step, Verify, step_name
+from toolchain.recipe import Bench, Export, FineTune, Prune, Quantize, Recipe, Verify, step_name
 
 __all__ = ["BuildResult", "Built", "Recipe", "build"]
 
@@ -28,7 +28,7 @@ History = tuple[tuple[str, Graph], ...]  # the step that made it, and the Graph
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An artifact and every Graph on the way to it, from ("lowering", ...) to the one that was exported."""
+    """An artifact and the Graphs on the way to it: after "lowering", "compression", "quantization", as far as made."""
 
     artifact: Artifact
     history: History
@@ -69,8 +69,8 @@ def build(
 
     Args:
         model: torch module in eval mode.
-        graphs: labelled PyG graphs, as `parts_of` takes them: training graphs train and calibrate, validation graphs give
-            the accuracy of each step.
+        graphs: labelled PyG graphs, as `parts_of` takes them: training graphs train and calibrate, validation graphs
+            give the accuracy of each step.
         output: folder that gets one artifact folder per variant and format, `<name>-<format>-<precision>`.
         check: does the verify and bench steps. They run artifacts, which this package does not: `pocketgnn run` does.
         progress: called with a line of text before each step.
@@ -90,7 +90,8 @@ def build(
         progress(step_name(step).replace("_", "-"))
         match step:
             case Prune() | FineTune():
-                result.history += (_compressed(step, result, parts, recipe.seed),)
+                changed = _compressed(step, result, parts, recipe.seed)
+                result.history = (result.history[0], ("compression", changed))
             case Quantize():
                 result.variants = {p: _variant(p, step, result, parts, recipe.seed) for p in step.precisions}
             case Export():
@@ -102,15 +103,14 @@ def build(
     return result
 
 
-def _compressed(step: Step, result: BuildResult, parts: GraphParts, seed: int) -> tuple[str, Graph]:
+def _compressed(step: Prune | FineTune, result: BuildResult, parts: GraphParts, seed: int) -> Graph:
     log = result.reports.append
     if isinstance(step, Prune):
         targets = None if step.targets is None else tuple(step.targets)
         method = L1Unstructured(step.amount, step.scope, targets, step.include_head)
-        return "pruning", prune(result.graph, method, validation=parts.validation, log=log)
-    assert isinstance(step, FineTune)
+        return prune(result.graph, method, validation=parts.validation, log=log)
     batches = loader(parts.train, step.batch_size, seed)
-    return "fine-tuning", fine_tune(
+    return fine_tune(
         result.graph, batches, epochs=step.epochs, lr=step.lr, weight_decay=step.weight_decay, seed=seed,
         validation=parts.validation, log=log,
     )  # fmt: skip

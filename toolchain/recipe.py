@@ -64,7 +64,7 @@ class Export(_Strict):
 
 
 class Verify(_Strict):
-    """Compare every artifact with the PyG model on the test graphs; a gate that is not met ends the run with status 3."""
+    """Compare every artifact with the PyG model on the test graphs; a gate that is not met ends the run, status 3."""
 
     min_agreement: Share | None = None
     max_accuracy_drop: Share | None = None

@@ -71,22 +71,24 @@ def run_model(model: torch.nn.Module, data: Data) -> tuple[np.ndarray, ...]:
     Returns:
         One float32 array per output.
     """
-    names = [name for name, _ in _parameters(model)]
-    if names == ["data"]:
-        arguments: dict[str, Any] = {"data": data}
-    else:
-        fields = {name: data.get(name) for name in FIELD_NAMES}
-        if fields["batch"] is not None and fields["batch_size"] is None:
-            fields["batch_size"] = int(getattr(data, "num_graphs", 0)) or int(fields["batch"].max()) + 1
-        arguments = forward_arguments(model, fields)
     with torch.no_grad():
-        outputs = model(**arguments)
+        outputs = model(**call_arguments(model, data))
     if not isinstance(outputs, tuple | list):
         outputs = (outputs,)
     if not all(isinstance(output, torch.Tensor) for output in outputs):
         kinds = ", ".join(type(output).__name__ for output in outputs)
         raise UnsupportedModule(f"forward: returns ({kinds}); expected a tensor or a tuple of tensors.")
     return tuple(output.detach().to(torch.float32).cpu().numpy() for output in outputs)
+
+
+def call_arguments(model: torch.nn.Module, data: Data) -> dict[str, Any]:
+    """Keyword arguments with which a model runs on a Data or Batch."""
+    if [name for name, _ in _parameters(model)] == ["data"]:
+        return {"data": data}
+    fields = {name: data.get(name) for name in FIELD_NAMES}
+    if fields["batch"] is not None and fields["batch_size"] is None:
+        fields["batch_size"] = int(getattr(data, "num_graphs", 0)) or int(fields["batch"].max()) + 1
+    return forward_arguments(model, fields)
 
 
 def _parameters(model: torch.nn.Module) -> list[tuple[str, bool]]:
