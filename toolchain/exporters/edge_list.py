@@ -11,10 +11,10 @@ from toolchain.topology import Normalization, TopologySpec
 from toolchain.torch_structure import Structure, weigh_heads
 
 
-def has_coefficient(spec: TopologySpec, reduce: Reduce) -> bool:
-    """Whether an aggregation over a topology multiplies anything at all into its messages."""
-    plain = spec.normalization is Normalization.NONE and not spec.weighted and spec.loop_weight == 1.0
-    return reduce is Reduce.MEAN or not plain
+def has_coefficient(spec: TopologySpec, reduce: Reduce, factors: bool = True) -> bool:
+    """Whether an aggregation multiplies anything but ones into its messages; `factors`: r and l are still to do."""
+    normalized = factors and spec.normalization is not Normalization.NONE
+    return reduce is Reduce.MEAN or spec.weighted or spec.loop_weight != 1.0 or normalized
 
 
 def mean_or_sum(reduce: Reduce) -> str:
@@ -28,6 +28,8 @@ class EdgeList(Structure):
     The coefficient also carries l_i under a maximum: l_i >= 0, so l_i max(m) = max(l_i m).
     """
 
+    min_edges = 0  # edge feeds are padded to this many rows, for runtimes that take no empty array
+
     def __init__(self, specs: tuple[TopologySpec, ...], feeds: FeedSource) -> None:
         self.specs = specs
         self.feeds = feeds
@@ -39,19 +41,24 @@ class EdgeList(Structure):
             self.num_nodes = x.shape[0]
             return x
         kind = FeedKind.EDGE_ATTR if op.role is Role.EDGE_ATTR else FeedKind.EDGE_WEIGHT
-        return self.feeds.take(feed(kind, op.type.topology, dims=("E", op.type.channels)))
+        dims = ("E", op.type.channels)
+        return self.feeds.take(feed(kind, op.type.topology, dims=dims, min_rows=self.min_edges))
 
     def ends(self, topology: int, end: End) -> Tensor:
         """[E] node at one end of each edge."""
         kind = FeedKind.SOURCE if end is End.SOURCE else FeedKind.TARGET
-        return self.feeds.take(feed(kind, topology, dims=("E",), dtype="int64"))
+        return self.feeds.take(feed(kind, topology, dims=("E",), dtype="int64", min_rows=self.min_edges))
 
-    def coefficient(self, topology: int, reduce: Reduce) -> Tensor | None:
-        """[E, 1] l_i w_ij r_j, divided by the in-degree for a mean."""
-        if not has_coefficient(self.specs[topology], reduce):
+    def coefficient(self, topology: int, reduce: Reduce, factors: bool) -> Tensor | None:
+        """[E, 1] l_i w_ij r_j, or w_ij without the factors; divided by the in-degree for a mean. None means ones."""
+        if not has_coefficient(self.specs[topology], reduce, factors):
             return None
-        kind = FeedKind.COEFFICIENT
-        return self.feeds.take(feed(kind, topology, reduce=mean_or_sum(reduce), dims=("E", 1)))
+        return self.feeds.take(
+            feed(
+                FeedKind.COEFFICIENT, topology, reduce=mean_or_sum(reduce), dims=("E", 1), factors=factors,
+                min_rows=self.min_edges,
+            )
+        )  # fmt: skip
 
     def row_factor(self, factor: RowFactor) -> Tensor | None:
         if self.specs[factor.topology].normalization is Normalization.NONE:
@@ -63,26 +70,19 @@ class EdgeList(Structure):
     def propagate(
         self, x: Tensor, topology: int, reduce: Reduce, weight: Tensor | None, heads: int, source_scaled: bool
     ) -> Tensor:
-        if not source_scaled:
-            return self.reduce_messages(x, topology, reduce, self.coefficient(topology, reduce), weight, heads)
-        # r is in x already, so what is left of the coefficient is w per edge and l per node.
-        given = self.specs[topology].weighted or self.specs[topology].loop_weight != 1.0
-        edge_weight = self.feeds.take(feed(FeedKind.EDGE_WEIGHT, topology, dims=("E", 1))) if given else None
-        plain = Reduce.SUM if reduce is Reduce.MEAN else reduce
-        y = self.reduce_messages(x, topology, plain, edge_weight, weight, heads)
-        if not has_coefficient(self.specs[topology], reduce):
-            return y
-        return y * self.feeds.take(
-            feed(FeedKind.TARGET_SCALE, topology, reduce=mean_or_sum(reduce), dims=("N", 1))
-        )
+        y = self.reduce_messages(x, topology, reduce, weight, heads, not source_scaled)
+        if source_scaled and self.specs[topology].normalization is not Normalization.NONE:
+            y = y * self.feeds.take(feed(FeedKind.TARGET_SCALE, topology, reduce="sum", dims=("N", 1)))
+        return y
 
     def reduce_messages(
-        self, x: Tensor, topology: int, reduce: Reduce, coefficient: Tensor | None, weight: Tensor | None, heads: int
+        self, x: Tensor, topology: int, reduce: Reduce, weight: Tensor | None, heads: int, factors: bool
     ) -> Tensor:
-        """Reduce coefficient * h * x_j over in-edges: [N, C]. A mean was turned into a sum by its coefficient."""
+        """Reduce coefficient * h * x_j over in-edges: [N, C]. The coefficient turns a mean into a sum."""
         if weight is None and reduce in (Reduce.SUM, Reduce.MEAN):
-            return self.weighted_sum(x, topology, coefficient)
+            return self.weighted_sum(x, topology, reduce, factors)
         messages = self.gather(x, topology, End.SOURCE)  # [E, C]
+        coefficient = self.coefficient(topology, reduce, factors)
         if coefficient is not None:
             messages = messages * coefficient
         if weight is not None:
@@ -90,9 +90,9 @@ class EdgeList(Structure):
         reduce = Reduce.SUM if reduce is Reduce.MEAN else reduce
         return self.aggregate(messages, topology, reduce, End.TARGET)
 
-    def weighted_sum(self, x: Tensor, topology: int, coefficient: Tensor | None) -> Tensor:
+    def weighted_sum(self, x: Tensor, topology: int, reduce: Reduce, factors: bool) -> Tensor:
         """Sum coefficient * x_j over in-edges: the form that most layers take."""
-        messages = self.gather(x, topology, End.SOURCE)
+        messages, coefficient = self.gather(x, topology, End.SOURCE), self.coefficient(topology, reduce, factors)
         messages = messages if coefficient is None else messages * coefficient
         return self.aggregate(messages, topology, Reduce.SUM, End.TARGET)
 

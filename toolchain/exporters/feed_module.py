@@ -95,8 +95,9 @@ def example_graph(graph: Graph, num_nodes: int = 11, num_edges: int = 29, num_gr
 
 def feed(
     kind: FeedKind, topology: int | None = None, *, reduce: str | None = None, dims: tuple[str | int, ...] = (),
-    dtype: str = "float32",
+    dtype: str = "float32", factors: bool = True, min_rows: int = 0,
 ) -> Feed:  # fmt: skip
-    """A feed named after what it holds: "x", "source0", "coefficient0_mean"."""
+    """A feed named after what it holds: "x", "source0", "coefficient0_mean", "coefficient0_sum_without_factors"."""
     name = kind.value + ("" if topology is None else str(topology)) + ("" if reduce is None else f"_{reduce}")
-    return Feed(name, kind, topology, reduce, dtype, dims)
+    name += "" if factors else "_without_factors"
+    return Feed(name, kind, topology, reduce, dtype, dims, factors=factors, min_rows=min_rows)

@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from toolchain.exporters.edge_list import EdgeList
+from toolchain.exporters.edge_list import EdgeList, mean_or_sum
 from toolchain.exporters.feed_module import FeedSource
 from toolchain.ir.ops import End, Reduce
 from toolchain.topology import TopologySpec
@@ -63,11 +63,12 @@ class SwitchingEdgeList(EdgeList):
     def __init__(self, specs: tuple[TopologySpec, ...], feeds: FeedSource, dense_ratio: int = DENSE_RATIO) -> None:
         super().__init__(specs, feeds)
         self.dense_ratio = dense_ratio
-        self._adjacencies: dict[tuple[int, int], Tensor] = {}
+        self._adjacencies: dict[tuple[int, str, bool], Tensor] = {}
 
-    def weighted_sum(self, x: Tensor, topology: int, coefficient: Tensor | None) -> Tensor:
+    def weighted_sum(self, x: Tensor, topology: int, reduce: Reduce, factors: bool) -> Tensor:
         source, target = self.ends(topology, End.SOURCE), self.ends(topology, End.TARGET)
-        key = (topology, id(coefficient))  # the feeds keep the tensor alive, so its id stays its own
+        coefficient = self.coefficient(topology, reduce, factors)
+        key = (topology, mean_or_sum(reduce), factors)
         if key not in self._adjacencies:
             values = x.new_ones(source.shape[0], 1) if coefficient is None else coefficient
             self._adjacencies[key] = adjacency(x, source, target, values, self.dense_ratio)
