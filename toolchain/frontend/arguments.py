@@ -15,6 +15,7 @@ from torch_geometric.nn import Sequential
 from toolchain.errors import UnsupportedModule
 
 FIELD_NAMES = ("x", "edge_index", "edge_weight", "edge_attr", "batch", "batch_size", "ptr")
+_ABSENT_AS_NONE = ("pos", "y", "time")  # what Data answers None for where a graph lacks it
 
 
 class GraphFields:
@@ -24,13 +25,14 @@ class GraphFields:
         self._fields, self._present = fields, present
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or (name not in self._fields and name not in self._present):
-            raise AttributeError(f"the data object has no attribute {name!r}")
-        if name not in self._fields:
-            raise UnsupportedModule(
-                f"data.{name}: not a field that a model may read; available: {', '.join(self._fields)}."
-            )
-        return self._fields[name]
+        if name in self._fields:
+            return self._fields[name]
+        if name in self._present or (hasattr(Data, name) and name not in _ABSENT_AS_NONE and not name.startswith("_")):
+            readable = ", ".join(self._fields)
+            raise UnsupportedModule(f"data.{name}: not a field that a model may read; available: {readable}.")
+        if name in _ABSENT_AS_NONE:
+            return None
+        raise AttributeError(f"the data object has no attribute {name!r}")
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)

@@ -19,6 +19,7 @@ _INERT_NAMES = frozenset({
     "__annotations_cache__", "__parameters__", "__orig_bases__", "__qualname__", "__static_attributes__",
     "__firstlineno__", "extra_repr", "reset_parameters",
 })  # fmt: skip
+_GENERATED_NAMES = ("propagate", "collect", "edge_updater", "edge_collect")
 
 
 def lowers(*layers: type) -> Callable[[LayerLowering], LayerLowering]:
@@ -56,9 +57,17 @@ def layer_lowering(layer_type: type) -> LayerLowering | None:
     for cls in layer_type.__mro__:
         if cls in LAYERS:
             return LAYERS[cls]
-        if not set(vars(cls)) <= _INERT_NAMES:
+        if any(name not in _INERT_NAMES and not _is_generated(cls, name) for name in vars(cls)):
             return None
     return None
+
+
+def _is_generated(cls: type, name: str) -> bool:
+    """Whether PyG's own code generation put a method on a message-passing class when its first instance was made."""
+    if name.startswith(("_orig_", "_jinja_")):
+        return True
+    module = getattr(vars(cls)[name], "__module__", None) or ""
+    return name in _GENERATED_NAMES and module.startswith(f"{cls.__module__}_{cls.__name__}_")
 
 
 def graph_function_name(function: FunctionType) -> str:

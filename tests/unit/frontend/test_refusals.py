@@ -1,0 +1,300 @@
+"""What does not lower is refused: module path or source line first, then the fact, then the way out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import prune
+from torch_geometric import nn as pyg
+from torch_geometric.data import Data
+from torch_geometric.utils import add_self_loops, degree, scatter
+
+from tests.cases import EDGE_FEATURES, FEATURES, GRAPHS, HIDDEN
+from toolchain.errors import InvalidGraph, InvalidInput, UnsupportedModule
+from toolchain.frontend import lower
+
+
+def single(*fields: str) -> Data:
+    """One graph of the zoo with these extra fields."""
+    graph = GRAPHS["hub"](FEATURES)
+    return Data(x=graph.x, edge_index=graph.edge_index, **{name: graph[name] for name in fields})
+
+
+def batch_of_three() -> Data:
+    graph = GRAPHS["batch_of_three"](FEATURES)
+    return Data(x=graph.x, edge_index=graph.edge_index, batch=graph.batch, num_graphs=3)
+
+
+class Layered(nn.Module):
+    """A model with one list of convolutions, so that a refusal has a path to name."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([pyg.GCNConv(FEATURES, HIDDEN), layer])
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.convs[1](self.convs[0](x, edge_index), edge_index)
+
+
+class NormalizedTwice(pyg.GCNConv):
+    def message(self, x_j: Tensor, edge_weight: Tensor) -> Tensor:
+        return 2 * super().message(x_j, edge_weight)
+
+
+class OtherForward(pyg.GCNConv):
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x, edge_index).relu()
+
+
+class Custom(pyg.MessagePassing):
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.propagate(edge_index, x=x)
+
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
+    "unknown PyG layer": (
+        lambda: pyg.HypergraphConv(HIDDEN, 4),
+        ("HypergraphConv", "torch_geometric.GCNConv", "@lowers("),
+    ),
+    "custom MessagePassing": (Custom, ("cannot lower Custom", "Supported layers")),
+    "subclass with another message": (lambda: NormalizedTwice(HIDDEN, 4), ("cannot lower NormalizedTwice",)),
+    "subclass with another forward": (lambda: OtherForward(HIDDEN, 4), ("cannot lower OtherForward",)),
+    "L2 normalization": (lambda: pyg.SAGEConv(HIDDEN, 4, normalize=True), ("SAGEConv", "normalize=True")),
+    "LSTM aggregation": (lambda: pyg.SAGEConv(HIDDEN, 4, aggr="lstm"), ("aggr=", "sum, mean, max, min")),
+    "two aggregations": (lambda: pyg.SAGEConv(HIDDEN, 4, aggr=["mean", "max"]), ("aggr=",)),
+    "median aggregation": (lambda: pyg.SAGEConv(HIDDEN, 4, aggr="median"), ("aggr='median'",)),
+    "decomposed layers": (lambda: pyg.GCNConv(HIDDEN, 4, decomposed_layers=2), ("decomposed_layers=2",)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_unsupported_layer_is_refused_with_its_module_path(name: str) -> None:
+    build, parts = LAYERS[name]
+    with pytest.raises(UnsupportedModule) as caught:
+        lower(Layered(build()).eval(), single())
+    message = str(caught.value)
+    assert message.startswith("convs.1: ")
+    assert [part for part in parts if part not in message] == []
+
+
+class Calls(nn.Module):
+    """A model whose forward is given as a function of (self, x, edge_index, edge_weight, edge_attr, batch)."""
+
+    def __init__(self, body: Callable[..., object], **layers: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+    ) -> object:
+        return self.body(self, x, edge_index, edge_weight, edge_attr, batch)
+
+
+def gcn() -> nn.Module:
+    return pyg.GCNConv(FEATURES, 4)
+
+
+ALL = ("edge_weight", "edge_attr")
+
+CALLS: dict[str, tuple[Calls, tuple[str, ...]]] = {
+    "layer that JumpingKnowledge runs as LSTM": (
+        Calls(lambda m, x, *_: m.jk([x, x]), jk=pyg.JumpingKnowledge("lstm", FEATURES, 2)),
+        ("jk: cannot lower JumpingKnowledge", "cat, max"),
+    ),
+    "batch statistics at inference": (
+        Calls(lambda m, x, *_: m.norm(x), norm=pyg.BatchNorm(FEATURES, track_running_stats=False)),
+        ("norm.module: cannot lower BatchNorm1d", "track_running_stats=False"),
+    ),
+    "bipartite input": (
+        Calls(lambda m, x, e, *_: m.conv((x, x), e), conv=pyg.SAGEConv(FEATURES, 4)),
+        ("conv: cannot lower SAGEConv", "bipartite"),
+    ),
+    "size argument": (
+        Calls(lambda m, x, e, *_: m.conv(x, e, size=(12, 12)), conv=pyg.GraphConv(FEATURES, 4)),
+        ("conv: ", "argument size=(12, 12)"),
+    ),
+    "attention weights returned": (
+        Calls(lambda m, x, e, *_: m.conv(x, e, return_attention_weights=True)[0], conv=pyg.GATConv(FEATURES, 4)),
+        ("conv: ", "return_attention_weights=True"),
+    ),
+    "computed weights in a normalization": (
+        Calls(lambda m, x, e, w, *_: m.conv(x, e, torch.sigmoid(w)), conv=gcn()),
+        ("conv: cannot lower GCNConv", "normalize=False"),
+    ),
+    "computed attributes with self-loops": (
+        Calls(
+            lambda m, x, e, w, a, b: m.conv(x, e, m.encoder(a)),
+            conv=pyg.GATConv(FEATURES, 4, edge_dim=5),
+            encoder=nn.Linear(EDGE_FEATURES, 5),
+        ),
+        ("conv: cannot lower GATConv", "add_self_loops=False"),
+    ),
+    "constant attributes of self-loops": (
+        Calls(lambda m, x, e, w, a, b: m.conv(x, e, a), conv=pyg.GATv2Conv(FEATURES, 4, edge_dim=3, fill_value=0.0)),
+        ("conv: ", "fill_value=0.0", "'mean'"),
+    ),
+    "softmax over nodes": (
+        Calls(lambda m, x, *_: m.act(x), act=nn.Softmax(dim=0)),
+        ("act: cannot lower Softmax", "dim=-1"),
+    ),
+    "unknown torch layer": (Calls(lambda m, x, *_: m.act(x), act=nn.PReLU()), ("act: cannot lower PReLU", "torch.nn.ReLU")),
+    "function without lowering": (
+        Calls(lambda m, x, *_: torch.exp(x)),
+        ("test_refusals.py:", "'exp'", "supported functions", "torch_geometric.scatter"),
+    ),
+    "method without lowering": (Calls(lambda m, x, *_: x.cumsum(0)), ("test_refusals.py:", "'cumsum'")),
+    "keyword without lowering": (Calls(lambda m, x, *_: torch.mean(x, dim=0, dtype=torch.float64)), ("mean", "dtype")),
+    "active F.dropout": (Calls(lambda m, x, *_: functional.dropout(x, 0.5)), ("F.dropout", "training=self.training")),
+    "edges made by the model": (
+        Calls(lambda m, x, e, *_: m.conv(x, add_self_loops(e)[0]), conv=gcn()),
+        ("torch_geometric.add_self_loops", "supported functions"),
+    ),
+    "degrees computed by the model": (Calls(lambda m, x, e, *_: x * degree(e[1], x.size(0)).view(-1, 1)), ("degree",)),
+    "edges turned around": (Calls(lambda m, x, e, *_: m.conv(x, e.flip(0)), conv=gcn()), ("'flip'",)),
+    "scatter without size": (
+        Calls(lambda m, x, e, *_: scatter(x[e[0]], e[1], dim=0)),
+        ("scatter", "dim_size=x.size(0)"),
+    ),
+    "scatter of a product": (
+        Calls(lambda m, x, e, *_: scatter(x[e[0]], e[1], dim_size=x.size(0), reduce="mul")),
+        ("reduce='mul'", "sum, add, mean, max, min"),
+    ),
+    "scatter over channels": (
+        Calls(lambda m, x, e, *_: scatter(x, torch.zeros(FEATURES, dtype=torch.long), dim=1)),
+        ("scatter", "dim=0"),
+    ),
+    "branch on a value": (
+        Calls(lambda m, x, *_: x if (x > 0).all() else -x),
+        ("comparing", "only known when the model runs"),
+    ),
+    "branch on the number of nodes": (Calls(lambda m, x, *_: x if x.size(0) > 3 else -x), ("number of nodes",)),
+    "one row per edge returned": (Calls(lambda m, x, e, *_: x[e[0]]), ("forward: returns one row per edge",)),
+    "index returned": (Calls(lambda m, x, e, *_: e), ("forward: returns edge_index",)),
+    "plain numpy": (Calls(lambda m, x, *_: torch.tensor(x.numpy())), ("'numpy'",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_unsupported_use_is_refused_with_its_place(name: str) -> None:
+    model, parts = CALLS[name]
+    with pytest.raises(UnsupportedModule) as caught:
+        lower(model.eval(), single(*ALL))
+    message = str(caught.value)
+    assert [part for part in parts if part not in message] == []
+
+
+def test_pooling_without_batch_is_refused_for_several_graphs() -> None:
+    model = Calls(lambda m, x, e, w, a, b: pyg.global_mean_pool(x, None))
+    with pytest.raises(UnsupportedModule, match=r"the example holds 3 graphs\. Pool with `batch`"):
+        lower(model, batch_of_three())
+
+
+def test_graph_layer_norm_without_batch_is_refused_for_several_graphs() -> None:
+    model = Calls(lambda m, x, e, w, a, b: m.norm(x), norm=pyg.LayerNorm(FEATURES))
+    with pytest.raises(UnsupportedModule, match=r"norm: .*the example holds 3 graphs\. Pass batch"):
+        lower(model, batch_of_three())
+
+
+def test_lazily_initialized_layer_is_refused_until_it_has_run() -> None:
+    model = Layered(pyg.SAGEConv(-1, 4)).eval()
+    with pytest.raises(UnsupportedModule, match=r"convs\.1\.lin_l: not initialized .* run one forward pass first"):
+        lower(model, single())
+    data = single()
+    model(data.x, data.edge_index)
+    lower(model, data)
+
+
+def test_hooks_are_refused_because_they_would_be_lost() -> None:
+    model = Layered(pyg.GCNConv(HIDDEN, 4))
+    model.convs[1].lin.register_forward_hook(lambda module, inputs, output: 2 * output)
+    with pytest.raises(UnsupportedModule, match=r"convs\.1\.lin: has forward_hooks"):
+        lower(model, single())
+
+
+def test_torch_pruning_is_refused_until_it_is_permanent() -> None:
+    model = Calls(lambda m, x, *_: m.lin(x), lin=nn.Linear(FEATURES, 4))
+    prune.l1_unstructured(model.lin, "weight", 0.5)
+    with pytest.raises(UnsupportedModule, match=r"prune\.remove"):
+        lower(model, single())
+    prune.remove(model.lin, "weight")
+    lower(model, single())
+
+
+def test_double_precision_is_refused_by_its_parameter() -> None:
+    with pytest.raises(UnsupportedModule, match=r"convs\.0\.bias: dtype torch\.float64.*model\.float\(\)"):
+        lower(Layered(gcn()).double(), single())
+
+
+def test_required_argument_that_no_graph_has_is_refused() -> None:
+    class Positions(nn.Module):
+        def forward(self, x: Tensor, pos: Tensor) -> Tensor:
+            return x + pos
+
+    with pytest.raises(UnsupportedModule, match=r"forward: takes 'pos'.*single `data`"):
+        lower(Positions(), single())
+
+
+def test_field_that_no_runtime_graph_has_is_refused() -> None:
+    class Positions(nn.Module):
+        def forward(self, data: Data) -> Tensor:
+            return data.x + data.pos
+
+    data = single()
+    data.pos = torch.zeros(12, FEATURES)
+    with pytest.raises(UnsupportedModule, match=r"data\.pos: not a field"):
+        lower(Positions(), data)
+
+
+def test_example_that_the_model_cannot_run_is_an_invalid_input() -> None:
+    data = single()
+    data.x = data.x[:, :3]
+    with pytest.raises(InvalidInput, match="example: the model itself fails on it"):
+        lower(Layered(pyg.GCNConv(HIDDEN, 4)), data)
+
+
+def test_non_finite_weights_are_refused() -> None:
+    model = Calls(lambda m, x, *_: m.lin(x), lin=nn.Linear(FEATURES, 4))
+    with torch.no_grad():
+        model.lin.weight[0, 0] = float("nan")
+    with pytest.raises(InvalidGraph, match=r"lin\.weight.*non-finite|weights hold 1 non-finite"):
+        lower(model, single())
+
+
+def test_model_that_is_not_a_function_of_its_arguments_is_refused() -> None:
+    """A wrong lowering cannot leave: the Graph is compared with the model on the example."""
+
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return x * self.calls
+
+    with pytest.raises(InvalidGraph, match="differs from the model by"):
+        lower(Counting(), single())
+
+
+def test_refusal_leaves_model_and_library_untouched() -> None:
+    model = Layered(Custom()).train()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(UnsupportedModule):
+        lower(model, single())
+    assert type(model.convs[0]) is pyg.GCNConv
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert pyg.global_mean_pool.__module__ == "torch_geometric.nn.pool.glob"
+    assert scatter(torch.ones(2, 1), torch.tensor([0, 0])).tolist() == [[2.0]]
