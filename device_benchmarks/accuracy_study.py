@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -93,6 +94,7 @@ def study(
     parts = subject.load(root, seed)
     classes = 1 + max(int(graph.y.max()) for graph in parts.train)
     say(f"{subject.name}, seed {seed}: training")
+    torch.manual_seed(seed)
     model = subject.make(int(parts.train[0].x.shape[1]), classes)
     train(model, parts.train, parts.validation, epochs=subject.epochs, seed=seed, weight_decay=subject.weight_decay)
     check = ParityCheck(model, parts.test)
