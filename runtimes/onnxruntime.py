@@ -21,10 +21,8 @@ class OnnxRuntime(Runtime):
 
     def __init__(self, artifact: Artifact, *, threads: int = 1) -> None:
         super().__init__(artifact, threads=threads)
-        ort = _library()
-        model = artifact.model_path.read_bytes()
         try:
-            self._session = ort.InferenceSession(model, session_options(threads), providers=["CPUExecutionProvider"])
+            self._session = open_session(artifact.model_path.read_bytes(), threads)
         except Exception as error:  # onnxruntime raises its own types, which share no root below Exception
             raise ArtifactError(
                 f"{artifact.model_path}: onnxruntime cannot load it ({error}). Export the model again."
@@ -38,8 +36,8 @@ class OnnxRuntime(Runtime):
         del self._session
 
 
-def session_options(threads: int) -> Any:
-    """All graph optimizations, one node at a time, `threads` threads inside a node."""
+def open_session(model: bytes, threads: int) -> Any:
+    """An InferenceSession on the CPU: all graph optimizations, one node at a time, `threads` threads inside a node."""
     ort = _library()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -47,7 +45,7 @@ def session_options(threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors
-    return options
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 @cache
