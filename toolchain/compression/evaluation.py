@@ -9,7 +9,8 @@ import numpy as np
 
 from toolchain.errors import InvalidInput
 from toolchain.inputs import GraphInputs
-from toolchain.ir import Graph, interpret
+from toolchain.ir import DType, Graph, interpret
+from toolchain.ir.ops import Linear
 
 BATCH_NODES = 8192
 """Graphs are interpreted together up to this many nodes: enough to amortize Python, little enough to stay in cache."""
@@ -18,6 +19,15 @@ BATCH_NODES = 8192
 def as_inputs(graphs: Iterable[Any]) -> list[GraphInputs]:
     """Checked graphs from GraphInputs, PyG Data or Batch objects, or a loader of them."""
     return [g if isinstance(g, GraphInputs) else GraphInputs.from_pyg(g) for g in graphs]
+
+
+def measures_ranges(graph: Graph) -> bool:
+    """Whether a graph is dynamic int8: it quantizes over the range of a whole call, so a batch changes the result."""
+    return any(
+        isinstance(v.op, Linear) and graph.values[v.inputs[0]].type.dtype is DType.F32
+        and graph.values[v.inputs[1]].type.dtype.is_integer
+        for v in graph.values
+    )  # fmt: skip
 
 
 def batches(graphs: Sequence[GraphInputs]) -> Iterator[GraphInputs]:
@@ -35,8 +45,14 @@ def batches(graphs: Sequence[GraphInputs]) -> Iterator[GraphInputs]:
 
 
 def predict(graph: Graph, graphs: Sequence[GraphInputs]) -> np.ndarray:
-    """First output for all graphs, rows in order: [rows, channels] float32."""
-    return np.concatenate([interpret(graph, batch)[0] for batch in batches(graphs)])
+    """First output for all graphs, rows in order: [rows, channels] float32. Dynamic int8 runs one graph at a time."""
+    return predict_all(graph, graphs)[0]
+
+
+def predict_all(graph: Graph, graphs: Sequence[GraphInputs]) -> list[np.ndarray]:
+    """Every output for all graphs, as `predict`."""
+    parts = [interpret(graph, batch) for batch in (graphs if measures_ranges(graph) else batches(graphs))]
+    return [np.concatenate(rows) for rows in zip(*parts, strict=True)]
 
 
 def evaluate(graph: Graph, graphs: Iterable[Any], *, mask: str = "val_mask") -> float:

@@ -37,6 +37,7 @@ from toolchain.ir.ops import (
 )
 
 Mode = Literal["int8", "sums-int16", "all-int16"]
+INT16_HEADROOM = 4
 MODES: tuple[Mode, ...] = ("int8", "sums-int16", "all-int16")  # from the cheapest to the most exact
 
 
@@ -46,7 +47,8 @@ class IntegerPlan:
 
     Attributes:
         statistics: of every value of the float graph, by id.
-        percentile: where int8 ranges are cut; None: minimum and maximum. int16 ranges are never cut: 16 bits have room.
+        percentile: where int8 ranges are cut; None: minimum and maximum. int16 ranges are never cut but widened by
+            `INT16_HEADROOM`: 16 bits have room, and a graph beyond the calibration then does not clip.
         weight_bits: width of the weight codes; stored in 8.
         max_degree: of the prepared graphs, per topology: the integer sums of such graphs fit int32.
     """
@@ -58,16 +60,25 @@ class IntegerPlan:
     max_degree: tuple[int, ...]
 
 
-def integer_graph(graph: Graph, plan: IntegerPlan) -> Graph:
+@dataclass(frozen=True, slots=True, eq=False)
+class IntegerGraph:
+    """An integer graph and, for each of its constants, the float constant of the source graph that it was made from."""
+
+    graph: Graph
+    origins: Mapping[str, str]
+
+
+def integer_graph(graph: Graph, plan: IntegerPlan) -> IntegerGraph:
     """The integer form of a deployable float graph (see `scale_sources`).
 
-    Every op that has an integer form runs on codes; the others run in float between Dequantize and Quantize. Constants keep
-    their names.
+    Every op that has an integer form runs on codes; the others run in float between Dequantize and Quantize.
 
     Raises:
         OutsideContract: sums over `max_degree` in-edges do not fit int32.
     """
-    return verify(_Integerizer(graph, plan).run())
+    integerizer = _Integerizer(graph, plan)
+    made = verify(integerizer.run())
+    return IntegerGraph(made, {name: integerizer.origins[name] for name in made.constants})
 
 
 @dataclass(slots=True)
@@ -80,6 +91,7 @@ class _Integerizer:
     codes: dict[int, int] = field(default_factory=dict)  # old id → new id of its integer form
     floats: dict[int, int] = field(default_factory=dict)  # old id → new id of its float form
     scaled: dict[tuple[int, int], int] = field(default_factory=dict)  # (old id, topology) → row-scaled copy
+    origins: dict[str, str] = field(default_factory=dict)  # new constant → old constant
 
     def __post_init__(self) -> None:
         self.builder = GraphBuilder(self.graph.topologies, self.graph.name)
@@ -136,15 +148,22 @@ class _Integerizer:
     def _const(self, value: Value, array: np.ndarray, type_: TensorType | None) -> int:
         op = value.op
         assert isinstance(op, Const)
-        return self.builder.const(
+        made = self.builder.const(
             op.name, array, type=type_, trainable=op.trainable, pruned=op.pruned, scope=value.scope
         )
+        stored = self.builder.values[made].op
+        assert isinstance(stored, Const)
+        self.origins[stored.name] = op.name
+        return made
 
     # --- types --------------------------------------------------------------------------------------------------------
 
     def _parameters(self, value: Value, dtype: DType) -> tuple[DType, QParams]:
-        percentile = self.plan.percentile if dtype is DType.I8 else None
-        return dtype, activation_qparams(*self.plan.statistics[value.id].range(percentile), dtype)
+        statistics = self.plan.statistics[value.id]
+        if dtype is DType.I8:
+            return dtype, activation_qparams(*statistics.range(self.plan.percentile), dtype)
+        low, high = statistics.range()
+        return dtype, activation_qparams(INT16_HEADROOM * low, INT16_HEADROOM * high, dtype)
 
     def _storage(self, value: Value) -> DType:
         """Width of a value's codes, where its op does not pass on those of its operand."""

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from toolchain.compression.calibration import ValueStatistics, observe
+from toolchain.compression.calibration import observe
 from toolchain.compression.equalization import equalize
-from toolchain.compression.evaluation import agreement, as_inputs, batches
+from toolchain.compression.evaluation import agreement, as_inputs, batches, predict_all
 from toolchain.compression.integer_graph import MODES, IntegerPlan, Mode, integer_graph
 from toolchain.compression.row_scaling import scale_sources
 from toolchain.errors import OutsideContract, QuantizationRefused, RecipeError
 from toolchain.inputs import GraphInputs
-from toolchain.ir import Graph, interpret
+from toolchain.ir import Graph
 from toolchain.ir.ops import Const
 from toolchain.ir.types import Domain, DType
 from toolchain.passes import deployable
@@ -37,7 +37,7 @@ class StaticInt8:
     Attributes:
         calibration_graphs: GraphInputs, PyG Data or Batch objects, or a loader of them. Training graphs, 200 or more.
         mode: width of the hidden values. "int8"; "sums-int16" (sums of neighbours in 16 bits); "all-int16"; "auto" takes
-            the first of these that reaches `min_agreement`. Input and pools have 16 bits and weights 8 in every mode.
+            the first of these that reaches `min_agreement` (see `select`). Input and pools have 16 bits and weights 8 in every mode.
         calibration: "percentile" cuts int8 ranges at `percentile`, "minmax" does not. 16-bit ranges are never cut.
         equalization: exponent alpha of `equalize`, or None for none. "auto": 0.25 with 8-bit weights; none below, where it
             moves range into the weights that they do not have.
@@ -98,16 +98,21 @@ class Selection:
         source: the float graph that it was made from: deployable, equalized, rows scaled by their producers.
         plan: turns `source`, or the same graph with other weights, into an integer graph.
         agreement: share of held-out decisions kept.
+        split: the graphs that calibrated and those that measured.
     """
 
     graph: Graph
     source: Graph
     plan: IntegerPlan
     agreement: float
+    split: Split
 
 
 def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Selection:
-    """The cheapest integer form of a float graph that reaches the agreement.
+    """The cheapest integer form of a float graph that reaches the agreement, and by more than chance.
+
+    A form is taken when its agreement on the held-out part exceeds `min_agreement` by two standard errors. If none does,
+    the one that agrees most is taken, as long as it reaches `min_agreement`.
 
     Args:
         accept_best: where none reaches it, return the one that agrees most instead of refusing.
@@ -130,7 +135,7 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
         percentile = method.percentile if method.calibration == "percentile" else None
         plan = IntegerPlan(mode, statistics, percentile, method.weight_bits, degrees)
         try:
-            candidate = integer_graph(source, plan)
+            candidate = integer_graph(source, plan).graph
             found = split.outputs(candidate)
         except OutsideContract as error:
             failures.append(f"{mode}: {error}")
@@ -138,8 +143,8 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
         score = min(agreement(a, b) for a, b in zip(expected, found, strict=True))
         logger.info("static int8, %s: %.1f %% of %d held-out decisions kept", mode, 100 * score, len(expected[0]))
         if best is None or score > best.agreement:
-            best = Selection(candidate, source, plan, score)
-        if score >= method.min_agreement:
+            best = Selection(candidate, source, plan, score, split)
+        if score - 2 * _standard_error(score, len(expected[0])) >= method.min_agreement:
             break
     if best is None:
         raise QuantizationRefused(
@@ -156,7 +161,7 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Split:
+class Split:
     """Graphs that calibrate and graphs that measure; the node masks are given where both are one graph."""
 
     calibration: Sequence[GraphInputs]
@@ -166,15 +171,14 @@ class _Split:
 
     def outputs(self, graph: Graph) -> list[np.ndarray]:
         """Every output over the held-out rows."""
-        parts = [interpret(graph, batch) for batch in batches(self.held_out)]
-        joined = [np.concatenate(rows) for rows in zip(*parts, strict=True)]
+        joined = predict_all(graph, self.held_out)
         if self.held_out_nodes is None:
             return joined
         is_node = [graph.values[o].type.domain is Domain.NODE for o in graph.outputs]
         return [a[self.held_out_nodes] if n else a for a, n in zip(joined, is_node, strict=True)]
 
 
-def _split(graph: Graph, graphs: list[GraphInputs], method: StaticInt8) -> _Split:
+def _split(graph: Graph, graphs: list[GraphInputs], method: StaticInt8) -> Split:
     if not graphs:
         raise RecipeError(
             "calibration_graphs: none given; static int8 needs at least one, better 200. Pass training graphs."
@@ -187,14 +191,14 @@ def _split(graph: Graph, graphs: list[GraphInputs], method: StaticInt8) -> _Spli
             )
         order = rng.permutation(len(graphs))
         count = min(max(round(method.holdout * len(graphs)), 1), len(graphs) - 1)
-        return _Split([graphs[i] for i in order[count:]], [graphs[i] for i in order[:count]])
+        return Split([graphs[i] for i in order[count:]], [graphs[i] for i in order[:count]])
     nodes = graphs[0].num_nodes
     if graph.values[graph.outputs[0]].type.domain is Domain.NODE and nodes > 1:
         held_out = np.zeros(nodes, bool)
         held_out[rng.permutation(nodes)[: min(max(round(method.holdout * nodes), 1), nodes - 1)]] = True
-        return _Split(graphs, graphs, ~held_out, held_out)
+        return Split(graphs, graphs, ~held_out, held_out)
     logger.warning("static int8: one calibration graph, so the agreement is measured on the graph that calibrated")
-    return _Split(graphs, graphs)
+    return Split(graphs, graphs)
 
 
 def _max_degrees(graph: Graph, graphs: Sequence[GraphInputs], stated: int | None) -> tuple[int, ...]:
@@ -212,11 +216,15 @@ def _max_degrees(graph: Graph, graphs: Sequence[GraphInputs], stated: int | None
     return (stated,) * len(seen)
 
 
+def _standard_error(share: float, count: int) -> float:
+    """Of a share measured on `count` decisions."""
+    return float(np.sqrt(share * (1 - share) / max(count, 1)))
+
+
 def _report_tails(selection: Selection) -> None:
     """Log the heaviest tail; above 4, int8 values lose either the tail or everything else."""
-    tails: dict[int, float] = {
-        v.id: _tail(selection.plan.statistics[v.id]) for v in selection.source.values if not isinstance(v.op, Const)
-    }
+    statistics = selection.plan.statistics
+    tails = {v.id: statistics[v.id].tail_ratio for v in selection.source.values if not isinstance(v.op, Const)}
     worst = max(tails, key=lambda i: tails[i])
     value = selection.source.values[worst]
     is_heavy = tails[worst] > HEAVY_TAIL and any(v.type.dtype is DType.I8 for v in selection.graph.values)
@@ -225,7 +233,3 @@ def _report_tails(selection: Selection) -> None:
         "static int8: %s; heaviest tail range(max)/range(p99.99) = %.1f at %%%d %s (%s)",
         selection.plan.mode, tails[worst], worst, type(value.op).__name__, value.scope or "input",
     )  # fmt: skip
-
-
-def _tail(statistics: ValueStatistics) -> float:
-    return statistics.tail_ratio
