@@ -37,7 +37,7 @@ def dropout(call: LayerCall) -> Rows:
     return call.emit(Dropout(float(call.layer.p)), x.value)
 
 
-def _activation(call: LayerCall, function: Function, alpha: float = Activation.alpha) -> Rows:
+def _activation(call: LayerCall, function: Function, alpha: float = 0.01) -> Rows:
     """An elementwise layer; `inplace=True` also changes the tensor that it is given."""
     x = call.get("input")
     if not isinstance(x, Rows):

@@ -43,7 +43,7 @@ def checked_rows(lowering: Lowering, name: str, x: Any, rank: int | None = None)
 # --- activations ------------------------------------------------------------------------------------------------------
 
 
-def _activate(lowering: Lowering, x: Any, function: Function, inplace: bool, alpha: float = Activation.alpha) -> Rows:
+def _activate(lowering: Lowering, x: Any, function: Function, inplace: bool, alpha: float = 0.01) -> Rows:
     x = checked_rows(lowering, function.value, x)
     value = lowering.add(Activation(function, alpha), x.value)
     return x.move_to(value) if inplace else Rows(lowering, value, x.rank)
