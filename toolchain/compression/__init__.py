@@ -3,9 +3,20 @@
 from toolchain.compression.dynamic_int8 import DynamicInt8
 from toolchain.compression.evaluation import evaluate
 from toolchain.compression.pruning import L1Unstructured, prune
+from toolchain.compression.qat import QAT
 from toolchain.compression.quantization import quantize
 from toolchain.compression.static_int8 import StaticInt8
 from toolchain.compression.step_report import StepReport
 from toolchain.compression.training import fine_tune
 
-__all__ = ["DynamicInt8", "L1Unstructured", "StaticInt8", "StepReport", "evaluate", "fine_tune", "prune", "quantize"]
+__all__ = [
+    "QAT",
+    "DynamicInt8",
+    "L1Unstructured",
+    "StaticInt8",
+    "StepReport",
+    "evaluate",
+    "fine_tune",
+    "prune",
+    "quantize",
+]

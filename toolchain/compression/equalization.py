@@ -107,7 +107,7 @@ def _divisors(graph: Graph, statistics: Mapping[int, ValueStatistics], alpha: fl
         c[is_used] /= np.exp(np.log(c[is_used]).mean())  # the common factor changes no code; 1 on average reads better
         # float32 rounding is all that the function may change, so no channel is moved beyond what float32 takes easily.
         c = np.clip(c, 2.0**-16, 2.0**16)
-        divisors.update({member: c for member in group.members})
+        divisors.update(dict.fromkeys(group.members, c))
     return divisors
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from toolchain.compression.dynamic_int8 import DynamicInt8, dynamic_int8
+from toolchain.compression.qat import QAT, quantization_aware
 from toolchain.compression.static_int8 import StaticInt8, select
 from toolchain.compression.step_report import Log, reported
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
 
-Method = DynamicInt8 | StaticInt8
+Method = DynamicInt8 | StaticInt8 | QAT
 
 
 def quantize(graph: Graph, method: Method, *, validation: Iterable[Any] | None = None, log: Log | None = None) -> Graph:
@@ -32,4 +33,7 @@ def quantize(graph: Graph, method: Method, *, validation: Iterable[Any] | None =
         return reported(f"dynamic int{method.weight_bits}", graph, lambda: dynamic_int8(graph, method), validation, log)
     if isinstance(method, StaticInt8):
         return reported(f"static int{method.weight_bits}", graph, lambda: select(graph, method).graph, validation, log)
+    if isinstance(method, QAT):
+        name = f"QAT int{method.static.weight_bits}, {method.epochs} epochs"
+        return reported(name, graph, lambda: quantization_aware(graph, method), validation, log)
     raise RecipeError(f"method: {method!r}, expected DynamicInt8(), StaticInt8(graphs) or QAT(loader, epochs).")

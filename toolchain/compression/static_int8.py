@@ -37,7 +37,7 @@ class StaticInt8:
     Attributes:
         calibration_graphs: GraphInputs, PyG Data or Batch objects, or a loader of them. Training graphs, 200 or more.
         mode: width of the hidden values. "int8"; "sums-int16" (sums of neighbours in 16 bits); "all-int16"; "auto" takes
-            the first of these that reaches `min_agreement` (see `select`). Input and pools have 16 bits and weights 8 in every mode.
+            the first of these that reaches `min_agreement` (see `select`). Input and pools have 16 bits in every mode.
         calibration: "percentile" cuts int8 ranges at `percentile`, "minmax" does not. 16-bit ranges are never cut.
         equalization: exponent alpha of `equalize`, or None for none. "auto": 0.25 with 8-bit weights; none below, where it
             moves range into the weights that they do not have.
@@ -52,7 +52,7 @@ class StaticInt8:
     mode: Mode | Literal["auto"] = "auto"
     calibration: Literal["percentile", "minmax"] = "percentile"
     percentile: float = 99.9
-    equalization: float | None | Literal["auto"] = "auto"
+    equalization: float | Literal["auto"] | None = "auto"
     weight_bits: int = 8
     min_agreement: float = 0.98
     holdout: float = 0.25

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from toolchain.errors import InvalidInput, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 from toolchain.torch_module import GraphModule, TorchGraph
+from toolchain.torch_structure import Structure
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -82,8 +83,28 @@ def fine_tune(
     return reported(f"fine-tune {epochs} epochs", graph, step, validation, log)
 
 
-def train_module(module: GraphModule, loader: Iterable[Any], schedule: Schedule) -> None:
-    """Run the training loop on a GraphModule, in place. Leaves it in eval mode."""
+class Trainable(Protocol):
+    """What the training loop needs of a module: a GraphModule, or one that runs on codes."""
+
+    graph: Graph
+
+    def __call__(self, batch: Structure) -> tuple[Tensor, ...]: ...
+    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+    def train(self, mode: bool = True) -> Any: ...
+    def apply_masks(self) -> None: ...
+
+
+def train_module(
+    module: Trainable,
+    loader: Iterable[Any],
+    schedule: Schedule,
+    before_epoch: Callable[[int], None] | None = None,
+) -> None:
+    """Run the training loop on a module, in place. Leaves it in eval mode.
+
+    Args:
+        before_epoch: called with the number of each epoch before it starts.
+    """
     rng_state = torch.get_rng_state()
     torch.manual_seed(schedule.seed)
     _seed_loader(loader, schedule.seed)
@@ -93,7 +114,9 @@ def train_module(module: GraphModule, loader: Iterable[Any], schedule: Schedule)
     prepared: dict[int, LabelledBatch] | None = {} if isinstance(loader, list | tuple) else None
     module.train()
     try:
-        for _ in range(schedule.epochs):
+        for epoch in range(schedule.epochs):
+            if before_epoch is not None:
+                before_epoch(epoch)
             for batch in _labelled(loader, module.graph, prepared):
                 optimizer.zero_grad()
                 output = batch.rows(module(batch.graph)[0])
@@ -103,7 +126,7 @@ def train_module(module: GraphModule, loader: Iterable[Any], schedule: Schedule)
                 module.apply_masks()
             decay.step()
     finally:
-        module.eval()
+        module.train(False)
         torch.set_rng_state(rng_state)
 
 
