@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import itertools
 import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import numpy as np
 from device_benchmarks.environment import environment, load_average
 from device_benchmarks.graph_file import write_graph
 from device_benchmarks.measurement import Measurement, Quantity, Scope
+from device_benchmarks.measuring_child import MeasuringChild
 from device_benchmarks.protocol import DEFAULT, Protocol, Window
 from toolchain.artifact import Artifact
 from toolchain.errors import MeasurementError
@@ -29,7 +27,6 @@ from toolchain.model_source import ModelSource
 EAGER = "PyG eager"
 ONNX_EXPORT = "torch.onnx.export"  # how the format of such a rival starts; the name of the exporter follows
 NO_PROC = "this system has no /proc/self/smaps_rollup"
-SECONDS_BEYOND_WINDOW = 300.0  # to import, load and warm up; a process that needs longer counts as hung
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,7 @@ def benchmark(
 ) -> Benchmark:
     """Measure every candidate on one graph.
 
-    All are opened first, one after the other, which is when memory is read; then they take turns for `protocol.rounds`.
+    Their processes import together, are opened one after the other, which is when memory is read, and then take turns.
 
     Args:
         threads: threads that each runtime may use.
@@ -130,30 +127,34 @@ def benchmark(
         raise MeasurementError(
             f"two candidates share a name: {sorted(n for n in set(names) if names.count(n) > 1)}. Name each model."
         )
-    failed, runs = {candidate.name: candidate.failure for candidate in candidates if candidate.failure}, []
+    failed = {candidate.name: candidate.failure for candidate in candidates if candidate.failure}
     started, before = datetime.now(UTC).isoformat(timespec="seconds"), environment()
     with tempfile.TemporaryDirectory(prefix="pocketgnn-bench-") as scratch, ExitStack() as stack:
         write_graph(graph, graph_path := Path(scratch) / "graph.npz")
-        for number, candidate in enumerate(c for c in candidates if not c.failure):
-            folder = Path(scratch) / str(number)
-            folder.mkdir()
-            progress(f"opening {candidate.name}")
-            run = _Run(candidate, stack.enter_context(MeasuringChild(candidate.name, folder, threads)))
+        runs = [
+            _Run(candidate, stack.enter_context(MeasuringChild(candidate.name, Path(scratch) / str(number), threads)))
+            for number, candidate in enumerate(candidates)
+            if not candidate.failure
+        ]
+
+        def attempt(run: _Run, step: Callable[[], None], line: str) -> None:
+            """Do a step of a run that has not failed before; a failure is this candidate's alone."""
+            if run.candidate.name in failed:
+                return
+            progress(f"{line} {run.candidate.name}")
             try:
-                run.open(graph_path, folder, threads, protocol)
+                step()
             except MeasurementError as error:
-                failed[candidate.name] = str(error)
-                run.child.close()
-            else:
-                runs.append(run)
-        for turn in range(protocol.rounds):
-            for run in [run for run in runs if run.candidate.name not in failed]:
-                progress(f"round {turn + 1} of {protocol.rounds}: {run.candidate.name}")
-                try:
-                    for scope in scopes:
-                        run.window(scope, protocol)
-                except MeasurementError as error:
-                    failed[run.candidate.name] = str(error)
+                failed[run.candidate.name] = str(error)
+
+        for run in runs:
+            run.start(graph_path, threads)
+        for run in runs:
+            attempt(run, run.child_is_ready, "importing the libraries of")
+        for run in runs:
+            attempt(run, partial(run.open, protocol), "opening")
+        for turn, run in itertools.product(range(protocol.rounds), runs):
+            attempt(run, partial(run.windows, scopes, protocol), f"round {turn + 1} of {protocol.rounds}:")
         if all(run.candidate.name in failed for run in runs):
             reasons = " ".join(f"{name}: {reason}" for name, reason in failed.items())
             raise MeasurementError(f"nothing could be measured. {reasons}")
@@ -184,22 +185,30 @@ class _Run:
     seconds: dict[Scope, float] = field(default_factory=dict)
     peak_rss: int | None = None
 
-    def open(self, graph: Path, folder: Path, threads: int, protocol: Protocol) -> None:
-        self.opened = self.child.ask(
-            {"command": "open", "subject": dict(self.candidate.subject), "graph": str(graph), "threads": threads,
-             "warmup": asdict(protocol.warmup), "folder": str(folder)}, protocol.warmup_seconds,
-        )  # fmt: skip
+    def start(self, graph: Path, threads: int) -> None:
+        """Let the process import its libraries; several do so at the same time."""
+        subject, folder = dict(self.candidate.subject), str(self.child.folder)
+        self.child.tell(
+            {"command": "import", "subject": subject, "graph": str(graph), "threads": threads, "folder": folder}
+        )
+
+    def child_is_ready(self) -> None:
+        self.child.answer(0.0)
+
+    def open(self, protocol: Protocol) -> None:
+        message = {"command": "open", "warmup": asdict(protocol.warmup)}
+        self.opened = self.child.ask(message, protocol.warmup_seconds)
         self.warm_up.append(_load(self.opened["warmup"]))
 
-    def window(self, scope: Scope, protocol: Protocol) -> None:
-        answer = self.child.ask(
-            {"command": "window", "scope": scope.value, "window": asdict(protocol.window),
-             "warmup": asdict(Window(protocol.warmup_samples, 0.0))}, protocol.window.seconds,
-        )  # fmt: skip
-        self.warm_up.append(_load(answer["warmup"]))
-        self.samples.setdefault(scope, []).append(_load(answer["samples"]))
-        self.seconds[scope] = self.seconds.get(scope, 0.0) + answer["seconds"]
-        self.peak_rss = answer["peak_rss"]
+    def windows(self, scopes: Sequence[Scope], protocol: Protocol) -> None:
+        """One window per scope, each after a short warm-up."""
+        sizes = {"window": asdict(protocol.window), "warmup": asdict(Window(protocol.warmup_samples, 0.0))}
+        for scope in scopes:
+            answer = self.child.ask({"command": "window", "scope": scope.value, **sizes}, protocol.window.seconds)
+            self.warm_up.append(_load(answer["warmup"]))
+            self.samples.setdefault(scope, []).append(_load(answer["samples"]))
+            self.seconds[scope] = self.seconds.get(scope, 0.0) + answer["seconds"]
+            self.peak_rss = answer["peak_rss"]
 
     def measurements(self, conditions: Mapping[str, Any]) -> list[Measurement]:
         def made(quantity: Quantity, unit: str, samples: Any, extra: Mapping[str, Any] | None = None) -> Measurement:
@@ -232,77 +241,6 @@ class _Run:
             for scope, windows in self.samples.items()
         ]
         return first + latencies
-
-
-class MeasuringChild:
-    """A `device_benchmarks.child` process. Leaving the context ends it, whatever happened."""
-
-    def __init__(self, name: str, folder: Path, threads: int) -> None:
-        self.name = name
-        self._log = open(folder / "stderr.txt", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # closed in __exit__
-        count = str(threads)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "device_benchmarks.child"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, encoding="utf-8",
-            # Read by OpenMP, MKL and OpenBLAS when they load, before any call could set the number of threads.
-            env={**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count},
-        )  # fmt: skip
-
-    def ask(self, message: Mapping[str, Any], expected_seconds: float) -> dict[str, Any]:
-        """Send a command and wait for its answer.
-
-        Raises:
-            MeasurementError: the process reports an error, dies, hangs, or answers nonsense.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        watchdog = threading.Timer(expected_seconds * 10 + SECONDS_BEYOND_WINDOW, self._process.kill)
-        watchdog.start()
-        try:
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except OSError:  # the pipe broke: the process has died
-            line = ""
-        finally:
-            watchdog.cancel()
-        if not line:
-            raise MeasurementError(
-                f"{self.name}: the measuring process ended with status {self._process.wait()}. {self._last_words()}"
-            )
-        try:
-            answer = json.loads(line)
-        except ValueError as error:
-            raise MeasurementError(
-                f"{self.name}: the measuring process answered {line[:80]!r}, expected JSON."
-            ) from error
-        if "error" in answer:
-            raise MeasurementError(f"{self.name}: {answer['type']}: {answer['error']}")
-        return answer["ok"]
-
-    def close(self) -> None:
-        """End the process: first by asking, then by force."""
-        if self._process.poll() is None:
-            try:
-                self._process.communicate('{"command": "close"}\n', timeout=5)
-            except (subprocess.TimeoutExpired, OSError):
-                self._process.kill()
-                self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            if stream is not None and not stream.closed:
-                stream.close()
-
-    def __enter__(self) -> MeasuringChild:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if exception[0] is not None:
-            self._process.kill()
-        self.close()
-
-    def _last_words(self) -> str:
-        self._log.seek(0)
-        return " ".join(self._log.read()[-400:].split())
 
 
 def _load(path: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The measuring process, `python -m device_benchmarks.child`: one subject, JSON lines in and out, samples in files.
 
-    {"command": "open", "subject": {...}, "graph": "graph.npz", "threads": 1, "folder": "...", "warmup": {...}}
+    {"command": "import", "subject": {...}, "graph": "graph.npz", "threads": 1, "folder": "..."}
+    {"command": "open", "warmup": {...}}
     {"command": "window", "scope": "session_run", "window": {...}, "warmup": {...}}
     {"command": "close"}
 
@@ -42,7 +43,6 @@ class MeasuringProcess:
 
     def open(self, warmup: Window) -> dict[str, Any]:
         """Load, run once, warm up; times in nanoseconds and memory in bytes of each step."""
-        self.subject.import_libraries()
         gc.collect()
         before = memory_now()
         start = time.perf_counter_ns()
@@ -113,16 +113,19 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 def _answer(
     process: MeasuringProcess | None, message: Mapping[str, Any]
 ) -> tuple[MeasuringProcess | None, dict[str, Any]]:
-    if message["command"] == "open":
+    if message["command"] == "import":
         made = MeasuringProcess(
             subject(message["subject"], message["threads"]), read_graph(message["graph"]), Path(message["folder"])
         )
-        return made, made.open(Window(**message["warmup"]))
+        made.subject.import_libraries()
+        return made, {}
+    if message["command"] == "open" and process is not None:
+        return process, process.open(Window(**message["warmup"]))
     if message["command"] == "window" and process is not None:
         return process, process.window(
             Scope(message["scope"]), Window(**message["window"]), Window(**message["warmup"])
         )
-    raise MeasurementError(f"command {message['command']!r} is unknown or comes before open")
+    raise MeasurementError(f"command {message['command']!r} is unknown or comes too early")
 
 
 def main() -> None:

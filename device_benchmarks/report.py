@@ -41,6 +41,28 @@ class Report:
     command: str = ""
     seed: int | None = None
 
+    @classmethod
+    def load(cls, folder: str | Path) -> Report:
+        """Read report.json and samples.npz back.
+
+        Raises:
+            ArtifactError: the folder holds no readable report of this version.
+        """
+        from device_benchmarks.report_reading import read_report
+
+        return read_report(Path(folder))
+
+    @classmethod
+    def joined(cls, reports: Sequence[Report], title: str) -> Report:
+        """All benchmarks, parity reports and steps of several reports."""
+        steps: dict[str, list[str]] = {}
+        for report in reports:
+            for model, lines in report.steps.items():
+                steps.setdefault(model, []).extend(lines)
+        benchmarks = tuple(bench for report in reports for bench in report.benchmarks)
+        parity = tuple(item for report in reports for item in report.parity)
+        return cls(title, benchmarks, parity, steps, "; ".join(r.command for r in reports if r.command))
+
     @property
     def rows(self) -> list[Row]:
         return rows_of(self.benchmarks, self.parity)
@@ -63,9 +85,7 @@ class Report:
             ArtifactError: one of them exists and `overwrite` is off.
         """
         folder = Path(folder)
-        there = [name for name in FILES if (folder / name).exists()]
-        if there and not overwrite:
-            raise ArtifactError(f"{folder / there[0]}: already exists. Choose another folder, or pass --overwrite.")
+        refuse_existing(folder, overwrite)
         contents = {
             "report.html": self.html().encode(),
             "report.json": (json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
@@ -116,6 +136,17 @@ class Report:
         return buffer.getvalue()
 
 
+def refuse_existing(folder: str | Path, overwrite: bool) -> None:
+    """Refuse a folder with a report in it: before a run of minutes rather than after it.
+
+    Raises:
+        ArtifactError: a file of a report exists and `overwrite` is off.
+    """
+    for name in FILES:
+        if (Path(folder) / name).exists() and not overwrite:
+            raise ArtifactError(f"{Path(folder) / name}: already exists. Choose another folder, or pass --overwrite.")
+
+
 def _keyed(benchmarks: Sequence[Benchmark]) -> list[tuple[str, Any]]:
     return [
         (f"b{b}_m{i}", measurement)
@@ -131,6 +162,10 @@ def _benchmark_json(number: int, bench: Benchmark) -> dict[str, Any]:
         "started_at": bench.started_at, "protocol": bench.protocol.to_json(), "graph": dict(bench.graph),
         "threads": bench.threads,
         "environment": dict(bench.environment), "failures": dict(bench.failures),
+        "candidates": [
+            {name: getattr(candidate, name) for name in ("name", "model", "format", "precision", "is_rival", "failure")}
+            for candidate in bench.candidates
+        ],
         "validity": {
             "min_samples_met": all(m.samples.size >= bench.protocol.samples for m in latencies),
             "min_duration_met": all(m.conditions["seconds"] >= bench.protocol.seconds for m in latencies),

@@ -26,7 +26,7 @@ logger = logging.getLogger("pocketgnn")
 History = tuple[tuple[str, Graph], ...]  # the step that made it, and the Graph
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Built:
     """An artifact and the Graphs on the way to it: after "lowering", "compression", "quantization", as far as made."""
 

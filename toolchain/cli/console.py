@@ -1,0 +1,73 @@
+"""Console: results to stdout, everything else to stderr; a spinner on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console as RichConsole
+
+Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Console:
+    """What a command talks through.
+
+    Attributes:
+        verbosity: -1 errors and warnings only, 0 progress and steps, 1 debugging, 2 also tracebacks.
+        is_json: results are one JSON document on stdout instead of text.
+    """
+
+    verbosity: int = 0
+    is_json: bool = False
+    _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False, soft_wrap=True), init=False)
+    _err: RichConsole = field(
+        default_factory=lambda: RichConsole(stderr=True, highlight=False, soft_wrap=True), init=False
+    )
+
+    def start(self) -> None:
+        """Route the package's log to stderr, and libraries' warnings away unless they were asked for."""
+        logger = logging.getLogger("pocketgnn")
+        logger.handlers = [_StderrHandler()]
+        logger.propagate = False
+        logger.setLevel({-1: logging.WARNING, 0: logging.INFO}.get(self.verbosity, logging.DEBUG))
+        if self.verbosity < 1:
+            warnings.simplefilter("ignore")
+
+    def result(self, data: Mapping[str, Any], *texts: Any) -> None:
+        """Print a result: `data` as JSON, or the texts and rich tables."""
+        if self.is_json:
+            print(json.dumps(data, indent=1, ensure_ascii=False))
+            return
+        for text in texts:
+            if isinstance(text, str):
+                self._out.print(text, markup=False)
+            else:  # a table: wider than an unknown terminal rather than cut off
+                width = None if self._out.is_terminal else max(self._out.width, 190)
+                self._out.print(text, width=width, soft_wrap=False)
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """A function that tells what is going on now."""
+        if self.verbosity < 0:
+            yield lambda line: None
+        elif self._err.is_terminal:
+            with self._err.status("") as status:
+                yield lambda line: status.update(f"{line} …")
+        else:
+            yield lambda line: print(line, file=sys.stderr, flush=True)
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to the stderr of this moment, so that it also works where stderr is replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        print(prefix + record.getMessage(), file=sys.stderr, flush=True)
