@@ -9,7 +9,7 @@ import numpy as np
 
 from toolchain.artifact import FIXED_GRAPH, Artifact
 from toolchain.errors import ArtifactError, OutsideContract
-from toolchain.feeds import build_feeds
+from toolchain.feeds import build_feeds, degree
 from toolchain.inputs import GraphInputs, PreparedGraph
 
 Array = np.ndarray
@@ -68,6 +68,8 @@ class Runtime(ABC):
             contract.check(inputs)
             prepared = inputs.prepare(contract.topologies)
         contract.check_edges(max((t.num_edges for t in prepared.topologies), default=0))
+        for feed in self.artifact.signature.inputs:
+            contract.check_degree(degree(feed, prepared) or 0)
         return build_feeds(self.artifact.signature.inputs, prepared)
 
     @abstractmethod

@@ -48,8 +48,8 @@ class GraphContract:
         topologies: how each edge set follows from edge_index (self-loops, normalization): prepared on the host.
         features, edge_features: columns of x and edge_attr (None: not read).
         edge_weight: whether edge_weight is read.
-        max_nodes, max_edges, max_graphs: bounds of the file (None: unbounded). max_edges counts prepared edges, added
-            self-loops included, of the largest topology.
+        max_nodes, max_edges, max_graphs, max_degree: bounds of the file (None: unbounded). max_edges counts prepared
+            edges, added self-loops included, of the largest topology; max_degree those at one node.
         fixed_graph: the edges are stored in the artifact (graph.npz) and only x is given at run time.
     """
 
@@ -60,6 +60,7 @@ class GraphContract:
     max_nodes: int | None = None
     max_edges: int | None = None
     max_graphs: int | None = None
+    max_degree: int | None = None
     fixed_graph: bool = False
 
     def check(self, inputs: GraphInputs) -> None:
@@ -98,11 +99,20 @@ class GraphContract:
                 f"Export again with max_edges={num_edges}."
             )
 
+    def check_degree(self, degree: int) -> None:
+        """Refuse a node with more prepared edges than the file was built for."""
+        if self.max_degree is not None and degree > self.max_degree:
+            raise OutsideContract(
+                f"a node has {degree} edges (self-loops included), this file was built for at most {self.max_degree}. "
+                f"Export again with max_degree={degree}."
+            )
+
     def to_json(self) -> dict[str, object]:
         return {
             "topologies": [spec.to_json() for spec in self.topologies],
             "features": self.features, "edge_features": self.edge_features, "edge_weight": self.edge_weight,
             "max_nodes": self.max_nodes, "max_edges": self.max_edges, "max_graphs": self.max_graphs,
+            "max_degree": self.max_degree,
             "fixed_graph": self.fixed_graph,
         }  # fmt: skip
 

@@ -15,12 +15,17 @@ from toolchain.ir import Graph
 class Bounds:
     """Largest graph that a file must take; formats that plan memory ahead need them, others ignore them.
 
-    `edges` counts prepared edges (added self-loops included) of the largest topology.
+    Attributes:
+        edges: prepared edges (added self-loops included) of the largest topology.
+        degree: edges at one node, added self-loops included.
+
+    None in the bounds of an Emission: the file takes any number.
     """
 
-    nodes: int = 1024
-    edges: int = 8192
-    graphs: int = 64
+    nodes: int | None = 1024
+    edges: int | None = 8192
+    graphs: int | None = 64
+    degree: int | None = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ def _contract(graph: Graph, emission: Emission, fixed_graph: GraphInputs | None)
         max_nodes=bounds.nodes if bounds else None,
         max_edges=bounds.edges if bounds else None,
         max_graphs=bounds.graphs if bounds else None,
+        max_degree=bounds.degree if bounds else None,
         fixed_graph=fixed_graph is not None,
     )
 

@@ -35,7 +35,9 @@ class FeedPlan:
     def take(self, feed: Feed) -> Tensor:
         if feed.name not in self.feeds:
             self.feeds[feed.name] = feed
-            self.tensors[feed.name] = torch.from_numpy(build_feed(feed, self.example))
+            # A copy, because numpy gives an axis of length 1 a stride of 0, which ExecuTorch does not take.
+            array = torch.from_numpy(build_feed(feed, self.example))
+            self.tensors[feed.name] = array.clone(memory_format=torch.contiguous_format)
         assert self.feeds[feed.name] == feed, f"{feed.name} names two different feeds"
         return self.tensors[feed.name]
 

@@ -82,7 +82,8 @@ class DenseAdjacency(NeighbourLists):
 
 def _extreme(values: Tensor, mask: Tensor, reduce: Reduce) -> Tensor:
     """Largest or smallest of the used places: [R, K, C] under [R, 1, K] to [R, C]; no used place gives 0."""
-    unused = ((mask - 1.0) * FAR).squeeze(1).unsqueeze(2)  # [R, K, 1]: 0 where used
+    # A transposition, as XNNPACK reshapes only where one axis is dynamic.
+    unused = ((mask - 1.0) * FAR).transpose(1, 2)  # [R, K, 1]: 0 where used
     used = mask.amax(dim=2)  # [R, 1]
     if reduce is Reduce.MAX:
         return (values + unused).amax(dim=1) * used
