@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from toolchain.frontend.pools import pool
 from toolchain.frontend.registry import lowers_graph_function
 from toolchain.frontend.symbols import Count, EdgeEnd, GraphIndex, GraphPointer, Refused, Rows
-from toolchain.ir.ops import Aggregate, EdgeSoftmax, End, Reduce
+from toolchain.ir.ops import Aggregate, Broadcast, EdgeSoftmax, End, Reduce
 from toolchain.ir.types import Domain
 
 if TYPE_CHECKING:
@@ -111,18 +111,52 @@ def scatter_softmax(lowering: Lowering, src: Any, index: Any, dim: int = -1, dim
 @lowers_graph_function("torch_scatter.segment_csr")
 def segment_csr(lowering: Lowering, src: Any, indptr: Any, out: Any = None, reduce: str = "sum") -> Rows:
     """Reduce node values by graph, over `ptr`."""
-    if out is not None:
-        raise lowering.refuse_use("segment_csr with out", "leave it out and use the result")
+    _refuse_out(lowering, "segment_csr", out)
     if not isinstance(indptr, GraphPointer):
         raise lowering.refuse_use("segment_csr", "its indptr must be the ptr that forward was given")
     return reduce_by_index(lowering, "segment_csr", src, indptr, 0, None, _reduction(lowering, "segment_csr", reduce))
 
 
+@lowers_graph_function("torch_scatter.segment_sum_csr", "torch_scatter.segment_add_csr")
+def segment_sum_csr(lowering: Lowering, src: Any, indptr: Any, out: Any = None) -> Rows:
+    return segment_csr(lowering, src, indptr, out, "sum")
+
+
+@lowers_graph_function("torch_scatter.segment_mean_csr")
+def segment_mean_csr(lowering: Lowering, src: Any, indptr: Any, out: Any = None) -> Rows:
+    return segment_csr(lowering, src, indptr, out, "mean")
+
+
+@lowers_graph_function("torch_scatter.segment_max_csr")
+def segment_max_csr(lowering: Lowering, src: Any, indptr: Any, out: Any = None) -> tuple[Rows, Refused]:
+    largest = segment_csr(lowering, src, indptr, out, "max")
+    return largest, Refused(lowering, "the positions that segment_max_csr returns")
+
+
+@lowers_graph_function("torch_scatter.segment_min_csr")
+def segment_min_csr(lowering: Lowering, src: Any, indptr: Any, out: Any = None) -> tuple[Rows, Refused]:
+    smallest = segment_csr(lowering, src, indptr, out, "min")
+    return smallest, Refused(lowering, "the positions that segment_min_csr returns")
+
+
+@lowers_graph_function("torch_scatter.gather_csr")
+def gather_csr(lowering: Lowering, src: Any, indptr: Any, out: Any = None) -> Rows:
+    """The graph value of each node's graph."""
+    _refuse_out(lowering, "gather_csr", out)
+    if not isinstance(src, Rows) or not isinstance(indptr, GraphPointer):
+        raise lowering.refuse_use("gather_csr", "it must spread graph values over the ptr that forward was given")
+    return Rows(lowering, lowering.add(Broadcast(), src.value), src.rank)
+
+
+def _refuse_out(lowering: Lowering, name: str, out: Any) -> None:
+    if out is not None:
+        raise lowering.refuse_use(f"{name} with out", "leave it out and use the result")
+
+
 def _torch_scatter(
     lowering: Lowering, name: str, src: Any, index: Any, dim: int, out: Any, dim_size: Any, reduce: str
 ) -> Rows:
-    if out is not None:
-        raise lowering.refuse_use(f"{name} with out", "leave it out and use the result")
+    _refuse_out(lowering, name, out)
     return reduce_by_index(lowering, name, src, index, dim, dim_size, _reduction(lowering, name, reduce))
 
 
