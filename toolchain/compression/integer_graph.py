@@ -197,8 +197,9 @@ class _Integerizer:
             return True
         if isinstance(op, Pool):
             return op.reduce in (Reduce.MAX, Reduce.MIN)
-        is_extreme = isinstance(op, Propagate) and op.reduce in (Reduce.MAX, Reduce.MIN)
-        return is_extreme and not op.operands and op.activation is None and not needs_scaled_rows(self.graph, value)
+        if not isinstance(op, Propagate) or op.reduce not in (Reduce.MAX, Reduce.MIN):
+            return False
+        return not op.operands and op.activation is None and not needs_scaled_rows(self.graph, value)
 
     # --- ops ----------------------------------------------------------------------------------------------------------
 

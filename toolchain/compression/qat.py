@@ -32,7 +32,7 @@ class QAT:
     Attributes:
         loader: a PyG DataLoader, or a list of Data or Batch objects, with labels, as for `fine_tune`.
         static: ranges, widths and equalization. Its `min_agreement` only steers which widths are taken.
-        lr, weight_decay, loss, seed: as for `fine_tune`.
+        lr, weight_decay, loss, seed, batch_size: as for `fine_tune`.
         recalibrate: measure the ranges anew, on the float form of the trained weights, before every epoch but the first.
     """
 
@@ -43,6 +43,7 @@ class QAT:
     weight_decay: float = 0.0
     loss: Loss | None = None
     seed: int = 0
+    batch_size: int = 64
     recalibrate: bool = False
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class QAT:
     @property
     def schedule(self) -> Schedule:
         """The training loop's share of the options."""
-        return Schedule(self.epochs, self.lr, self.weight_decay, self.loss, self.seed)
+        return Schedule(self.epochs, self.lr, self.weight_decay, self.loss, self.seed, self.batch_size)
 
 
 def quantization_aware(graph: Graph, method: QAT) -> Graph:

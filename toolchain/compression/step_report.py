@@ -51,13 +51,8 @@ Log = Callable[[StepReport], None]
 
 def sparsity(graph: Graph) -> float:
     """Share of zeros among the weights of all Linear ops; a weight that two ops share counts once."""
-    names = {
-        graph.values[v.inputs[1]].op.name
-        for v in graph.values
-        if isinstance(v.op, Linear)
-        if isinstance(graph.values[v.inputs[1]].op, Const)
-    }  # type: ignore[attr-defined]  # Const by the condition
-    arrays = [graph.constants[name] for name in sorted(names)]
+    weights = [graph.values[v.inputs[1]].op for v in graph.values if isinstance(v.op, Linear)]
+    arrays = [graph.constants[name] for name in sorted({op.name for op in weights if isinstance(op, Const)})]
     total = sum(array.size for array in arrays)
     return sum(int(np.count_nonzero(array == 0)) for array in arrays) / total if total else 0.0
 
@@ -74,10 +69,11 @@ def reported(
     start = time.perf_counter()
     after = step()
     seconds = time.perf_counter() - start
-    accuracies = (None, None) if graphs is None else (evaluate(before, graphs), evaluate(after, graphs))
+    accuracy_before, accuracy_after = (None if graphs is None else evaluate(g, graphs) for g in (before, after))
     report = StepReport(
-        name, before.weight_bytes, after.weight_bytes, sparsity(before), sparsity(after), *accuracies, seconds
-    )
+        name, before.weight_bytes, after.weight_bytes, sparsity(before), sparsity(after), accuracy_before, accuracy_after,
+        seconds,
+    )  # fmt: skip
     logger.info("%s", report)
     if log is not None:
         log(report)

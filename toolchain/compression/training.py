@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,7 +28,8 @@ class Schedule:
     Attributes:
         lr: of Adam, falling to 0 along a cosine.
         loss: of (first output [rows, C], y [rows]); None: cross entropy, which takes log_softmax outputs as well.
-        seed: of dropout and of the order of a shuffling loader.
+        seed: of dropout and of the order of the graphs.
+        batch_size: graphs per step, where single graphs are given instead of a loader.
     """
 
     epochs: int
@@ -36,12 +37,15 @@ class Schedule:
     weight_decay: float = 0.0
     loss: Loss | None = None
     seed: int = 0
+    batch_size: int = 64
 
     def __post_init__(self) -> None:
         if self.epochs < 0:
             raise RecipeError(f"epochs: {self.epochs}, expected 0 or more.")
         if self.lr <= 0:
             raise RecipeError(f"lr: {self.lr}, expected a positive number, such as 1e-3.")
+        if self.batch_size < 1:
+            raise RecipeError(f"batch_size: {self.batch_size}, expected at least 1.")
 
 
 def fine_tune(
@@ -53,14 +57,15 @@ def fine_tune(
     weight_decay: float = 0.0,
     loss: Loss | None = None,
     seed: int = 0,
+    batch_size: int = 64,
     validation: Iterable[Any] | None = None,
     log: Log | None = None,
 ) -> Graph:
     """Train a float Graph with Adam; BatchNorm and Dropout behave as in training. The same seed gives the same weights.
 
     Args:
-        loader: a PyG DataLoader, or a list of Data or Batch objects; labels in `y`, and for node tasks the nodes that count
-            in `train_mask`. It is iterated once per epoch.
+        loader: a PyG DataLoader, iterated once per epoch, or a list of Data or Batch objects, which is shuffled and grouped
+            to batches of `batch_size` graphs here. Labels in `y`; for node tasks, the nodes that count in `train_mask`.
         loss: of (first output [rows, C], y [rows]); None: cross entropy, which takes log_softmax outputs as well.
         validation: PyG graphs with labels, for the accuracy in the StepReport.
         log: called with the StepReport.
@@ -73,7 +78,7 @@ def fine_tune(
         raise RecipeError(
             f"{graph.name}: is quantized; its codes cannot be trained. Fine-tune before quantizing, or use QAT(...)."
         )
-    schedule = Schedule(epochs, lr, weight_decay, loss, seed)
+    schedule = Schedule(epochs, lr, weight_decay, loss, seed, batch_size)
 
     def step() -> Graph:
         module = GraphModule(graph)
@@ -111,17 +116,17 @@ def train_module(
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(schedule.epochs, 1))
-    prepared: dict[int, LabelledBatch] | None = {} if isinstance(loader, list | tuple) else None
+    batches = epoch_batches(loader, schedule.batch_size, schedule.seed)
+    loss = schedule.loss or cross_entropy
     module.train()
     try:
         for epoch in range(schedule.epochs):
             if before_epoch is not None:
                 before_epoch(epoch)
-            for batch in _labelled(loader, module.graph, prepared):
+            for batch in batches():
                 optimizer.zero_grad()
-                output = batch.rows(module(batch.graph)[0])
-                value = (schedule.loss or cross_entropy)(output, batch.labels)
-                value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                output = module(TorchGraph.of(batch.inputs.prepare(module.graph.topologies)))[0]
+                batch.loss(output, loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 optimizer.step()
                 module.apply_masks()
             decay.step()
@@ -145,42 +150,65 @@ def cross_entropy(output: Tensor, labels: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabelledBatch:
-    """A batch as training reads it: tensors, and the labels of the rows that count."""
+class Labelled:
+    """Checked graphs with their labels, and for node tasks the nodes that count.
 
-    graph: TorchGraph
+    Attributes:
+        labels: [rows, ...], of all rows.
+        mask: [rows] bool, or None where all rows count.
+    """
+
+    inputs: GraphInputs
     labels: Tensor
     mask: Tensor | None
 
-    def rows(self, output: Tensor) -> Tensor:
-        """The rows of an output that count."""
-        return output if self.mask is None else output[self.mask]
-
     @classmethod
-    def of(cls, data: Any, graph: Graph, dtype: torch.dtype) -> LabelledBatch:
-        labels = getattr(data, "y", None)
+    def of(cls, data: Any) -> Labelled:
+        """Read a PyG Data or Batch."""
+        labels, mask = getattr(data, "y", None), getattr(data, "train_mask", None)
         if labels is None:
             raise InvalidInput("y: missing on a training graph. Give every graph labels in y.")
-        inputs = GraphInputs.from_pyg(data)
-        labels = torch.as_tensor(labels)
-        mask = getattr(data, "train_mask", None)
-        if mask is not None:
-            mask = torch.as_tensor(np.asarray(mask), dtype=torch.bool)
-            labels = labels[mask]
-        return cls(TorchGraph.of(inputs.prepare(graph.topologies), dtype=dtype), labels, mask)
+        mask = None if mask is None else torch.as_tensor(mask, dtype=torch.bool)
+        return cls(GraphInputs.from_pyg(data), torch.as_tensor(labels), mask)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Labelled]) -> Labelled:
+        """One batch of several."""
+        if len(parts) == 1:
+            return parts[0]
+        masks = [p.mask for p in parts if p.mask is not None]
+        if masks and len(masks) != len(parts):
+            raise InvalidInput("train_mask: only some graphs have one; give it to all of them, or to none.")
+        labels = torch.cat([p.labels for p in parts])
+        return cls(GraphInputs.concatenate([p.inputs for p in parts]), labels, torch.cat(masks) if masks else None)
+
+    def loss(self, output: Tensor, loss: Loss) -> Tensor:
+        """Over the rows that count."""
+        return loss(output, self.labels) if self.mask is None else loss(output[self.mask], self.labels[self.mask])
 
 
-def _labelled(
-    loader: Iterable[Any], graph: Graph, prepared: dict[int, LabelledBatch] | None
-) -> Iterator[LabelledBatch]:
-    """Batches of one epoch. Those of a list are prepared once and kept in `prepared`."""
-    for index, data in enumerate(loader):
-        if prepared is None:
-            yield LabelledBatch.of(data, graph, torch.float32)
-            continue
-        if index not in prepared:
-            prepared[index] = LabelledBatch.of(data, graph, torch.float32)
-        yield prepared[index]
+def epoch_batches(loader: Iterable[Any], batch_size: int, seed: int) -> Callable[[], Iterator[Labelled]]:
+    """A function that gives the batches of the next epoch.
+
+    A list is checked once, then shuffled and grouped to batches of `batch_size` graphs in every epoch; any other iterable
+    is a loader and iterated as it is.
+    """
+    if not isinstance(loader, list | tuple):
+        return lambda: (Labelled.of(data) for data in loader)
+    parts = [Labelled.of(data) for data in loader]
+    order = np.random.default_rng(seed)
+
+    def shuffled() -> Iterator[Labelled]:
+        group: list[Labelled] = []
+        for index in order.permutation(len(parts)):
+            group.append(parts[index])
+            if sum(p.inputs.num_graphs for p in group) >= batch_size:
+                yield Labelled.concatenate(group)
+                group = []
+        if group:
+            yield Labelled.concatenate(group)
+
+    return shuffled
 
 
 def _seed_loader(loader: Iterable[Any], seed: int) -> None:
