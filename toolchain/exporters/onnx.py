@@ -24,7 +24,8 @@ def emit(graph: Graph, *, lowering: str = "auto", dense_up_to_nodes: int = DENSE
     require("onnx", "onnx")
     from toolchain.exporters.onnx_feeds import FeedNames
     from toolchain.exporters.onnx_ops import Site
-    from toolchain.exporters.onnx_ops import emit as emit_value
+    from toolchain.exporters.onnx_quantized import emit_value
+    from toolchain.exporters.onnx_values import Values
     from toolchain.exporters.onnx_writer import OPSET, OnnxWriter
 
     chosen = _choose(graph, lowering)
@@ -33,10 +34,10 @@ def emit(graph: Graph, *, lowering: str = "auto", dense_up_to_nodes: int = DENSE
 
     def body(lowered: Lowering) -> tuple[str, ...]:
         feeds.lowering = lowered
-        names: dict[int, str] = {}
+        values = Values(graph, writer)
         for value in graph.values:
-            names[value.id] = emit_value(value.op, Site(graph, value, names, writer, feeds, lowered))
-        return tuple(names[o] for o in graph.outputs)
+            emit_value(Site(graph, value, values, writer, feeds, lowered))
+        return tuple(values.real(o) for o in graph.outputs)
 
     if chosen is Lowering.AUTO:
         results = writer.select(feeds.has_adjacency, lambda: body(Lowering.DENSE), lambda: body(Lowering.SCATTER))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -13,6 +12,7 @@ from toolchain.errors import ExportError
 from toolchain.exporters.lowerings import Lowering
 from toolchain.exporters.onnx_feeds import FeedNames
 from toolchain.exporters.onnx_segments import segment_reduce
+from toolchain.exporters.onnx_values import Values, real_constant
 from toolchain.exporters.onnx_writer import OnnxWriter
 from toolchain.ir import Domain, Graph, Value, ops
 from toolchain.ir.ops import End, Extent, Function, Reduce, RowFactor
@@ -23,25 +23,25 @@ class Site:
     """One value to emit: where it stands and what its operands are called in the file.
 
     Attributes:
-        names: names of the values emitted so far, by id.
+        values: what was emitted so far.
         lowering: DENSE or SCATTER.
     """
 
     graph: Graph
     value: Value
-    names: Mapping[int, str]
+    values: Values
     writer: OnnxWriter
     feeds: FeedNames
     lowering: Lowering
 
     @property
     def operands(self) -> tuple[str, ...]:
-        return tuple(self.names[i] for i in self.value.inputs)
+        return tuple(self.values.real(i) for i in self.value.inputs)
 
     def operand(self, slot: str) -> str | None:
         """Name of the operand in a slot, or None where the op was built without it."""
         value = self.graph.operand(self.value, slot)
-        return None if value is None else self.names[value.id]
+        return None if value is None else self.values.real(value.id)
 
     def array(self, slot: str) -> np.ndarray:
         """The constant in a slot."""
@@ -56,7 +56,7 @@ class Site:
     @property
     def nodes(self) -> str:
         """A value with one row a node: the features."""
-        return next(self.names[v.id] for v in self.graph.inputs if v.type.domain is Domain.NODE)
+        return next(self.values.real(v.id) for v in self.graph.inputs if v.type.domain is Domain.NODE)
 
     def column(self, index: str) -> str:
         """[E] to [E, 1], as ScatterND takes it."""
@@ -71,7 +71,7 @@ class Site:
 
 @singledispatch
 def emit(op: ops.Op, site: Site) -> str:
-    """Write the nodes of one value; returns the name that carries it."""
+    """Write the nodes of one value from the real values of its operands; returns the name of the float32 result."""
     where = f" ({site.value.scope})" if site.value.scope else ""
     raise ExportError(f"%{site.value.id} {type(op).__name__}{where}: has no ONNX form. Report the model.")
 
@@ -79,11 +79,6 @@ def emit(op: ops.Op, site: Site) -> str:
 @emit.register
 def _(op: ops.Input, site: Site) -> str:
     return site.feeds.graph_array(op)
-
-
-@emit.register
-def _(op: ops.Const, site: Site) -> str:
-    return site.writer.constant(site.graph.constant(site.value))
 
 
 @emit.register
@@ -133,7 +128,7 @@ def _dense(op: ops.Propagate, site: Site) -> str:
         y = writer.op("Mul", y, site.feeds.row_factor(RowFactor(op.topology, End.TARGET)))
         return _plus(writer, y, _self_term(op, site), bias)
     if "self_scale" in op.operands:
-        return _plus(writer, writer.op("Gemm", adjacency, x, x, beta=float(site.array("self_scale")[0])), bias)
+        return _plus(writer, writer.op("Gemm", adjacency, x, x, beta=_self_scale(site)), bias)
     return writer.op("MatMul", adjacency, x) if bias is None else writer.op("Gemm", adjacency, x, bias)
 
 
@@ -143,11 +138,17 @@ def _plus(writer: OnnxWriter, y: str, *addends: str | None) -> str:
     return y
 
 
+def _self_scale(site: Site) -> float:
+    value = site.graph.operand(site.value, "self_scale")
+    assert value is not None
+    return float(real_constant(site.graph, value)[0])
+
+
 def _self_term(op: ops.Propagate, site: Site) -> str | None:
     """self_scale * x, or None."""
     if "self_scale" not in op.operands:
         return None
-    scale = float(site.array("self_scale")[0])
+    scale = _self_scale(site)
     x = site.operands[0]
     return x if scale == 1.0 else site.writer.op("Mul", x, site.writer.constant(scale))
 

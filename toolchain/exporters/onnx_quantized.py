@@ -1,0 +1,110 @@
+"""Integer values in ONNX: every Linear on codes runs in an int8 kernel, everything else on the real values of the codes.
+
+Static int8 is written as QuantizeLinear / DequantizeLinear around Gemm, which onnxruntime fuses into QGemm; dynamic int8 as
+DynamicQuantizeLinear and MatMulInteger, which it fuses into DynamicQuantizeMatMul. Other runtimes read the same file.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toolchain.exporters.onnx_ops import Site, activated, emit, row_scaled
+from toolchain.exporters.onnx_values import qparams_of
+from toolchain.ir import DType, Value
+from toolchain.ir.ops import Const, Dequantize, Function, Linear, Quantize
+
+# A 16-bit value q enters an int8 kernel as two 8-bit digits, q = DIGIT * high + low. With 257 the digits reach every
+# code: 127 * 257 + 127 = 32,766. A remainder of 128 is cut to 127, one code of 65,535.
+DIGIT = 257
+
+
+def emit_value(site: Site) -> None:
+    """Write one value of any type and keep its result under the value's id."""
+    value, op = site.value, site.value.op
+    if isinstance(op, Const):
+        return  # stored by the value that reads it, as floats or as codes
+    if isinstance(op, Linear) and _weight(site).type.dtype.is_integer:
+        raw = _finished(op, site, _static(site) if _is_integer(site) else _dynamic(site))
+    elif isinstance(op, Quantize):
+        raw = row_scaled(site, site.operands[0], op.row_factor)
+    elif isinstance(op, Dequantize):
+        raw = site.operands[0]
+    else:
+        raw = emit(op, site)
+    site.values.store(value.id, raw)
+
+
+def _is_integer(site: Site) -> bool:
+    return site.graph.values[site.value.inputs[0]].type.dtype.is_integer
+
+
+def _weight(site: Site) -> Value:
+    return site.graph.values[site.value.inputs[1]]
+
+
+def _finished(op: Linear, site: Site, y: str) -> str:
+    """ReLU and row factor. A ReLU whose zero is the smallest code is what the rounding to codes does anyway."""
+    type = site.value.type
+    clamps = type.dtype is DType.I8 and qparams_of(site.value).zero_point == -128 and op.row_factor is None
+    function = None if clamps and op.activation is Function.RELU else op.activation
+    return row_scaled(site, activated(site.writer, y, function), op.row_factor)
+
+
+def _scales(constant: Value) -> np.ndarray:
+    """[out] float32, or [] where one scale is for all."""
+    scales = np.array(qparams_of(constant).scale, np.float32)
+    return scales[0] if qparams_of(constant).axis is None else scales
+
+
+def _dynamic(site: Site) -> str:
+    """x in uint8 over its own range, times int8 weights."""
+    writer, weight = site.writer, _weight(site)
+    x = site.values.real(site.value.inputs[0])
+    codes, scale, zero = writer.ops("DynamicQuantizeLinear", x, outputs=3)
+    product = writer.op("MatMulInteger", codes, writer.constant(site.array("weight").T), zero)  # [N, out] int32
+    scales = writer.op("Mul", scale, writer.constant(_scales(weight)))
+    y = writer.op("Mul", writer.op("Cast", product, to=_FLOAT), scales)
+    bias = site.operand("bias")
+    return y if bias is None else writer.op("Add", y, bias)
+
+
+_FLOAT = 1  # TensorProto.FLOAT
+
+
+def _static(site: Site) -> str:
+    """int8 x times int8 weights, or both digits of 16-bit x times int8 weights."""
+    x = site.graph.values[site.value.inputs[0]]
+    if x.type.dtype is DType.I8:
+        return _gemm(site, site.values.real(x.id), with_bias=True)
+    writer, scale = site.writer, np.float32(qparams_of(x).scale[0])
+    real = site.values.real(x.id)
+    high = _rounded(site, real, np.float32(DIGIT) * scale)
+    low = _rounded(site, writer.op("Sub", real, high), scale)
+    # The int8 kernel takes the bias at scale_x * scale_w whatever its own DequantizeLinear says: it belongs to `low`.
+    return writer.op("Add", _gemm(site, high, with_bias=False), _gemm(site, low, with_bias=True))
+
+
+def _rounded(site: Site, x: str, scale: np.float32) -> str:
+    """x at 8 bits around 0."""
+    writer = site.writer
+    parameters = writer.constant(scale), writer.constant(np.uint8(128))
+    return writer.op("DequantizeLinear", writer.op("QuantizeLinear", x, *parameters), *parameters)
+
+
+def _gemm(site: Site, x: str, *, with_bias: bool) -> str:
+    """x W^T + b on the real values of codes, each constant dequantized directly before it, as the fusion wants it."""
+    weight, bias = _weight(site), site.graph.operand(site.value, "bias")
+    operands = [x, _dequantized(site, site.graph.constant(weight).T, weight, axis=1)]
+    if with_bias and bias is not None:
+        operands.append(_dequantized(site, site.graph.constant(bias), bias, axis=0))
+    return site.writer.op("Gemm", *operands)
+
+
+def _dequantized(site: Site, codes: np.ndarray, constant: Value, *, axis: int) -> str:
+    """Stored codes as real values, with one scale for each index of `axis` or one for all."""
+    writer, scales = site.writer, _scales(constant)
+    # onnxruntime fuses only nodes that state their zero points.
+    parameters = writer.constant(scales), writer.constant(np.zeros(scales.shape, codes.dtype))
+    if not scales.ndim:
+        return writer.op("DequantizeLinear", writer.constant(codes), *parameters)
+    return writer.op("DequantizeLinear", writer.constant(codes), *parameters, axis=axis)

@@ -1,0 +1,66 @@
+"""Values: the names under which the values of a Graph are known while one branch of an ONNX file is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from toolchain.exporters.onnx_writer import OnnxWriter
+from toolchain.ir import DType, Graph, QParams, Value
+from toolchain.ir.ops import Const
+
+
+@dataclass(slots=True)
+class Values:
+    """Every value has a real form, float32, and an int8 value also its codes, as uint8: 128 more than in the Graph.
+
+    onnxruntime has its fastest kernels for uint8 times int8. The real form of a code is written when it is first asked for.
+    An int16 or int32 value has only the real form, which holds more than 16 bits.
+    """
+
+    graph: Graph
+    writer: OnnxWriter
+    _real: dict[int, str] = field(default_factory=dict)
+    _codes: dict[int, str] = field(default_factory=dict)
+
+    def real(self, id: int) -> str:
+        """The float32 form of a value."""
+        if id not in self._real:
+            value = self.graph.values[id]
+            if isinstance(value.op, Const):
+                self._real[id] = self.writer.constant(real_constant(self.graph, value))
+            else:
+                self._real[id] = self.writer.op("DequantizeLinear", self._codes[id], *self._parameters(value))
+        return self._real[id]
+
+    def codes(self, id: int) -> str:
+        """The uint8 form of an int8 value."""
+        return self._codes[id]
+
+    def store(self, id: int, raw: str) -> None:
+        """Keep the float result of a value; for an int8 value that means rounding it to its codes."""
+        value = self.graph.values[id]
+        if value.type.dtype is DType.I8:
+            self._codes[id] = self.writer.op("QuantizeLinear", raw, *self._parameters(value))
+        else:
+            self._real[id] = raw
+
+    def _parameters(self, value: Value) -> tuple[str, str]:
+        qparams = qparams_of(value)
+        return self.writer.constant(qparams.scale[0]), self.writer.constant(np.uint8(qparams.zero_point + 128))
+
+
+def qparams_of(value: Value) -> QParams:
+    """Quantization parameters of an integer value."""
+    assert value.type.qparams is not None, f"%{value.id} is not an integer value"
+    return value.type.qparams
+
+
+def real_constant(graph: Graph, value: Value) -> np.ndarray:
+    """The float32 array that a constant stands for, with one scale for the whole tensor where it holds codes."""
+    array = graph.constant(value)
+    if not value.type.dtype.is_integer:
+        return array
+    qparams = qparams_of(value)
+    return ((array.astype(np.int64) - qparams.zero_point) * np.float64(qparams.scale[0])).astype(np.float32)
