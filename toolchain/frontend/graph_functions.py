@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from toolchain.frontend.pools import pool
 from toolchain.frontend.registry import lowers_graph_function
 from toolchain.frontend.symbols import Count, EdgeEnd, GraphIndex, GraphPointer, Refused, Rows
-from toolchain.ir.ops import Aggregate, Broadcast, EdgeSoftmax, End, Reduce
-from toolchain.ir.types import Domain
+from toolchain.ir.ops import Aggregate, Broadcast, EdgeSoftmax, End, Gather, Input, Mul, Propagate, Reduce, Role
+from toolchain.ir.types import Domain, edge
+from toolchain.topology import TopologySpec
 
 if TYPE_CHECKING:
     from toolchain.frontend.lowering import Lowering
@@ -36,7 +37,32 @@ def reduce_by_index(
         raise lowering.refuse_use(
             name, "without dim_size its result has as many rows as the largest index. Pass dim_size=x.size(0)"
         )
-    return _of_rank(src.rank, lowering.rows(Aggregate(reduce, index.end), src.value))
+    reduced = _gather_and_reduce(lowering, src.value, index.end, reduce)
+    if reduced is None:
+        reduced = lowering.rows(Aggregate(reduce, index.end), src.value)
+    return _of_rank(src.rank, reduced)
+
+
+def _gather_and_reduce(lowering: Lowering, src: int, end: End, reduce: Reduce) -> Rows | None:
+    """One Propagate for scatter(x[row], col), and for weights times x[row], so that no edge buffer remains."""
+    value = lowering.builder.values[src]
+    weight: int | None = None
+    if isinstance(value.op, Mul):
+        sides = [lowering.builder.values[i] for i in value.inputs]
+        for candidate, other in (sides, sides[::-1]):
+            if isinstance(candidate.op, Gather) and other.type.domain is Domain.EDGE and other.type.channels == 1:
+                value, weight = candidate, other.id
+    if not isinstance(value.op, Gather) or value.op.end is end:
+        return None
+    is_raw = weight is not None and lowering.builder.values[weight].op == Input(
+        Role.EDGE_WEIGHT, edge(1, lowering.edges())
+    )
+    spec = TopologySpec(weighted=is_raw, reversed=end is End.SOURCE)
+    if weight is None or is_raw:
+        return lowering.rows(Propagate(lowering.builder.topology(spec), reduce), *value.inputs)
+    if spec.reversed:
+        return None  # the weights are ordered by the edges as they are
+    return lowering.rows(Propagate(lowering.builder.topology(spec), reduce, ("weight",)), *value.inputs, weight)
 
 
 def _of_rank(rank: int, rows: Rows) -> Rows:

@@ -61,6 +61,12 @@ def lower(model: torch.nn.Module, example: Data, *, name: str = "model") -> Grap
         InvalidInput: the example is not a well-formed graph.
         InvalidGraph: the lowered graph and the model disagree on the example.
     """
+    if not isinstance(model, torch.nn.Module):
+        raise UnsupportedModule(f"model: got {type(model).__name__}, expected a torch.nn.Module instance.")
+    if not isinstance(example, Data):
+        raise InvalidInput(
+            f"example: got {type(example).__name__}, expected torch_geometric.data.Data or a Batch of Data."
+        )
     inputs = GraphInputs.from_pyg(example)
     copy = checked_copy(model)
     expected = _expected_outputs(copy, example)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -28,6 +29,8 @@ from toolchain.frontend.symbols import find_symbols
 
 if TYPE_CHECKING:
     from toolchain.frontend.lowering import Lowering
+
+_PATCHING = threading.RLock()  # functions are replaced for the whole process; without symbols they work as before
 
 # Library modules whose own forward runs on symbols, so that only what they call needs a lowering.
 TRANSPARENT: tuple[type, ...] = (nn.Sequential, pyg.Sequential, pyg.MLP, GCN, GIN, GraphSAGE, GAT)
@@ -74,6 +77,11 @@ def _refuse_hooks(path: str, module: nn.Module) -> None:
 @contextmanager
 def symbolic_calls(model: nn.Module, lowering: Lowering) -> Iterator[None]:
     """Let `model`, a copy, run on symbols inside the context."""
+    with _PATCHING:
+        yield from _patched(model, lowering)
+
+
+def _patched(model: nn.Module, lowering: Lowering) -> Iterator[None]:
     wrapped = _wrapped_functions(lowering)
     for path, module in list(model.named_modules()):
         for name, held in list(vars(module).items()):

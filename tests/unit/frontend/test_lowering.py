@@ -18,11 +18,14 @@ from torch_geometric.utils import scatter, softmax
 from tests.cases import FEATURES, GRAPHS, HIDDEN, MODELS, example
 from tests.parity import assert_close
 from toolchain.errors import InvalidInput
-from toolchain.frontend import lower, run_model
+from toolchain.frontend import lower, lowers, registry, run_model
+from toolchain.frontend.calls import LayerCall
+from toolchain.frontend.symbols import Rows
 from toolchain.inputs import GraphInputs
 from toolchain.ir.graph import Graph
-from toolchain.ir.ops import BatchNorm, Const, Dropout, Linear
+from toolchain.ir.ops import Add, Aggregate, BatchNorm, Const, Dropout, Linear, Propagate
 from toolchain.ir.reference import interpret
+from toolchain.topology import TopologySpec
 
 
 def check(model: nn.Module, example: Data, others: list[Data]) -> Graph:
@@ -216,12 +219,59 @@ def test_code_of_the_user_is_followed(model_type: type[nn.Module]) -> None:
     check(model_type(), graphs()[0], graphs())
 
 
+class HandWrittenMessages(nn.Module):
+    """The forms of gather, weight and scatter that become one Propagate."""
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor) -> Tensor:
+        row, col = edge_index
+        column, n = edge_weight.view(-1, 1), x.size(0)
+        plain = scatter(x[row], col, dim_size=n, reduce="max")
+        weighted = scatter(column * x[row], col, dim_size=n, reduce="mean")
+        computed = scatter(x[row] * torch.sigmoid(column), col, dim_size=n)
+        back = scatter(x[col], row, dim_size=n, reduce="min")
+        weighted_back = scatter(x[col] * column, row, dim_size=n)
+        computed_back = scatter(torch.tanh(column) * x[col], row, dim_size=n)
+        own = scatter(x[col], col, dim_size=n)
+        return torch.cat([plain, weighted, computed, back, weighted_back, computed_back, own], dim=-1)
+
+
+def test_hand_written_messages_become_propagate() -> None:
+    graph = check(HandWrittenMessages(), graphs("edge_weight")[0], graphs("edge_weight"))
+    assert sum(isinstance(v.op, Propagate) for v in graph.values) == 5
+    assert sum(isinstance(v.op, Aggregate) for v in graph.values) == 2  # computed weights against the flow, own values
+
+
 def test_edge_code_of_the_user_is_followed_on_batches() -> None:
     torch.manual_seed(0)
     batch = GRAPHS["batch_of_three"](FEATURES)
     single = GRAPHS["random_60"](FEATURES)
     single.batch = torch.zeros(60, dtype=torch.long)
     check(EdgeCode(), batch, [batch, single])
+
+
+class NeighbourSum(pyg.MessagePassing):
+    """W (x_i + sum of the neighbours): the example of frontend/README.md."""
+
+    def __init__(self) -> None:
+        super().__init__(aggr="add")
+        self.lin = nn.Linear(FEATURES, HIDDEN)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.lin(x + self.propagate(edge_index, x=x))
+
+
+def test_layer_of_the_user_lowers_once_it_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "LAYERS", dict(registry.LAYERS))
+
+    @lowers(NeighbourSum)
+    def neighbour_sum(call: LayerCall) -> Rows:
+        call.only("x", "edge_index")
+        call.edge_index()
+        x = call.rows("x")
+        total = call.emit(Propagate(call.lowering.builder.topology(TopologySpec())), x.value)
+        return call.layer.lin(call.emit(Add(), total.value, x.value))
+
+    check(NeighbourSum(), graphs()[0], graphs())
 
 
 def test_optional_arguments_follow_the_example() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import prune
 from torch_geometric import nn as pyg
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.utils import add_self_loops, degree, scatter
 
 from tests.cases import EDGE_FEATURES, FEATURES, GRAPHS, HIDDEN
@@ -255,6 +255,13 @@ def test_field_that_no_runtime_graph_has_is_refused() -> None:
     data.pos = torch.zeros(12, FEATURES)
     with pytest.raises(UnsupportedModule, match=r"data\.pos: not a field"):
         lower(Positions(), data)
+
+
+def test_model_and_example_of_other_types_are_refused() -> None:
+    with pytest.raises(UnsupportedModule, match=r"model: got type, expected a torch\.nn\.Module instance"):
+        lower(pyg.GCNConv, single())  # type: ignore[arg-type]  # the class in place of an instance
+    with pytest.raises(InvalidInput, match="example: got HeteroData"):
+        lower(gcn(), HeteroData())  # type: ignore[arg-type]  # graphs of one node type only
 
 
 def test_example_that_the_model_cannot_run_is_an_invalid_input() -> None:
