@@ -45,9 +45,6 @@ def open_session(model: bytes, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors
-    # Without it, x86 processors older than VNNI add pairs of uint8 x int8 products in saturating 16 bits: 2 * 255 * 127 is
-    # cut to 32,767. With it onnxruntime widens int8 weights to uint8 there, and the products are exact.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

@@ -15,8 +15,8 @@ from toolchain.ir.ops import Const
 class Values:
     """Every value has a real form, float32, and an int8 value also its codes, as uint8: 128 more than in the Graph.
 
-    onnxruntime has its fastest kernels for uint8 times int8. The real form of a code is written when it is first asked for.
-    An int16 or int32 value has only the real form, which holds more than 16 bits.
+    The real form of codes is written when it is first asked for. An int16 or int32 value has only its real form, which
+    holds more than 16 bits.
     """
 
     graph: Graph

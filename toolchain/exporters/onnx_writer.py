@@ -52,7 +52,7 @@ class OnnxWriter:
         self.nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
         return names
 
-    def constant(self, array: np.ndarray | float) -> str:
+    def constant(self, array: np.ndarray | np.generic | float) -> str:
         """A stored tensor; equal tensors are stored once. A Python float becomes a float32 scalar."""
         value = np.asarray(array, np.float32 if isinstance(array, float) else None)
         key = (value.dtype.str, value.shape, value.tobytes())
