@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from toolchain.inputs import GraphInputs
 from toolchain.model_source import ModelSource
 
 EAGER = "PyG eager"
-ONNX_EXPORT = "torch.onnx.export"  # how the format of such a rival starts; the name of the exporter follows
+ONNX_EXPORT = "torch.onnx"  # how the format of such a rival starts; the name of the exporter follows
 NO_PROC = "this system has no /proc/self/smaps_rollup"
 
 
@@ -137,24 +136,26 @@ def benchmark(
             if not candidate.failure
         ]
 
-        def attempt(run: _Run, step: Callable[[], None], line: str) -> None:
+        def attempt(run: _Run, step: Callable[[], None]) -> None:
             """Do a step of a run that has not failed before; a failure is this candidate's alone."""
-            if run.candidate.name in failed:
-                return
-            progress(f"{line} {run.candidate.name}")
             try:
-                step()
+                if run.candidate.name not in failed:
+                    step()
             except MeasurementError as error:
                 failed[run.candidate.name] = str(error)
 
         for run in runs:
             run.start(graph_path, threads)
+        progress(f"starting {len(runs)} measuring processes")
         for run in runs:
-            attempt(run, run.child_is_ready, "importing the libraries of")
+            attempt(run, run.child_is_ready)
         for run in runs:
-            attempt(run, partial(run.open, protocol), "opening")
-        for turn, run in itertools.product(range(protocol.rounds), runs):
-            attempt(run, partial(run.windows, scopes, protocol), f"round {turn + 1} of {protocol.rounds}:")
+            progress(f"opening {run.candidate.name}")
+            attempt(run, partial(run.open, protocol))
+        for turn in range(protocol.rounds):
+            progress(f"measuring, round {turn + 1} of {protocol.rounds}")
+            for run in runs:
+                attempt(run, partial(run.windows, scopes, protocol))
         if all(run.candidate.name in failed for run in runs):
             reasons = " ".join(f"{name}: {reason}" for name, reason in failed.items())
             raise MeasurementError(f"nothing could be measured. {reasons}")

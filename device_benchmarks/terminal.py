@@ -15,18 +15,18 @@ COLUMNS = (
 )  # fmt: skip
 CAPTION = (
     "agrees: same class as the PyG model. memory: private pages that loading and running added. p50: the model on "
-    "prepared arrays; with graph: from x and edge_index. vs: times faster than PyG eager and than the faster "
-    "torch.onnx.export file, model alone (with graph preparation on both sides). n: samples."
+    "prepared arrays, n samples; with graph: from x and edge_index on. vs: times faster by p50 than PyG eager and than "
+    "the faster of torch.onnx.export's two files (the page also has the ratios with graph preparation)."
 )
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """The texts of one row, in the order of COLUMNS."""
     return (
-        row.model, row.format, row.precision, format_bytes(row.size_bytes), format_share(row.accuracy),
+        row.model, row.format, row.precision.replace("-", " "), format_bytes(row.size_bytes), format_share(row.accuracy),
         format_share(row.agreement), format_bytes(row.memory_bytes), format_us(row.run_us),
         format_us(row.with_graph_us),
-        _both(row.against_eager, row.against_eager_with_graph), _both(row.against_onnx, row.against_onnx_with_graph),
+        format_ratio(row.against_eager), format_ratio(row.against_onnx),
         "–" if row.samples is None else str(row.samples),
     )  # fmt: skip
 
@@ -48,10 +48,6 @@ def table(rows: Sequence[Row], title: str = "") -> Any:
 def failures(rows: Sequence[Row]) -> list[str]:
     """One line for each row that could not be measured."""
     return [f"{row.name}: {row.failure}" for row in rows if row.failure]
-
-
-def _both(alone: float | None, with_graph: float | None) -> str:
-    return format_ratio(alone) + (f" ({format_ratio(with_graph)})" if with_graph is not None else "")
 
 
 def _box() -> Any:

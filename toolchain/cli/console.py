@@ -27,7 +27,7 @@ class Console:
 
     verbosity: int = 0
     is_json: bool = False
-    _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False, soft_wrap=True), init=False)
+    _out: RichConsole = field(default_factory=lambda: _output(), init=False)
     _err: RichConsole = field(
         default_factory=lambda: RichConsole(stderr=True, highlight=False, soft_wrap=True), init=False
     )
@@ -40,6 +40,8 @@ class Console:
         logger.setLevel({-1: logging.WARNING, 0: logging.INFO}.get(self.verbosity, logging.DEBUG))
         if self.verbosity < 1:
             warnings.simplefilter("ignore")
+            for library in ("torch", "torchao", "executorch", "onnxscript"):
+                logging.getLogger(library).setLevel(logging.ERROR)
 
     def result(self, data: Mapping[str, Any], *texts: Any) -> None:
         """Print a result: `data` as JSON, or the texts and rich tables."""
@@ -49,9 +51,8 @@ class Console:
         for text in texts:
             if isinstance(text, str):
                 self._out.print(text, markup=False)
-            else:  # a table: wider than an unknown terminal rather than cut off
-                width = None if self._out.is_terminal else max(self._out.width, 190)
-                self._out.print(text, width=width, soft_wrap=False)
+            else:
+                self._out.print(text, soft_wrap=False)
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
@@ -63,6 +64,11 @@ class Console:
                 yield lambda line: status.update(f"{line} …")
         else:
             yield lambda line: print(line, file=sys.stderr, flush=True)
+
+
+def _output() -> RichConsole:
+    """Stdout; where it is no terminal, as wide as a table likes, since a log has no edge."""
+    return RichConsole(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 class _StderrHandler(logging.Handler):
