@@ -1,0 +1,156 @@
+"""Fine-tuning: it learns, it repeats, and what is pruned stays pruned."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+
+from tests.unit.compression.hand_built import gcn_graph, gin_graph, many_inputs, node_gcn_graph, random_inputs
+from toolchain.compression import DynamicInt8, L1Unstructured, StepReport, evaluate, fine_tune, prune, quantize
+from toolchain.errors import InvalidInput, RecipeError
+from toolchain.inputs import GraphInputs
+
+
+def labelled(count: int, seed: int = 0) -> list[Data]:
+    """Graphs whose class is the sign of their mean first feature."""
+    return [
+        Data(
+            x=torch.from_numpy(g.x),
+            edge_index=torch.from_numpy(g.edge_index),
+            y=torch.tensor([int(g.x[:, 0].mean() > 0)]),
+        )
+        for g in many_inputs(count, seed=seed)
+    ]
+
+
+def constants_equal(a, b) -> bool:
+    return all(np.array_equal(a.constants[name], b.constants[name]) for name in a.constants)
+
+
+def test_fine_tuning_learns_and_reports_it():
+    data, reports = labelled(100), []
+    tuned = fine_tune(gin_graph(classes=2), data, epochs=15, lr=1e-2, validation=data, log=reports.append)
+    report: StepReport = reports[0]
+
+    assert report.accuracy_before < 0.7 < 0.9 < report.accuracy_after == evaluate(tuned, data)
+
+
+@pytest.mark.parametrize("make_loader", [list, lambda data: DataLoader(data, 16, shuffle=True)])
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(make_loader):
+    data, graph = labelled(40), gin_graph(classes=2)
+    first, again, other = (fine_tune(graph, make_loader(data), epochs=2, seed=s, batch_size=16) for s in (3, 3, 4))
+
+    assert constants_equal(first, again)
+    assert not constants_equal(first, other)
+
+
+def test_the_callers_random_state_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fine_tune(gcn_graph(classes=2), labelled(5), epochs=1)
+
+    assert torch.equal(expected, torch.rand(3))
+
+
+def test_pruned_weights_stay_zero_and_the_others_move():
+    graph = prune(gin_graph(classes=2), L1Unstructured(0.4))
+    tuned = fine_tune(graph, labelled(40), epochs=3, lr=1e-2, weight_decay=1e-3)
+    for name, array in graph.constants.items():
+        if name.endswith("weight") and array.ndim == 2 and name != "head.weight":
+            np.testing.assert_array_equal(array == 0, tuned.constants[name] == 0)
+            assert not np.array_equal(array, tuned.constants[name])
+
+
+def test_batch_norm_statistics_are_trained():
+    graph = gin_graph(classes=2)
+    tuned = fine_tune(graph, labelled(20), epochs=1)
+
+    assert not np.array_equal(graph.constants["convs.0.nn.1.mean"], tuned.constants["convs.0.nn.1.mean"])
+
+
+def test_node_classifiers_learn_from_the_train_mask_only():
+    inputs = random_inputs(120, 300, 30)
+    labels = np.random.default_rng(0).integers(0, 5, 120)
+    mask = np.arange(120) < 30
+    data = Data(x=torch.from_numpy(inputs.x), edge_index=torch.from_numpy(inputs.edge_index), y=torch.from_numpy(labels),
+                train_mask=torch.from_numpy(mask), val_mask=torch.from_numpy(mask))  # fmt: skip
+    graph = node_gcn_graph()
+    tuned = fine_tune(graph, [data], epochs=60, lr=2e-2)
+    other = data.clone()
+    other.y[30:] = 0  # labels outside the mask change nothing
+
+    assert evaluate(tuned, [data]) > 0.9
+    assert constants_equal(tuned, fine_tune(graph, [other], epochs=60, lr=2e-2))
+
+
+def test_another_loss_can_be_given():
+    data = [Data(x=d.x, edge_index=d.edge_index, y=d.x.mean(0)[None, :2]) for d in labelled(30)]
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.mse_loss(output, target)
+
+    graph = gcn_graph(classes=2)
+    assert not constants_equal(graph, fine_tune(graph, data, epochs=1, loss=loss))
+
+
+def test_missing_labels_are_refused():
+    with pytest.raises(InvalidInput, match="y: missing"):
+        fine_tune(gcn_graph(), [Data(x=torch.zeros(3, 7), edge_index=torch.zeros(2, 0, dtype=torch.long))], epochs=1)
+
+
+def test_real_valued_labels_need_a_loss():
+    data = [Data(x=d.x, edge_index=d.edge_index, y=torch.zeros(1, 4)) for d in labelled(3)]
+    with pytest.raises(InvalidInput, match="loss="):
+        fine_tune(gcn_graph(), data, epochs=1)
+
+
+def test_a_quantized_graph_is_refused():
+    with pytest.raises(RecipeError, match="QAT"):
+        fine_tune(quantize(gcn_graph(), DynamicInt8()), [], epochs=1)
+
+
+@pytest.mark.parametrize("options", [{"epochs": -1}, {"epochs": 1, "lr": 0.0}, {"epochs": 1, "batch_size": 0}])
+def test_malformed_options_are_refused(options):
+    with pytest.raises(RecipeError, match=list(options)[-1]):
+        fine_tune(gcn_graph(), [], **options)
+
+
+def test_accuracy_counts_top_classes_of_the_rows_that_the_mask_selects():
+    inputs = random_inputs(40, 80, 30)
+    graph = node_gcn_graph()
+    from toolchain.compression.evaluation import predict
+
+    labels = predict(graph, [inputs]).argmax(axis=1)
+    labels[:10] = (labels[:10] + 1) % 5
+    data = SimpleNamespace(x=inputs.x, edge_index=inputs.edge_index, y=labels)
+    assert evaluate(graph, [data]) == 0.75
+    data.val_mask = np.arange(40) < 20
+    assert evaluate(graph, [data]) == 0.5
+
+
+def test_labels_that_do_not_fit_the_output_are_refused():
+    inputs = random_inputs(40, 80)
+    with pytest.raises(InvalidInput, match="40 labels for 1 predictions"):
+        evaluate(gcn_graph(), [SimpleNamespace(x=inputs.x, edge_index=inputs.edge_index, y=np.zeros(40))])
+
+
+def test_a_batch_of_graphs_gives_what_the_graphs_give():
+    from toolchain.compression.evaluation import predict
+    from toolchain.ir import interpret
+
+    graphs = many_inputs(12)
+    one_by_one = np.concatenate([interpret(gin_graph(), g)[0] for g in graphs])
+
+    np.testing.assert_allclose(one_by_one, predict(gin_graph(), graphs), rtol=1e-5, atol=1e-6)
+
+
+def test_graphs_with_different_fields_make_no_batch():
+    a, b = many_inputs(2)
+    with pytest.raises(InvalidInput, match="edge_weight: the graphs of a batch must all have it"):
+        GraphInputs.concatenate([a, GraphInputs(b.x, b.edge_index, edge_weight=np.ones(b.num_edges))])
