@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from toolchain.errors import UnsupportedModule
@@ -133,7 +134,9 @@ def _operand(lowering: Lowering, name: str, side: Any) -> int:
         leading, channels = tuple(side.shape[:-1]), tuple(side.shape[-1:]) or (1,)
         if all(size == 1 for size in leading) and len(leading) <= 1:
             return lowering.constant(side, shape=channels)
-    if isinstance(side, int | float) and not isinstance(side, bool):
+    if isinstance(side, torch.Tensor) and side.dim() == 0 and side.dtype is not torch.bool:
+        return lowering.number(float(side))
+    if isinstance(side, int | float | np.number) and not isinstance(side, bool):
         return lowering.number(float(side))
     raise _constant_error(lowering, name, side)
 

@@ -190,7 +190,10 @@ class Lowering:
         return self._constants[key]
 
     def transposed(self, tensor: torch.Tensor) -> int:
-        """A Const of the transposed matrix, for x @ W."""
+        """A Const of the transposed matrix, for x @ W; the parameter itself where W is its transpose."""
+        base = tensor._base
+        if base is not None and id(base) in self._names and _is_transpose(tensor, base):
+            return self.constant(base)
         name = f"{self._names.get(id(tensor), f'{self.scope}.constant'.lstrip('.'))}.transposed"
         key = ("transposed", id(tensor))
         if key not in self._constants:
@@ -297,3 +300,8 @@ class Lowering:
                     "Return node values, and compute edge scores from them."
                 )
         return self.builder.finish([item.value for item in results])
+
+
+def _is_transpose(view: torch.Tensor, base: torch.Tensor) -> bool:
+    shapes_agree = view.shape == base.shape[::-1] and view.stride() == base.stride()[::-1]
+    return base.dim() == 2 and shapes_agree and view.data_ptr() == base.data_ptr()

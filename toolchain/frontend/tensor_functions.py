@@ -11,7 +11,7 @@ import torch
 from toolchain.frontend.functions import checked_rows, maximum
 from toolchain.frontend.pools import require_single_graph
 from toolchain.frontend.registry import lowers_function
-from toolchain.frontend.symbols import Count, EdgeEnd, EdgeIndex, GraphIndex, Rows, Symbol
+from toolchain.frontend.symbols import Count, EdgeEnd, EdgeIndex, GraphIndex, Refused, Rows, Symbol
 from toolchain.ir.ops import Broadcast, Concat, End, Gather, Pool, Reduce, Slice
 from toolchain.ir.types import Domain
 
@@ -118,6 +118,17 @@ def view(lowering: Lowering, input: Any, *shape: Any) -> Rows:
     )
 
 
+@lowers_function("flatten")
+def flatten(lowering: Lowering, input: Any, start_dim: int = 0, end_dim: int = -1) -> Rows:
+    """Nothing to do from the second dimension on; one column flattens to a vector."""
+    x = checked_rows(lowering, "flatten", input)
+    if end_dim in (-1, x.rank - 1) and start_dim in (1, -1):
+        return Rows(lowering, x.value, x.rank)
+    if end_dim in (-1, x.rank - 1) and start_dim == 0 and x.channels == 1:
+        return Rows(lowering, x.value, rank=1)
+    raise lowering.refuse_use("flatten", f"a tensor of {x.channels} channels keeps its rows. Use flatten(1)")
+
+
 @lowers_function("squeeze")
 def squeeze(lowering: Lowering, input: Any, dim: int | None = None) -> Rows:
     x = checked_rows(lowering, "squeeze", input, rank=2)
@@ -199,8 +210,33 @@ def amax(lowering: Lowering, input: Any, dim: Any = (), keepdim: bool = False) -
 
 
 @lowers_function("max")
-def max(lowering: Lowering, input: Any, other: Any = None) -> Rows:
-    """torch.max(a, b)."""
-    if not isinstance(other, Rows):
-        raise lowering.refuse_use("max", "supported: torch.max(a, b), amax(dim=0, keepdim=True), global_max_pool")
-    return maximum(lowering, input, other)
+def max(lowering: Lowering, input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """torch.max(a, b), or the maximum over all nodes of a single graph with the positions that it came from."""
+    other = dim if isinstance(dim, Rows) else other
+    if other is not None:
+        return maximum(lowering, input, other)
+    return _over_rows(lowering, "max", input, dim, keepdim, Reduce.MAX), Refused(
+        lowering, "the positions that max returns"
+    )
+
+
+# --- the batch of a single graph --------------------------------------------------------------------------------------
+
+
+@lowers_function("zeros")
+def zeros(lowering: Lowering, *size: Any, dtype: Any = None, device: Any = None) -> GraphIndex:
+    """torch.zeros(x.size(0), dtype=torch.long): what models make where they are called without batch."""
+    sizes = tuple(size[0]) if len(size) == 1 and isinstance(size[0], tuple | list) else size
+    is_nodes = len(sizes) == 1 and isinstance(sizes[0], Count) and sizes[0].domain is Domain.NODE
+    if not is_nodes or dtype is not torch.long:
+        raise lowering.refuse_use(
+            "zeros", "supported: torch.zeros(x.size(0), dtype=torch.long), the batch of a single graph"
+        )
+    require_single_graph(lowering, "zeros as batch")
+    return GraphIndex(lowering)
+
+
+@lowers_function("new_zeros")
+def new_zeros(lowering: Lowering, input: Any, *size: Any, dtype: Any = None, device: Any = None) -> GraphIndex:
+    """x.new_zeros(x.size(0), dtype=torch.long), and edge_index.new_zeros(x.size(0))."""
+    return zeros(lowering, *size, dtype=getattr(input, "dtype", None) if dtype is None else dtype)

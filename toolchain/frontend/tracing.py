@@ -67,7 +67,7 @@ def checked_copy(model: nn.Module) -> nn.Module:
 
 def _refuse_hooks(path: str, module: nn.Module) -> None:
     for name, hooks in vars(module).items():
-        if hooks and "forward" in name and name.endswith("_hooks"):
+        if "forward" in name and name.endswith("_hooks") and hooks:
             raise UnsupportedModule(
                 f"{path or type(module).__name__}: has {name.strip('_')}, which would be lost. Remove them first "
                 "(for torch.nn.utils.prune: prune.remove(module, 'weight'))."

@@ -157,6 +157,7 @@ class Arithmetic(nn.Module):
         self.shift = nn.Parameter(torch.full((1, FEATURES), 0.3))
         self.register_buffer("gain", torch.tensor(2.0))
         self.weight = nn.Parameter(torch.randn(FEATURES, HIDDEN))
+        self.square = nn.Parameter(torch.randn(HIDDEN, HIDDEN))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.scale * x + self.shift - 1 + (3 - x) / self.gain
@@ -166,7 +167,7 @@ class Arithmetic(nn.Module):
         y += x
         y *= 0.5
         F.relu(alias, inplace=True)
-        return torch.maximum(y, x) @ self.weight
+        return torch.maximum(y, x) @ self.weight @ self.square.t()
 
 
 class Columns(nn.Module):
@@ -210,10 +211,21 @@ class SingleGraph(nn.Module):
     """Pooling written by hand, for one graph."""
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        return torch.cat([x.mean(dim=0, keepdim=True), x.sum(0, keepdim=True), x.amax(dim=0, keepdim=True)], dim=-1)
+        means = [x.mean(dim=0, keepdim=True), x.sum(0, keepdim=True), x.amax(dim=0, keepdim=True)]
+        return torch.cat([*means, x.max(dim=0, keepdim=True)[0]], dim=-1).flatten(1)
 
 
-@pytest.mark.parametrize("model_type", [Arithmetic, Columns, SingleGraph])
+class OwnBatch(nn.Module):
+    """A model that makes its own batch where it is called without."""
+
+    def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
+        if batch is None:
+            batch = torch.zeros(x.size(0), dtype=torch.long, device=x.device)
+        again = x.new_zeros(x.shape[0], dtype=torch.long)
+        return renamed_pool(x, batch) * np.float32(2) + scatter(x, again, reduce="mean") * torch.tensor(3)
+
+
+@pytest.mark.parametrize("model_type", [Arithmetic, Columns, SingleGraph, OwnBatch])
 def test_code_of_the_user_is_followed(model_type: type[nn.Module]) -> None:
     torch.manual_seed(0)
     check(model_type(), graphs()[0], graphs())
@@ -239,6 +251,11 @@ def test_hand_written_messages_become_propagate() -> None:
     graph = check(HandWrittenMessages(), graphs("edge_weight")[0], graphs("edge_weight"))
     assert sum(isinstance(v.op, Propagate) for v in graph.values) == 5
     assert sum(isinstance(v.op, Aggregate) for v in graph.values) == 2  # computed weights against the flow, own values
+
+
+def test_parameters_used_by_the_code_of_the_user_keep_their_names_and_train() -> None:
+    trainable = {name for name, op in constants(lower(Arithmetic(), graphs()[0])).items() if op.trainable}
+    assert trainable == {"scale", "shift", "square", "weight.transposed"}
 
 
 def test_edge_code_of_the_user_is_followed_on_batches() -> None:

@@ -182,6 +182,13 @@ CALLS: dict[str, tuple[Calls, tuple[str, ...]]] = {
     "branch on the number of nodes": (Calls(lambda m, x, *_: x if x.size(0) > 3 else -x), ("number of nodes",)),
     "one row per edge returned": (Calls(lambda m, x, e, *_: x[e[0]]), ("forward: returns one row per edge",)),
     "index returned": (Calls(lambda m, x, e, *_: e), ("forward: returns edge_index",)),
+    "forward called in place of the layer": (
+        Calls(lambda m, x, e, *_: m.conv.forward(x, e), conv=gcn()), ("test_refusals.py:", "m.conv.forward(x, e)")
+    ),
+    "scripted layer": (
+        Calls(lambda m, x, *_: m.lin(x), lin=torch.jit.script(nn.Linear(FEATURES, 4))),
+        ("lin: cannot lower RecursiveScriptModule",),
+    ),
     "plain numpy": (Calls(lambda m, x, *_: torch.tensor(x.numpy())), ("'numpy'",)),
 }  # fmt: skip
 
