@@ -44,7 +44,9 @@ def open_session(model: bytes, threads: int) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors
+    options.log_severity_level = 4  # fatal: errors arrive as exceptions, and need no second copy on the terminal
+    # Weights are in the model itself. A file that asks for weights outside it finds none in a folder that is no folder.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
