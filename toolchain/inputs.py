@@ -104,10 +104,7 @@ class GraphInputs:
 
     @classmethod
     def from_pyg(cls, data: Any) -> GraphInputs:
-        """Read a `torch_geometric.data.Data` or `Batch` (anything with tensors of these names). torch is not imported.
-
-        A one-dimensional `edge_attr` is also offered as `edge_weight`, as PyG models take either.
-        """
+        """Read a `torch_geometric.data.Data` or `Batch` (anything with tensors of these names). torch is not imported."""
 
         def array(name: str) -> np.ndarray | None:
             value = getattr(data, name, None)

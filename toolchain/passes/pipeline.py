@@ -10,8 +10,18 @@ from toolchain.passes.bias_fusion import fuse_bias
 from toolchain.passes.dropout_removal import remove_dropout
 from toolchain.passes.propagate_fusion import fuse_propagate
 from toolchain.passes.propagate_ordering import order_propagate
+from toolchain.passes.topology_compaction import compact_topologies
 
-PIPELINE = (remove_dropout, fuse_propagate, fuse_bias, fold_batch_norm, order_propagate, fuse_bias, fuse_activation)
+PIPELINE = (
+    remove_dropout,
+    fuse_propagate,
+    fuse_bias,
+    fold_batch_norm,
+    order_propagate,
+    fuse_bias,
+    fuse_activation,
+    compact_topologies,
+)
 
 
 def deployable(graph: Graph) -> Graph:

@@ -166,3 +166,21 @@ def test_messages_against_the_direction_of_the_topology_stay_explicit() -> None:
     backwards = b.add(ops.Aggregate(ops.Reduce.SUM, ops.End.SOURCE), b.add(ops.Gather(topology, ops.End.TARGET), x))
     graph = b.finish([backwards])
     assert str(deployable(graph)) == str(graph)
+
+
+def test_a_topology_that_nothing_reads_any_more_is_dropped() -> None:
+    b = GraphBuilder()
+    b.topology(TopologySpec(SelfLoops.REPLACE))  # stands for one whose Gather was fused away
+    plain, x = b.topology(TopologySpec()), b.add(ops.Input(ops.Role.X, node(4)))
+    h = b.add(ops.Propagate(b.topology(GCN)), b.add(ops.Propagate(plain), x))
+    graph = b.finish(
+        [
+            b.add(
+                ops.Aggregate(ops.Reduce.MAX),
+                b.add(ops.Activation(ops.Function.TANH), b.add(ops.Gather(plain, ops.End.SOURCE), h)),
+            )
+        ]
+    )
+    ready = deployable(graph)
+    assert ready.topologies == (TopologySpec(), GCN)
+    assert_same_function(graph, ready)
