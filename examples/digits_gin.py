@@ -6,12 +6,17 @@ pocketgnn run examples/digits_recipe.yaml --output out/digits
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GINConv, global_mean_pool
 
 from toolchain.datasets import Split, digits, split
 from toolchain.models import train
+
+WEIGHTS = Path("out/digits_gin.pt")
 
 
 class DigitsGIN(nn.Module):
@@ -22,7 +27,7 @@ class DigitsGIN(nn.Module):
         widths = [3, hidden, hidden, hidden]
         self.convs = nn.ModuleList(
             GINConv(nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU(), nn.Linear(b, b)), train_eps=True)
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            for a, b in pairwise(widths)
         )
         self.head = nn.Linear(hidden, 10)
 
@@ -38,8 +43,12 @@ def get_graphs() -> Split:
 
 
 def get_model() -> nn.Module:
-    """A model trained for a few seconds. Your own file would rather load its weights, or leave that to --checkpoint."""
+    """The trained model. The first call trains it for a few seconds and keeps its weights in out/digits_gin.pt."""
     torch.manual_seed(0)
     model, parts = DigitsGIN(), get_graphs()
-    train(model, parts.train, parts.validation, epochs=5, seed=0)
+    if not WEIGHTS.is_file():
+        train(model, parts.train, parts.validation, epochs=8, seed=0)
+        WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(model.state_dict(), WEIGHTS)
+    model.load_state_dict(torch.load(WEIGHTS, weights_only=True))
     return model

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from toolchain.checkpoints import load_checkpoint
 from toolchain.errors import PocketGnnError, RecipeError
 
 
@@ -41,7 +40,11 @@ class ModelSource:
         made = _function(place, name)(**self.arguments)
         if not isinstance(made, torch.nn.Module):
             raise RecipeError(f"{place}: {name}() returned {type(made).__name__}, expected a torch.nn.Module.")
-        return made.eval() if self.checkpoint is None else load_checkpoint(made, self.checkpoint)
+        if self.checkpoint is None:
+            return made.eval()
+        from toolchain.checkpoints import load_checkpoint
+
+        return load_checkpoint(made, self.checkpoint)
 
     def import_module(self) -> None:
         """Import the file or module alone, so that a benchmark can tell its cost from the model's."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolchain.artifact import Artifact
-from toolchain.compression import DynamicInt8, L1Unstructured, StaticInt8, StepReport, fine_tune, prune, quantize
+from toolchain.compression import QAT, DynamicInt8, L1Unstructured, StaticInt8, StepReport, fine_tune, prune, quantize
 from toolchain.datasets import loader
 from toolchain.errors import RecipeError
 from toolchain.exporters import export
@@ -119,14 +119,24 @@ def _compressed(step: Prune | FineTune, result: BuildResult, parts: GraphParts, 
 def _variant(precision: str, step: Quantize, result: BuildResult, parts: GraphParts, seed: int) -> History:
     if precision == "float32":
         return result.history
-    method: Any = DynamicInt8()
-    if precision == "static-int8":
-        method = StaticInt8(
-            parts.train[: step.calibration_graphs], mode=step.mode, calibration=step.calibration,
-            percentile=step.percentile, min_agreement=step.min_agreement, seed=seed,
-        )  # fmt: skip
-    graph = quantize(result.graph, method, validation=parts.validation, log=result.reports.append)
+    graph = quantize(
+        result.graph, quantization(precision, step, parts, seed), validation=parts.validation, log=result.reports.append
+    )
     return (*result.history, ("quantization", graph))
+
+
+def quantization(precision: str, step: Quantize, parts: GraphParts, seed: int) -> DynamicInt8 | StaticInt8 | QAT:
+    """The method that a quantize step names for one precision."""
+    if precision == "dynamic-int8":
+        return DynamicInt8()
+    static = StaticInt8(
+        parts.train[: step.calibration_graphs], mode=step.mode, calibration=step.calibration,
+        percentile=step.percentile, min_agreement=step.min_agreement, seed=seed,
+    )  # fmt: skip
+    if not step.qat_epochs:
+        return static
+    batches = loader(parts.train, step.batch_size, seed)
+    return QAT(batches, step.qat_epochs, static, lr=step.qat_lr, seed=seed)
 
 
 def _exported(

@@ -39,7 +39,10 @@ class FineTune(_Strict):
 
 
 class Quantize(_Strict):
-    """Make a variant of the Graph for each precision; "float32" keeps the Graph as it is."""
+    """Make a variant of the Graph for each precision; "float32" keeps the Graph as it is.
+
+    With `qat_epochs` the static int8 variant is trained through its own integer arithmetic.
+    """
 
     precisions: Annotated[list[Precision], Field(min_length=1)] = ["static-int8"]
     mode: Literal["auto", "int8", "sums-int16", "all-int16"] = "auto"
@@ -47,6 +50,9 @@ class Quantize(_Strict):
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.9
     calibration_graphs: Annotated[int, Field(ge=1)] = 400
     min_agreement: Share = 0.98
+    qat_epochs: Annotated[int, Field(ge=0)] = 0
+    qat_lr: Annotated[float, Field(gt=0)] = 1e-4
+    batch_size: Annotated[int, Field(ge=1)] = 64
 
 
 class Export(_Strict):

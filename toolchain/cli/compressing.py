@@ -11,6 +11,8 @@ import click
 from toolchain.cli import options
 from toolchain.cli.console import Console
 from toolchain.cli.subjects import subject
+from toolchain.model_source import GraphParts
+from toolchain.recipe import Quantize
 
 
 @click.command()
@@ -74,6 +76,10 @@ def prune(
 )
 @click.option("--min-agreement", type=options.Percentage(), default=0.98, show_default=True,
               help="With the float model on held-out training graphs; less is refused.")  # fmt: skip
+@click.option(
+    "--qat-epochs", type=click.IntRange(0), default=0, show_default=True, help="Train in the integers that ship."
+)
+@click.option("--qat-lr", type=float, default=1e-4, show_default=True)
 @options.output_file("int8.pgnn")
 @options.graphs
 @options.checkpoint
@@ -83,29 +89,31 @@ def prune(
 @options.common
 def quantize(
     console: Console, model: str, precision: str, mode: Any, calibration: Any, percentile: float, calibration_graphs: int,
-    min_agreement: float, output: Path, graphs: str | None, checkpoint: Path | None, name: str, seed: int, overwrite: bool,
+    min_agreement: float, qat_epochs: int, qat_lr: float, output: Path, graphs: str | None, checkpoint: Path | None,
+    name: str, seed: int, overwrite: bool,
 ) -> None:  # fmt: skip
     """Turn weights, and with static-int8 values too, into 8-bit integers.
 
     \b
     pocketgnn quantize pruned.pgnn --graphs model.py -o int8.pgnn
     pocketgnn quantize model.py --to dynamic-int8 -o dynamic.pgnn
+    pocketgnn quantize pruned.pgnn --graphs model.py --qat-epochs 10 -o qat.pgnn
     """
-    from toolchain.compression import DynamicInt8, StaticInt8, StepReport
+    from toolchain.compression import StepReport
     from toolchain.compression import quantize as quantized
     from toolchain.graph_file import save_graph
+    from toolchain.pipeline import quantization
 
+    step = Quantize(
+        mode=mode, calibration=calibration, percentile=percentile, calibration_graphs=calibration_graphs,
+        min_agreement=min_agreement, qat_epochs=qat_epochs, qat_lr=qat_lr,
+    )  # fmt: skip
     opened, reports = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed), list[StepReport]()
     with console.progress() as progress:
         saved = opened.graph(name, progress)
         validation = opened.parts.validation if opened.source is not None else None
-        method: Any = DynamicInt8()
-        if precision == "static-int8":
-            calibration_part = opened.parts.train[:calibration_graphs]
-            method = StaticInt8(
-                calibration_part, mode=mode, calibration=calibration, percentile=percentile, min_agreement=min_agreement,
-                seed=seed,
-            )  # fmt: skip
+        parts = opened.parts if precision == "static-int8" else GraphParts((), (), ())
+        method = quantization(precision, step, parts, seed)
         progress(f"quantizing to {precision}")
         graph = quantized(saved.graph, method, validation=validation, log=reports.append)
         save_graph(graph, (*saved.steps, "quantization"), output, overwrite=overwrite)
