@@ -174,7 +174,8 @@ def _scattered(op: ops.Propagate, site: Site) -> str:
         start, self_term = self_term, None
     else:
         start = site.filled(x, site.channels, _EMPTY[op.reduce])
-    y = segment_reduce(writer, start, site.column(feeds.target(op.topology, loops=not starts_from_x)), rows, op.reduce)
+    target = site.column(feeds.target(op.topology, loops=not starts_from_x))
+    y = segment_reduce(writer, start, target, rows, site.channels, op.reduce)
     y = y if starts_from_x else finite(writer, y, op.reduce)
     if is_normalized or op.reduce is Reduce.MEAN:
         y = writer.op("Mul", y, feeds.target_scale(op.topology, op.reduce))
@@ -216,11 +217,11 @@ def _(op: ops.Aggregate, site: Site) -> str:
     assert topology is not None
     ends = site.feeds.target(topology) if op.end is End.TARGET else site.feeds.source(topology)
     start = site.filled(site.nodes, site.channels, _EMPTY[op.reduce])
-    y = finite(writer, segment_reduce(writer, start, site.column(ends), rows, op.reduce), op.reduce)
+    y = finite(writer, segment_reduce(writer, start, site.column(ends), rows, site.channels, op.reduce), op.reduce)
     if op.reduce is not Reduce.MEAN:
         return y
     ones = site.filled(ends, 1, 1.0)  # [E, 1]
-    count = segment_reduce(writer, site.filled(site.nodes, 1, 0.0), site.column(ends), ones, Reduce.SUM)
+    count = segment_reduce(writer, site.filled(site.nodes, 1, 0.0), site.column(ends), ones, 1, Reduce.SUM)
     return writer.op("Div", y, writer.op("Max", count, writer.constant(1.0)))
 
 
@@ -231,9 +232,9 @@ def _(op: ops.EdgeSoftmax, site: Site) -> str:
     target = site.feeds.target(site.value.type.topology)
     column = site.column(target)
     start = site.filled(site.nodes, site.channels, -math.inf)
-    peak = segment_reduce(writer, start, column, logits, Reduce.MAX)
+    peak = segment_reduce(writer, start, column, logits, site.channels, Reduce.MAX)
     weights = writer.op("Exp", writer.op("Sub", logits, writer.op("Gather", peak, target)))  # [E, H]
-    total = segment_reduce(writer, site.filled(site.nodes, site.channels, 0.0), column, weights, Reduce.SUM)
+    total = segment_reduce(writer, site.filled(site.nodes, site.channels, 0.0), column, weights, site.channels, Reduce.SUM)
     guarded = writer.op("Add", writer.op("Gather", total, target), writer.constant(1e-16))  # the guard of PyG
     return writer.op("Div", weights, guarded)
 
@@ -270,7 +271,7 @@ def pooled(site: Site, x: str, channels: int, reduce: Reduce) -> str:
         return writer.op("MatMul", feeds.pool_matrix(reduce), x)
     count = feeds.inverse_count()
     start = site.filled(count, channels, _EMPTY[reduce])
-    y = segment_reduce(writer, start, site.column(feeds.graph_index()), x, reduce)
+    y = segment_reduce(writer, start, site.column(feeds.graph_index()), x, channels, reduce)
     return writer.op("Mul", y, count) if reduce is Reduce.MEAN else finite(writer, y, reduce)
 
 

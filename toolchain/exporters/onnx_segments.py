@@ -20,20 +20,23 @@ MAX_ELEMENTS = 160_000
 _SCATTER = {Reduce.SUM: "add", Reduce.MEAN: "add", Reduce.MAX: "max", Reduce.MIN: "min"}
 
 
-def segment_reduce(writer: OnnxWriter, start: str, target: str, rows: str, reduce: Reduce) -> str:
+def segment_reduce(writer: OnnxWriter, start: str, target: str, rows: str, channels: int, reduce: Reduce) -> str:
     """`start` [N, C] with every row of `rows` [E, C] reduced into the row that `target` [E, 1] int64 names.
 
     Args:
+        channels: C.
         reduce: MEAN adds, as SUM does; the caller divides.
     """
     reduction = _SCATTER[reduce]
     name = f"Segment{reduction.capitalize()}"
     writer.function(name, lambda: _function(name, reduction))
-    return writer.op(name, start, target, rows, domain=FUNCTION_DOMAIN)
+    step = writer.constant(np.array([max(MAX_ELEMENTS // channels, 1)]))  # rows of one piece
+    fits = writer.once("LessOrEqual", writer.once("Size", target), step)
+    return writer.op(name, start, target, rows, step, fits, domain=FUNCTION_DOMAIN)
 
 
 def _function(name: str, reduction: str) -> onnx.FunctionProto:
-    """Segment<Reduction>(start, target, rows) -> out, by the number of elements of `rows`."""
+    """Segment<Reduction>(start, target, rows, step, fits) -> out: at once where it fits, otherwise `step` rows at a time."""
 
     def value(name: str, kind: int, rank: int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, [None] * rank)
@@ -57,26 +60,19 @@ def _function(name: str, reduction: str) -> onnx.FunctionProto:
     )
     in_pieces = helper.make_graph(
         [
-            helper.make_node("Shape", ["start"], ["channels"], start=1),
-            helper.make_node("Div", ["limit", "channels"], ["step"]),  # [1]: rows of one piece
+            _constant("axis", np.array([0], np.int64)),
+            _constant("go", np.array(True)),
             helper.make_node("Shape", ["rows"], ["count"], end=1),
             helper.make_node("Add", ["count", "step"], ["above"]),
             helper.make_node("Div", ["above", "step"], ["pieces"]),  # the last piece may be empty
             helper.make_node("Squeeze", ["pieces"], ["trips"]),
-            _constant("go", np.array(True)),
             helper.make_node("Loop", ["trips", "go", "start"], ["looped"], body=piece),
         ],
         "in_pieces", [], [value("looped", TensorProto.FLOAT, 2)],
     )  # fmt: skip
-    nodes = [
-        _constant("limit", np.array([MAX_ELEMENTS], np.int64)),
-        _constant("axis", np.array([0], np.int64)),
-        helper.make_node("Size", ["rows"], ["size"]),
-        helper.make_node("LessOrEqual", ["size", "limit"], ["fits"]),
-        helper.make_node("If", ["fits"], ["out"], then_branch=once, else_branch=in_pieces),
-    ]
-    opsets = [helper.make_opsetid("", OPSET)]
-    return helper.make_function(FUNCTION_DOMAIN, name, ["start", "target", "rows"], ["out"], nodes, opsets)
+    choice = helper.make_node("If", ["fits"], ["out"], then_branch=once, else_branch=in_pieces)
+    inputs = ["start", "target", "rows", "step", "fits"]
+    return helper.make_function(FUNCTION_DOMAIN, name, inputs, ["out"], [choice], [helper.make_opsetid("", OPSET)])
 
 
 def _constant(name: str, array: np.ndarray) -> onnx.NodeProto:
