@@ -1,8 +1,8 @@
 """The integer ops in torch, differentiable: tensors hold q - z exactly, gradients pass straight through the roundings.
 
-Codes are float64, in which every sum and product of an integer graph is exact (|accumulator| < 2^31, products < 2^53) in
-any order. A requantization runs in int64. So a forward pass gives the integers of `toolchain.ir.reference_integer`, not
-something near them.
+Codes are float32, which holds them exactly. A sum or product runs in float32 where its bound is below 2^24, else in float64:
+then every partial sum is exact in any order. A requantization runs in int64. So a forward pass gives the integers of
+`toolchain.ir.reference_integer`, not something near them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolchain.compression.integer_constants import LinearCodes
+from toolchain.compression.integer_constants import LinearCodes, largest_code
 from toolchain.errors import TypeMismatch
 from toolchain.ir import ops
 from toolchain.ir.integer import Q31_ONE, multipliers, recip_q31, rsqrt_q31
@@ -40,9 +40,14 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def straight_through(smooth: Tensor, exact: Tensor) -> Tensor:
-    """The value of `exact`, [...] float64, with the gradient of `smooth`, of the same shape."""
+    """The value of `exact` with the gradient of `smooth`, of the same shape and dtype."""
     result: Tensor = _StraightThrough.apply(smooth, exact)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return result
+
+
+def exact_dtype(bound: float) -> torch.dtype:
+    """The cheapest float dtype in which sums of integers that stay below a bound are exact in any order."""
+    return torch.float32 if bound < 2**24 else torch.float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,14 +59,17 @@ class TrainedLinear:
     bias: Tensor | None  # [out] float32
 
     def accumulate(self, x: Tensor, scale_x: float) -> Tensor:
-        """Accumulators of codes x - z, [rows, out] float64."""
+        """Accumulators of codes x - z, [rows, out]."""
+        dtype = exact_dtype(self.codes.bound)
         scales = np.broadcast_to(np.asarray(self.codes.weight_qparams.scale, np.float64), (self.weight.shape[0],))
-        scale = torch.from_numpy(scales.copy())
-        weight = straight_through(self.weight.double() / scale[:, None], torch.from_numpy(self.codes.weight).double())
-        y = x @ weight.T
+        scale = torch.from_numpy(scales.copy()).to(dtype)
+        weight = straight_through(self.weight.to(dtype) / scale[:, None], torch.from_numpy(self.codes.weight).to(dtype))
+        y = x.to(dtype) @ weight.T
         if self.bias is None or self.codes.bias is None:
             return y
-        return y + straight_through(self.bias.double() / (scale_x * scale), torch.from_numpy(self.codes.bias).double())
+        return y + straight_through(
+            self.bias.to(dtype) / (scale_x * scale), torch.from_numpy(self.codes.bias).to(dtype)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,9 +81,10 @@ class TrainedScale:
     weight: Tensor  # [1] float32
 
     def scale_up(self, total: Tensor, x: Tensor) -> Tensor:
-        """T = (S << bits) + E x."""
-        factor = straight_through(self.weight.double() * 2.0**self.bits, torch.tensor([float(self.code)]).double())
-        return total * 2.0**self.bits + factor * x
+        """T = (S << bits) + E x, float64."""
+        exact = torch.tensor([float(self.code)], dtype=torch.float64)
+        factor = straight_through(self.weight.double() * 2.0**self.bits, exact)
+        return total.double() * 2.0**self.bits + factor * x.double()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,14 +122,42 @@ def qparams_of(type_: TensorType) -> QParams:
     return type_.qparams
 
 
+class _Requantize(torch.autograd.Function):
+    """clamp((total * m + added) >> s) in int64; its gradient is the slope m 2^-s, and 0 where it clamps."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        total: Tensor,
+        bias: Tensor | None,
+        out_scale: float,
+        m: Tensor,
+        added: Tensor,
+        s: Tensor,
+        low: int,
+        high: int,
+    ) -> Tensor:
+        codes = (total.long() * m + added) >> s
+        exact = codes.clamp(low, high)
+        ctx.save_for_backward((codes == exact) * (m.double() * torch.exp2(-s.double())).float(), codes == exact)
+        ctx.out_scale, ctx.total_dtype, ctx.has_bias = out_scale, total.dtype, bias is not None
+        return exact.float()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        slope, inside = ctx.saved_tensors
+        to_bias = (gradients[0] * inside).sum(dim=0) / ctx.out_scale if ctx.has_bias else None
+        return (gradients[0] * slope).to(ctx.total_dtype), to_bias, None, None, None, None, None, None
+
+
 def requantize(
     total: Tensor, ratio: np.ndarray, out: QParams, *, rows: np.ndarray | None = None, relu: bool = False,
     bias: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Codes minus zero point of an accumulator: one rounding, then the clamp.
+    """Codes minus zero point of an accumulator: one rounding, then the clamp. [rows, C] float32.
 
     Args:
-        total: [rows, C] float64 holding integers.
+        total: [rows, C] holding integers.
         ratio: [C] or [1], scale of `total` over that of the result.
         rows: [rows] Q31 row factors, multiplied into the multiplier.
         bias: [C] real values that join before the rounding.
@@ -128,25 +165,19 @@ def requantize(
     m, s = (torch.from_numpy(a) for a in multipliers(ratio))
     if rows is not None:
         m = (m[None, :] * torch.from_numpy(rows)[:, None] + (1 << 30)) >> 31  # srdhm: [rows, C] or [rows, 1]
-    half = torch.ones_like(s) << (s - 1)
-    added = half
-    slope = m.double() * torch.exp2(-s.double())
-    smooth = total * slope
+    added = torch.ones_like(s) << (s - 1)
     if bias is not None:
-        offset = np.rint(
-            bias.detach().numpy().astype(np.float64) / np.float64(out.scale[0]) * np.float64(2) ** s.numpy()
-        )
-        added = half + torch.from_numpy(offset.astype(np.int64))
-        smooth = smooth + bias.double() / out.scale[0]
+        real = bias.detach().numpy().astype(np.float64) / np.float64(out.scale[0])
+        added = added + torch.from_numpy(np.rint(real * np.float64(2) ** s.numpy()).astype(np.int64))
     low, high = (bound - out.zero_point for bound in out.code_range)
     low = max(low, 0) if relu else low
-    exact = ((total.detach().long() * m + added) >> s).clamp(low, high)
-    return straight_through(smooth.clamp(low, high), exact.double())
+    result: Tensor = _Requantize.apply(total, bias, out.scale[0], m, added, s, low, high)  # type: ignore[no-untyped-call]
+    return result
 
 
 @singledispatch
 def emit_codes(op: ops.Op, code: CodeCall) -> Tensor:
-    """The meaning of an op whose operands or result are codes: [rows, C] float64 holding q - z, float32 for Dequantize."""
+    """The meaning of an op whose operands or result are codes: [rows, C] holding q - z, or real values for Dequantize."""
     raise TypeMismatch(f"%{code.call.value.id} {type(op).__name__}: has no integer form")
 
 
@@ -158,14 +189,14 @@ def _(op: ops.Quantize, code: CodeCall) -> Tensor:
         return requantize(code.x, np.array([code.scale() / code.out_scale]), out, rows=rows)
     inverse = torch.tensor(np.float32(1.0 / np.float64(out.scale[0])))
     low, high = (bound - out.zero_point for bound in out.code_range)
-    exact = torch.round(code.x.detach() * inverse).double().clamp(low, high)
-    return straight_through((code.x.double() / out.scale[0]).clamp(low, high), exact)
+    exact = torch.round(code.x.detach() * inverse).clamp(low, high)
+    return straight_through((code.x / out.scale[0]).clamp(low, high), exact)
 
 
 @emit_codes.register
 def _(op: ops.Dequantize, code: CodeCall) -> Tensor:
     scale = torch.tensor(qparams_of(code.call.types[0]).scale, dtype=torch.float64)
-    return (code.x * scale).float()
+    return (code.x.double() * scale).float()
 
 
 @emit_codes.register
@@ -191,7 +222,8 @@ def row_factors(topology: Topology) -> np.ndarray:
 def _(op: ops.Propagate, code: CodeCall) -> Tensor:
     edges, topology = code.graph.topologies[op.topology], code.topology(op.topology)
     is_extreme = op.reduce in (Reduce.MAX, Reduce.MIN)
-    messages = code.x.index_select(0, edges.source)  # [E, C]
+    bound = largest_code(code.call.types[0]) * int(topology.in_degree.max(initial=1))
+    messages = code.x.to(exact_dtype(0 if is_extreme else bound)).index_select(0, edges.source)  # [E, C]
     total = segment_reduce(messages, edges.target, topology.num_nodes, op.reduce if is_extreme else Reduce.SUM)
     unit = 1.0
     if code.self_scale is not None:
@@ -211,7 +243,9 @@ def _(op: ops.Propagate, code: CodeCall) -> Tensor:
 def _(op: ops.Pool, code: CodeCall) -> Tensor:
     inputs = code.graph.prepared.inputs
     is_mean = op.reduce is Reduce.MEAN
-    total = segment_reduce(code.x, code.graph.graph_index, inputs.num_graphs, Reduce.SUM if is_mean else op.reduce)
+    bound = largest_code(code.call.types[0]) * int(inputs.nodes_per_graph.max())
+    x = code.x.to(exact_dtype(bound))
+    total = segment_reduce(x, code.graph.graph_index, inputs.num_graphs, Reduce.SUM if is_mean else op.reduce)
     rows = recip_q31(inputs.nodes_per_graph) if is_mean else None
     return requantize(total, np.array([code.scale() / code.out_scale]), qparams_of(code.call.value.type), rows=rows)
 
@@ -219,7 +253,7 @@ def _(op: ops.Pool, code: CodeCall) -> Tensor:
 @emit_codes.register(ops.Add)
 @emit_codes.register(ops.Sub)
 def _(op: ops.Add | ops.Sub, code: CodeCall) -> Tensor:
-    a, b = code.call.tensors
+    a, b = (tensor.double() for tensor in code.call.tensors)
     bits = 14 if DType.I16 in (code.call.types[0].dtype, code.call.types[1].dtype) else 20
     top = max(code.scale(0), code.scale(1))
     factor_a, factor_b = (float(np.rint(2**bits * code.scale(i) / top)) for i in (0, 1))
@@ -251,7 +285,7 @@ def _(op: ops.Activation, code: CodeCall) -> Tensor:
     x, out = qparams_of(code.call.types[0]), qparams_of(code.call.value.type)
     if op.function is Function.RELU:
         return requantize(code.x, np.array([code.scale() / code.out_scale]), out, relu=True)
-    table = torch.from_numpy(activation_table(op, x, out)).double() - out.zero_point
+    table = torch.from_numpy(activation_table(op, x, out)).float() - out.zero_point
     exact = table[code.x.detach().long() + (x.zero_point + 128)]
     low, high = (bound - out.zero_point for bound in out.code_range)
     smooth = ACTIVATIONS[op.function](code.x * x.scale[0], op.alpha) / out.scale[0]

@@ -16,12 +16,13 @@ MOST_SELF_SCALE_BITS = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearCodes:
-    """Codes of a Linear: weight [out, in] int8, bias [out] int32."""
+    """Codes of a Linear: weight [out, in] int8, bias [out] int32. No accumulator exceeds `bound`."""
 
     weight: np.ndarray
     weight_qparams: QParams
     bias: np.ndarray | None
     bias_qparams: QParams | None
+    bound: int
 
 
 def largest_code(type_: TensorType) -> int:
@@ -44,15 +45,12 @@ def linear_codes(
     while True:
         codes, qparams = weight_codes(weight, bias, scale_x, bits, per_tensor, floor)
         bound = np.abs(codes.astype(np.int64)).sum(axis=1) * reach
-        if bias is None:
-            result = LinearCodes(codes, qparams, None, None)
-        else:
-            stored, stored_qparams = bias_codes(bias, scale_x, qparams)
+        stored, stored_qparams = (None, None) if bias is None else bias_codes(bias, scale_x, qparams)
+        if stored is not None:
             bound = bound + np.abs(stored.astype(np.int64))
-            result = LinearCodes(codes, qparams, stored, stored_qparams)
         excess = bound / INT32_LIMIT
         if (excess <= 1).all():
-            return result
+            return LinearCodes(codes, qparams, stored, stored_qparams, int(bound.max(initial=0)))
         floor = np.where(excess > 1, np.asarray(qparams.scale) * excess * 1.01, floor)
 
 

@@ -117,7 +117,7 @@ class CodeDomainModule(nn.Module):
         """One float32 tensor per output.
 
         Args:
-            watch: called with every value that is no constant, and its tensor; codes are float64 and hold q - z.
+            watch: called with every value that is no constant, and its tensor; codes hold q - z.
         """
         tensors: list[Tensor] = []
         types: list[TensorType] = []
