@@ -16,7 +16,8 @@ from toolchain.errors import ExportError
 from toolchain.exporters.edge_list import EdgeList
 from toolchain.exporters.emission import Emission
 from toolchain.exporters.feed_module import FeedModule, Lowering
-from toolchain.exporters.torchscript_int8 import QuantizedFeedModule, is_quantized
+from toolchain.exporters.quantized_module import is_quantized
+from toolchain.exporters.torchscript_int8 import PackedModule
 from toolchain.exporters.torchscript_lowerings import DENSE_RATIO, SwitchingEdgeList
 from toolchain.ir import Graph
 
@@ -38,7 +39,7 @@ def emit(
             otherwise; "edges" always adds along the edges.
         engine: quantized kernels that int8 weights are packed for. qnnpack runs on Arm and x86; fbgemm and x86 are
             faster on x86, but without VNNI their 16-bit sums saturate.
-        wide_linear: how a Linear reads an int16 value, see `QuantizedFeedModule`.
+        wide_linear: how a Linear reads an int16 value, see `PackedModule`.
 
     Raises:
         ExportError: an unknown lowering, engine or wide_linear.
@@ -47,7 +48,7 @@ def emit(
     with _quantized_engine(engine):
         if is_quantized(graph):
             facts |= {"engine": engine, "wide_linear": wide_linear}
-            module: FeedModule = QuantizedFeedModule(graph, _lowering(graph, lowering), wide_linear=wide_linear)
+            module: FeedModule = PackedModule(graph, _lowering(graph, lowering), wide_linear=wide_linear)
         else:
             module = FeedModule(graph, _lowering(graph, lowering))
         model = canonical_archive(freeze(module)._c.save_to_buffer({}))

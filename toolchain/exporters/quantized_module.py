@@ -1,0 +1,70 @@
+"""What the torch exporters share for quantized Graphs: values as real numbers, on the grids of their types."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from toolchain.exporters.feed_module import FeedModule
+from toolchain.ir import Graph, ops
+from toolchain.ir.ops import Const, Linear
+from toolchain.ir.types import DType, QParams, TensorType
+from toolchain.torch_ops import Call, activate, scale_rows
+
+
+def is_quantized(graph: Graph) -> bool:
+    """Whether any value or constant holds integer codes."""
+    return any(value.type.dtype.is_integer for value in graph.values)
+
+
+class QuantizedModule(FeedModule):
+    """A FeedModule of a quantized Graph: every op computes its float meaning on real numbers, and every result is brought
+    into the range, and int8 results onto the grid, of its type. Subclasses bring the int8 product and the rounding.
+    """
+
+    def _register(self, op: Const, array: np.ndarray, dtype: torch.dtype) -> None:
+        if op.type.qparams is not None and op.type.dtype is not DType.I8:  # self_scale and biases as real numbers
+            real = TensorType(op.type.domain, op.type.shape)
+            array = (array * scales_of(op.type)).astype(np.float32)
+            op = Const(op.name, real, op.trainable, op.pruned)
+        super()._register(op, array, dtype)
+
+    def product(self, call: Call) -> Tensor:
+        """x W^T + b with int8 weights: [rows, out] float32."""
+        raise NotImplementedError(type(self).__name__)  # abstract: every subclass defines it
+
+    def on_grid(self, y: Tensor, type: TensorType) -> Tensor:
+        """Round to the int8 grid of a type, saturating."""
+        raise NotImplementedError(type(self).__name__)  # abstract: every subclass defines it
+
+    def emit(self, op: ops.Op, call: Call) -> Tensor:
+        if isinstance(op, Linear) and call.types[1].dtype is DType.I8:
+            y = scale_rows(activate(op.activation, self.product(call)), op.row_factor, call.structure)
+        elif isinstance(op, ops.Quantize):
+            y = scale_rows(call.tensors[0], op.row_factor, call.structure)
+        elif isinstance(op, ops.Dequantize):
+            y = call.tensors[0]  # values are real numbers already
+        else:
+            y = super().emit(op, call)
+        if isinstance(op, Const) or call.value.type.dtype not in (DType.I8, DType.I16):
+            return y
+        if call.value.type.dtype is DType.I8:
+            return self.on_grid(y, call.value.type)
+        low, high = qparams_of(call.value.type).code_range
+        return y.clamp(low * scale_of(call.value.type), high * scale_of(call.value.type))
+
+
+def qparams_of(type: TensorType) -> QParams:
+    assert type.qparams is not None, f"{type} carries no quantization parameters"
+    return type.qparams
+
+
+def scale_of(type: TensorType) -> float:
+    """The one scale of a value."""
+    return qparams_of(type).scale[0]
+
+
+def scales_of(type: TensorType) -> np.ndarray:
+    """All scales of a constant: one, or one per output channel. float64."""
+    return np.asarray(qparams_of(type).scale, np.float64)
