@@ -219,7 +219,8 @@ class ParityCheck:
                 if a.shape != b.shape:
                     raise InvalidInput(f"{after[1]}: output of shape {b.shape}, {before[1]} gives {a.shape}.")
                 wide = np.abs(a.astype(np.float64) - b).reshape(a.shape[0], -1).max(axis=1, initial=0.0)  # [rows]
-                np.maximum.at(errors, batch.owners(a.shape[0]), wide)
+                with np.errstate(invalid="ignore"):  # what is not finite is to be carried on, not warned of
+                    np.maximum.at(errors, batch.owners(a.shape[0]), wide)
                 top = max(top, float(np.abs(a).max(initial=0.0)))
             a, b, owners = reference[0], candidate[0], batch.owners(reference[0].shape[0])
             if a.ndim != 2 or a.shape[1] < 2:
