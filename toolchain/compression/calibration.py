@@ -81,7 +81,7 @@ class ValueStatistics:
 
     @property
     def tail_ratio(self) -> float:
-        """Largest magnitude over that at percentile 99.99: above 4, int8 loses either the tail or the rest."""
+        """Largest magnitude over that at percentile 99.99: the larger, the more int8 loses of tail or rest."""
         low, high = self.range()
         cut_low, cut_high = self.range(99.99)
         cut = max(-cut_low, cut_high)
