@@ -92,7 +92,7 @@ def load_graph(path: str | Path) -> SavedGraph:
         ValueError,
         TypeError,
         AttributeError,
-        RecursionError,
+        RuntimeError,
     ) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ArtifactError(

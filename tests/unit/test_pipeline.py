@@ -1,0 +1,107 @@
+"""build: the steps of a recipe on a small model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import runtimes
+import toolchain
+from tests.small_model import write_model_file
+from toolchain.errors import ArtifactError, RecipeError
+from toolchain.inputs import GraphInputs
+from toolchain.model_source import GraphParts, ModelSource, parts_of
+from toolchain.pipeline import BuildResult, build
+from toolchain.recipe import Recipe
+
+STEPS: list[Any] = [
+    {"prune": {"amount": 0.5}},
+    {"fine_tune": {"epochs": 1}},
+    {"quantize": {"precisions": ["float32", "dynamic-int8", "static-int8"], "min_agreement": 0.5}},
+    {"export": {"formats": ["onnx", "torchscript"]}},
+]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
+    return ModelSource(str(write_model_file(tmp_path_factory.mktemp("model"))))
+
+
+@pytest.fixture(scope="module")
+def parts(source: ModelSource) -> GraphParts:
+    return parts_of(source.graphs())
+
+
+def recipe(*steps: Any) -> Recipe:
+    return Recipe.parse({"version": 1, "name": "small", "steps": list(steps)})
+
+
+@pytest.fixture(scope="module")
+def built(source: ModelSource, parts: GraphParts, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+    return build(source.model(), parts, recipe(*STEPS), tmp_path_factory.mktemp("out"))
+
+
+def test_every_variant_is_exported_in_every_format(built: BuildResult) -> None:
+    names = {entry.artifact.path.name for entry in built.artifacts}
+
+    assert names == {
+        f"small-{f}-{p}" for f in ("onnx", "torchscript") for p in ("float32", "dynamic-int8", "static-int8")
+    }
+
+
+def test_pruned_weights_stay_zero_to_the_end(built: BuildResult) -> None:
+    for entry in built.artifacts:
+        graph = entry.history[-1][1]
+        assert any((array == 0).mean() > 0.4 for array in graph.constants.values() if array.ndim == 2)
+
+
+def test_the_history_tells_the_steps_apart(built: BuildResult) -> None:
+    steps = {entry.artifact.precision: [name for name, _ in entry.history] for entry in built.artifacts}
+
+    assert steps["float32"] == ["lowering", "compression"]
+    assert steps["static-int8"] == ["lowering", "compression", "quantization"]
+
+
+def test_each_compression_step_reports_size_sparsity_and_accuracy(built: BuildResult) -> None:
+    assert len(built.reports) == 4
+    assert all(report.accuracy_before is not None for report in built.reports)
+
+
+def test_the_artifacts_run(built: BuildResult, parts: GraphParts) -> None:
+    inputs = GraphInputs.from_pyg(parts.test[0])
+    for entry in built.artifacts:
+        (logits,) = runtimes.load(entry.artifact.path).run(inputs)
+        assert logits.shape == (1, 3)
+        assert np.isfinite(logits).all()
+
+
+def test_the_same_recipe_gives_the_same_bytes(
+    source: ModelSource, parts: GraphParts, built: BuildResult, tmp_path: Path
+) -> None:
+    again = build(source.model(), parts, recipe(*STEPS), tmp_path)
+
+    for first, second in zip(built.artifacts, again.artifacts, strict=True):
+        assert first.artifact.files == second.artifact.files
+
+
+def test_without_a_quantize_step_the_float_model_is_exported(
+    source: ModelSource, parts: GraphParts, tmp_path: Path
+) -> None:
+    result = toolchain.build(source.model(), parts, recipe("export"), tmp_path)
+
+    assert [entry.artifact.precision for entry in result.artifacts] == ["float32"]
+
+
+def test_measuring_steps_need_someone_to_do_them(source: ModelSource, parts: GraphParts, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="pocketgnn run"):
+        build(source.model(), parts, recipe("export", "verify"), tmp_path)
+
+
+def test_an_existing_artifact_is_not_replaced_unasked(source: ModelSource, parts: GraphParts, tmp_path: Path) -> None:
+    build(source.model(), parts, recipe("export"), tmp_path)
+
+    with pytest.raises(ArtifactError, match="already exists"):
+        build(source.model(), parts, recipe("export"), tmp_path)
