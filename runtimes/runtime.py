@@ -41,7 +41,14 @@ class Runtime(ABC):
         Raises:
             OutsideContract: the graph is not one that this artifact was built for.
         """
-        return self.run_feeds(self.prepare(inputs))
+        outputs = self.run_feeds(self.prepare(inputs))
+        widths = [array.shape[1:] for array in outputs]
+        stated = [(output.channels,) for output in self.artifact.signature.outputs]
+        if widths != stated:
+            raise ArtifactError(
+                f"{self.artifact.model_path}: gives rows of {widths}, the manifest says {stated}. Export the model again."
+            )
+        return outputs
 
     def prepare(self, inputs: GraphInputs | Array) -> dict[str, Array]:
         """Check a graph against the contract and compute every array that the model file takes."""

@@ -244,11 +244,11 @@ class Artifact:
             )
         try:
             artifact = _parse(folder, data)
+            _check_files(artifact)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
                 f"{manifest}: malformed ({type(error).__name__}: {error}). Export the model again."
             ) from error
-        _check_files(artifact)
         return artifact
 
 
