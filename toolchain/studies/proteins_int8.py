@@ -54,13 +54,10 @@ def study(data_root: str, *, seeds: int, epochs: int, qat_epochs: int, models: S
     rows = []
     for model in models:
         for seed in range(seeds):
-            rows += _rows(model, split(graphs, seed=seed), seed, epochs, qat_epochs)
-            for row in rows[-_METHODS:]:
-                print(_line(row), flush=True)
+            made = _rows(model, split(graphs, seed=seed), seed, epochs, qat_epochs)
+            print("\n".join(map(_line, made)), flush=True)
+            rows += made
     return rows
-
-
-_METHODS = 7
 
 
 def _rows(name: str, parts: Split, seed: int, epochs: int, qat_epochs: int) -> list[Row]:
@@ -70,20 +67,22 @@ def _rows(name: str, parts: Split, seed: int, epochs: int, qat_epochs: int) -> l
     graph = lower(model, parts.train[0], name=name.split()[0].lower())
     if abs(evaluate(graph, parts.test) - accuracy(model, parts.test)) > 1 / len(parts.test):
         raise AssertionError(f"{name}: the lowered graph decides unlike the PyG model")
+    train_graphs = list(parts.train)
     static = StaticInt8(parts.train, min_agreement=0.98, seed=seed)
     chosen = select(graph, static, accept_best=True)
-    pruned = fine_tune(prune(graph, L1Unstructured(0.2)), list(parts.train), epochs=qat_epochs, seed=seed)
+    pruned = fine_tune(prune(graph, L1Unstructured(0.2)), train_graphs, epochs=qat_epochs, seed=seed)
     pruned_int8 = select(pruned, static, accept_best=True)
     low_bit = StaticInt8(parts.train, weight_bits=4, min_agreement=0, mode="sums-int16", seed=seed)
-    training = {"epochs": qat_epochs, "lr": 1e-3, "seed": seed}
+    qat = QAT(train_graphs, qat_epochs, static, seed=seed)
+    low_bit_qat = QAT(train_graphs, qat_epochs, low_bit, lr=1e-3, seed=seed)
     return [
         _row(name, "dynamic int8", seed, graph, quantize(graph, DynamicInt8()), parts),
         _row(name, "static int8", seed, graph, chosen.graph, parts, chosen.plan.mode),
-        _row(name, "QAT int8", seed, graph, quantize(graph, QAT(list(parts.train), static=static, **training)), parts),
+        _row(name, "QAT int8", seed, graph, quantize(graph, qat), parts),
         _row(name, "pruned 20 %", seed, graph, pruned, parts, f"{sparsity(pruned):.1%} zeros"),
         _row(name, "pruned, static int8", seed, pruned, pruned_int8.graph, parts, pruned_int8.plan.mode),
         _row(name, "static w4", seed, graph, quantize(graph, low_bit), parts, "sums-int16"),
-        _row(name, "QAT w4", seed, graph, quantize(graph, QAT(list(parts.train), static=low_bit, **training)), parts),
+        _row(name, "QAT w4", seed, graph, quantize(graph, low_bit_qat), parts),
     ]
 
 
@@ -126,7 +125,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=40, help="of the float training")
     parser.add_argument("--qat-epochs", type=int, default=5, help="of QAT and of fine-tuning after pruning")
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS)[:2])
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     rows = study(
