@@ -131,10 +131,17 @@ def integer_values(graph: Graph, *, has_tables: bool) -> frozenset[int]:
         operands = [o for o in graph.operands(value) if not isinstance(o.op, Const)]
         if isinstance(value.op, Elementwise | Pool) and not all(o.id in chosen or is_input(graph, o) for o in operands):
             continue
-        if needs_table(value) and not isinstance(operands[0].op, Linear | Propagate | Add | Sub):
-            continue  # these four can be told to store int8; anything else passes the type of its operand on
+        if needs_table(value) and not _stores_what_it_is_told(operands[0]):
+            continue
         chosen.add(value.id)
     return frozenset(chosen)
+
+
+def _stores_what_it_is_told(value: Value) -> bool:
+    """Whether an op requantizes, so that its result can be int8; the others pass on the codes of their operand."""
+    if isinstance(value.op, Propagate):
+        return value.op.reduce in (Reduce.SUM, Reduce.MEAN)
+    return isinstance(value.op, Linear | Add | Sub)
 
 
 def needs_table(value: Value) -> bool:

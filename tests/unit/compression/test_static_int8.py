@@ -22,7 +22,7 @@ from toolchain.compression.static_int8 import select
 from toolchain.errors import OutsideContract, QuantizationRefused, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.ir import DType, Graph, QParams, TensorType, interpret
-from toolchain.ir.ops import Add, Const, End, Linear, Pool, Propagate, Quantize, Reduce, RowFactor
+from toolchain.ir.ops import Activation, Add, Const, End, Function, Linear, Pool, Propagate, Quantize, Reduce, RowFactor
 from toolchain.ir.types import node
 
 MAKERS = {"gcn": (gcn_graph, 7), "gin": (gin_graph, 7), "sage": (sage_graph, 7), "node_gcn": (node_gcn_graph, 30)}
@@ -209,3 +209,16 @@ def test_every_reduction_has_an_integer_form(mode, reduce):
     assert all(t.is_integer for t in (*types(made, Propagate), *types(made, Pool)))
     expected = interpret(graph, inputs)[0]
     assert np.abs(expected - interpret(made, inputs)[0]).max() < 0.1 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("reduce", [Reduce.SUM, Reduce.MAX])
+def test_an_activation_table_gets_8_bit_codes_or_runs_in_float(reduce):
+    m = Layers("table")
+    summed = m.builder.add(Propagate(m.builder.topology(PLAIN_EDGES), reduce), m.input(7))
+    graph = m.finish(m.linear(m.builder.add(Activation(Function.TANH), summed), 3, "head"))
+    inputs = random_inputs(60, 200)
+    for mode in MODES:
+        made = quantized(graph, mode=mode)
+        is_table = mode != "all-int16" and reduce is Reduce.SUM
+        assert [DType.I8 if is_table else DType.F32] == types(made, Activation)
+        assert np.abs(interpret(graph, inputs)[0] - interpret(made, inputs)[0]).max() < 0.2
