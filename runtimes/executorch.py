@@ -43,7 +43,9 @@ class ExecuTorchRuntime(Runtime):
     def prepare(self, inputs: GraphInputs | Array) -> dict[str, Array]:
         edge_outputs = any(output.domain == "edge" for output in self.artifact.signature.outputs)
         if edge_outputs and isinstance(inputs, GraphInputs) and inputs.num_edges == 0:
-            raise OutsideContract("edge_index: no edges, but this model returns edge values. ExecuTorch needs at least one edge.")
+            raise OutsideContract(
+                "edge_index: no edges, but this model returns edge values. ExecuTorch needs at least one edge."
+            )
         return super().prepare(inputs)
 
     def run_feeds(self, feeds: Mapping[str, Array]) -> tuple[Array, ...]:

@@ -1,4 +1,4 @@
-"""A graph that uses every float op, and seeded inputs for it: one check for a whole emitter."""
+"""Graphs built by hand: one that uses every float op, and one that every quantizer and backend takes; inputs for both."""
 
 from __future__ import annotations
 
@@ -68,3 +68,23 @@ def every_op(seed: int = 0) -> Graph:
     spread = b.add(ops.Broadcast(), pooled[0])
     out = b.add(ops.LogSoftmax(), b.add(ops.Slice(2, 9), b.add(ops.Add(Function.RELU), both, spread)))
     return b.finish([out, b.add(ops.LogSoftmax(log=False), b.add(ops.Concat(), *pooled)), edges])
+
+
+def gcn_gin() -> Graph:
+    """A GCN layer and a GIN layer with a mean pool and a head: what static int8 covers."""
+    rng = np.random.default_rng(3)
+    b = GraphBuilder((TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC), TopologySpec()))
+    x = b.add(Input(Role.X, node(4)))
+    x = b.add(ops.Propagate(0), x)
+    x = b.add(ops.Linear(Function.RELU), x, b.const("gcn.w", rng.normal(size=(32, 4))), b.const("gcn.b", np.ones(32)))
+    x = b.add(ops.Propagate(1, operands=("self_scale",)), x, b.const("eps", np.full(1, 1.3)))
+    x = b.add(
+        ops.Linear(Function.RELU), x, b.const("gin.w", rng.normal(size=(32, 32)) / 6), b.const("gin.b", np.ones(32))
+    )
+    x = b.add(
+        ops.Linear(Function.RELU), x, b.const("gin.v", rng.normal(size=(32, 32)) / 6), b.const("gin.c", np.ones(32))
+    )
+    x = b.add(ops.Pool(Reduce.MEAN), x)
+    return b.finish(
+        [b.add(ops.Linear(), x, b.const("head.w", rng.normal(size=(3, 32))), b.const("head.b", np.zeros(3)))]
+    )

@@ -76,11 +76,16 @@ def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> bytes:
     partitioners = require("executorch.backends.xnnpack.partition.xnnpack_partitioner", "executorch")
     delegates = [partitioners.XnnpackPartitioner()] if backend == "xnnpack" else []
     sizes = planned_sizes(module, bounds)
-    axes = [[sizes[axis_name(feed, dim)] if isinstance(dim, str) else dim for dim in feed.dims] for feed in module.feeds]
-    examples = tuple(torch.zeros(shape, dtype=getattr(torch, f.dtype)) for f, shape in zip(module.feeds, axes, strict=True))
+    axes = [
+        [sizes[axis_name(feed, dim)] if isinstance(dim, str) else dim for dim in feed.dims] for feed in module.feeds
+    ]
+    examples = tuple(
+        torch.zeros(shape, dtype=getattr(torch, f.dtype)) for f, shape in zip(module.feeds, axes, strict=True)
+    )
     dims = {name: Dim(name, max=size) for name, size in sizes.items() if size > 1}
     dynamic = tuple(
-        {i: dims[name] for i, dim in enumerate(feed.dims) if (name := axis_name(feed, dim)) in dims} for feed in module.feeds
+        {i: dims[name] for i, dim in enumerate(feed.dims) if (name := axis_name(feed, dim)) in dims}
+        for feed in module.feeds
     )
     with torch.no_grad():
         program = torch.export.export(module, examples, dynamic_shapes={"tensors": dynamic}, strict=False)
@@ -126,7 +131,9 @@ def _check_planned(program: Any, axes: list[list[int]]) -> None:
     plan = program.executorch_program.execution_plan[0]
     planned = [list(plan.values[index].val.sizes) for index in plan.inputs]
     if planned != axes:
-        raise ExportError(f"executorch planned memory for inputs {planned} instead of {axes}. Report this with the model.")
+        raise ExportError(
+            f"executorch planned memory for inputs {planned} instead of {axes}. Report this with the model."
+        )
 
 
 def _needed(bounds: Bounds, feeds: tuple[Feed, ...]) -> Bounds:

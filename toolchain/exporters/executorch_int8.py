@@ -33,14 +33,13 @@ class XnnpackInt8Module(QuantizedModule):
             if weight.type.dtype is DType.I8:
                 channels = weight.type.shape[0]
                 scales = torch.tensor(scales_of(weight.type), dtype=torch.float32).expand(channels).contiguous()
-                self.register_buffer(f"codes{value.id}", torch.tensor(self.graph.constant(weight)))
                 self.register_buffer(f"scales{value.id}", scales)
                 self.register_buffer(f"zeros{value.id}", torch.zeros(channels, dtype=torch.int64))
 
     def product(self, call: Call) -> Tensor:
         number, quantized = call.value.id, torch.ops.quantized_decomposed
-        codes, scales, zeros = (getattr(self, f"{name}{number}") for name in ("codes", "scales", "zeros"))
-        weight = quantized.dequantize_per_channel(codes, scales, zeros, 0, -127, 127, torch.int8)
+        scales, zeros = getattr(self, f"scales{number}"), getattr(self, f"zeros{number}")
+        weight = quantized.dequantize_per_channel(call.tensors[1], scales, zeros, 0, -127, 127, torch.int8)
         x = call.tensors[0]
         if not is_static(call):
             scale, zero = quantized.choose_qparams(x, *_RANGE, torch.finfo(torch.float32).eps, torch.int8)

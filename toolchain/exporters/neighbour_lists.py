@@ -27,7 +27,11 @@ class NeighbourLists(EdgeList):
         neighbours = self.feeds.take(feed(FeedKind.NEIGHBOURS, topology, dims=("N", "K"), dtype="int64"))
         coefficient = self.feeds.take(
             feed(
-                FeedKind.NEIGHBOUR_COEFFICIENT, topology, reduce=mean_or_sum(reduce), dims=("N", 1, "K"), factors=factors
+                FeedKind.NEIGHBOUR_COEFFICIENT,
+                topology,
+                reduce=mean_or_sum(reduce),
+                dims=("N", 1, "K"),
+                factors=factors,
             )
         )
         return torch.bmm(coefficient, F.embedding(neighbours, x)).squeeze(1)  # [N, 1, K] x [N, K, C]

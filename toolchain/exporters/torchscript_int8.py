@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -49,7 +51,9 @@ class PackedModule(QuantizedModule):
         offset = self.constant(bias.op.name) if bias is not None and isinstance(bias.op, Const) else None
         if x.type.dtype is DType.I16 and self.wide_linear == "digits":
             # x = s (256 hi + lo + 128), so the sum over 128 s W joins the bias.
-            sums = torch.tensor(128.0 * scale_of(x.type) * codes.sum(axis=1) * scales_of(weight.type), dtype=torch.float32)
+            sums = torch.tensor(
+                128.0 * scale_of(x.type) * codes.sum(axis=1) * scales_of(weight.type), dtype=torch.float32
+            )
             self.register_buffer(f"offset{value.id}", sums if offset is None else sums + offset)
             offset = None
             self.register_buffer(f"range{value.id}", _range_rows(-128.0, 127.0, x.type.channels))
@@ -76,8 +80,18 @@ class PackedModule(QuantizedModule):
         return torch.ops.quantized.linear_dynamic(x, packed)
 
     def on_grid(self, y: Tensor, type: TensorType) -> Tensor:
-        low, high = qparams_of(type).code_range
-        return torch.fake_quantize_per_tensor_affine(y, scale_of(type), qparams_of(type).zero_point, low, high)
+        # Not fake_quantize_per_tensor_affine, which is scalar code: 724 us on [620, 64] where these two take 15 us.
+        with _quantized_tensors():
+            codes = torch.quantize_per_tensor(y, scale_of(type), qparams_of(type).zero_point + 128, torch.quint8)
+        return codes.dequantize()
+
+
+@contextmanager
+def _quantized_tensors() -> Iterator[None]:
+    """torch 2.13 announces the end of quantized tensors; the packed weights of its int8 kernels are made of them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*quantized tensor creation functions", category=UserWarning)
+        yield
 
 
 def _range_row_count(channels: int) -> int:
@@ -94,9 +108,7 @@ def _range_rows(low: float, high: float, channels: int) -> Tensor:
 def _quantized(codes: Tensor, type: TensorType) -> Tensor:
     """A torch quantized tensor of weight codes [out, in], per output channel or per tensor."""
     scales = torch.tensor(scales_of(type))
-    with warnings.catch_warnings():
-        # torch 2.13 announces the end of quantized tensors; the packed weights of its int8 kernels are made of them.
-        warnings.filterwarnings("ignore", message=".*quantized tensor creation functions", category=UserWarning)
+    with _quantized_tensors():
         if qparams_of(type).axis is None:
             return torch._make_per_tensor_quantized_tensor(codes, float(scales[0]), 0)
         return torch._make_per_channel_quantized_tensor(codes, scales, torch.zeros(len(scales), dtype=torch.int64), 0)

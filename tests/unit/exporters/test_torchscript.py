@@ -16,39 +16,25 @@ from numpy.testing import assert_allclose
 from torch.jit.mobile import _load_for_lite_interpreter
 
 import runtimes
-from tests.every_op import every_op, random_inputs
+from tests.every_op import every_op, gcn_gin, random_inputs
 from toolchain.artifact import Artifact
 from toolchain.compression import DynamicInt8, StaticInt8, quantize
 from toolchain.errors import ArtifactError, ExportError
 from toolchain.exporters import export, torchscript
 from toolchain.feeds import build_feeds
 from toolchain.ir import Graph, GraphBuilder, interpret
-from toolchain.ir.ops import End, Function, Input, Linear, Pool, Propagate, Reduce, Role, RowFactor
+from toolchain.ir.ops import End, Input, Linear, Propagate, Reduce, Role, RowFactor
 from toolchain.ir.types import node
 from toolchain.passes import deployable
-from toolchain.topology import Normalization, SelfLoops, TopologySpec
+from toolchain.topology import Normalization, TopologySpec
 
 SHAPES = [(9, 24, 1), (13, 40, 3), (1, 0, 1), (4, 0, 2), (2, 5, 1), (60, 70, 2)]
-
-
-def small_model() -> Graph:
-    """A GCN layer and a GIN layer with a mean pool and a head: what static int8 covers."""
-    rng = np.random.default_rng(3)
-    b = GraphBuilder((TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC), TopologySpec()))
-    x = b.add(Input(Role.X, node(4)))
-    x = b.add(Propagate(0), x)
-    x = b.add(Linear(Function.RELU), x, b.const("gcn.w", rng.normal(size=(32, 4))), b.const("gcn.b", np.ones(32)))
-    x = b.add(Propagate(1, operands=("self_scale",)), x, b.const("eps", np.full(1, 1.3)))
-    x = b.add(Linear(Function.RELU), x, b.const("gin.w", rng.normal(size=(32, 32)) / 6), b.const("gin.b", np.ones(32)))
-    x = b.add(Linear(Function.RELU), x, b.const("gin.v", rng.normal(size=(32, 32)) / 6), b.const("gin.c", np.ones(32)))
-    x = b.add(Pool(Reduce.MEAN), x)
-    return b.finish([b.add(Linear(), x, b.const("head.w", rng.normal(size=(3, 32))), b.const("head.b", np.zeros(3)))])
 
 
 @pytest.fixture(scope="module")
 def static_int8() -> Graph:
     calibration = [random_inputs(20, 50, seed=seed) for seed in range(40)]
-    return quantize(small_model(), StaticInt8(calibration, min_agreement=0.0, mode="sums-int16"))
+    return quantize(gcn_gin(), StaticInt8(calibration, min_agreement=0.0, mode="sums-int16"))
 
 
 def run(model: bytes, emission: torchscript.Emission, graph: Graph, shape: tuple[int, int, int], *, lite: bool = False):  # type: ignore[no-untyped-def]
@@ -89,7 +75,7 @@ def test_static_int8_follows_the_integer_reference(static_int8: Graph, shape, wi
 
 
 def test_dynamic_int8_follows_the_integer_reference() -> None:
-    graph = quantize(small_model(), DynamicInt8())
+    graph = quantize(gcn_gin(), DynamicInt8())
     emission = torchscript.emit(graph)
 
     for shape in SHAPES:
@@ -137,7 +123,7 @@ def test_no_path_of_the_exporting_machine_is_in_the_file(static_int8: Graph) -> 
 
 
 def test_it_runs_in_a_process_without_torch_geometric_and_torch_scatter(tmp_path: Path, static_int8: Graph) -> None:
-    for name, graph in (("float", small_model()), ("int8", static_int8)):
+    for name, graph in (("float", gcn_gin()), ("int8", static_int8)):
         export(graph, "torchscript", tmp_path / name)
     script = textwrap.dedent("""
         import sys
@@ -157,7 +143,7 @@ def test_it_runs_in_a_process_without_torch_geometric_and_torch_scatter(tmp_path
 
 
 def test_the_runtime_gives_what_the_reference_gives(tmp_path: Path) -> None:
-    graph = small_model()
+    graph = gcn_gin()
     artifact = export(graph, "torchscript", tmp_path / "model", lite=True)
     inputs = random_inputs(30, 80, graphs=3)
 
@@ -178,7 +164,7 @@ def test_a_row_factor_of_a_float_linear_is_applied() -> None:
 
 
 def test_a_checkpoint_in_place_of_the_model_is_refused(tmp_path: Path) -> None:
-    artifact = export(small_model(), "torchscript", tmp_path / "model")
+    artifact = export(gcn_gin(), "torchscript", tmp_path / "model")
     buffer = io.BytesIO()
     torch.save({"weight": torch.zeros(3)}, buffer)
     Artifact.save(artifact, {"model.pt": buffer.getvalue()}, overwrite=True)
@@ -188,7 +174,7 @@ def test_a_checkpoint_in_place_of_the_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_takes_other_inputs_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
-    artifact = export(small_model(), "torchscript", tmp_path / "model")
+    artifact = export(gcn_gin(), "torchscript", tmp_path / "model")
     other = export(every_op(), "torchscript", tmp_path / "other")
     Artifact.save(artifact, {"model.pt": other.model_path.read_bytes()}, overwrite=True)
 
@@ -199,4 +185,4 @@ def test_a_file_that_takes_other_inputs_than_the_manifest_says_is_refused(tmp_pa
 @pytest.mark.parametrize(("option", "message"), [("lowering", "Lowerings: auto"), ("engine", "Engines:")])
 def test_an_unknown_option_is_refused(option: str, message: str) -> None:
     with pytest.raises(ExportError, match=message):
-        torchscript.emit(small_model(), **{option: "fastest"})
+        torchscript.emit(gcn_gin(), **{option: "fastest"})  # type: ignore[arg-type]  # the option is what is tested
