@@ -38,6 +38,11 @@ class Site:
     def operands(self) -> tuple[str, ...]:
         return tuple(self.values.real(i) for i in self.value.inputs)
 
+    @property
+    def x(self) -> str:
+        """The first operand."""
+        return self.values.real(self.value.inputs[0])
+
     def operand(self, slot: str) -> str | None:
         """Name of the operand in a slot, or None where the op was built without it."""
         value = self.graph.operand(self.value, slot)
@@ -120,7 +125,7 @@ def _(op: ops.Propagate, site: Site) -> str:
 
 def _dense(op: ops.Propagate, site: Site) -> str:
     """A x, with the self term or the bias as the addend of the same Gemm."""
-    writer, x, bias = site.writer, site.operands[0], site.operand("bias")
+    writer, x, bias = site.writer, site.x, site.operand("bias")
     scales_after = op.source_scaled and site.feeds.is_normalized(op.topology)
     adjacency = site.feeds.adjacency(op.topology, op.reduce, factors=not scales_after)
     if scales_after:
@@ -149,13 +154,13 @@ def _self_term(op: ops.Propagate, site: Site) -> str | None:
     if "self_scale" not in op.operands:
         return None
     scale = _self_scale(site)
-    x = site.operands[0]
+    x = site.x
     return x if scale == 1.0 else site.writer.op("Mul", x, site.writer.constant(scale))
 
 
 def _scattered(op: ops.Propagate, site: Site) -> str:
     """Rows of the sources, reduced at the targets; the row factors r and l are multiplied per node, not per edge."""
-    writer, feeds, x, weight = site.writer, site.feeds, site.operands[0], site.operand("weight")
+    writer, feeds, x, weight = site.writer, site.feeds, site.x, site.operand("weight")
     is_normalized, has_weights = feeds.is_normalized(op.topology), feeds.has_weights(op.topology)
     # An added self-loop of weight 1 is the row itself: the reduction starts from it, and the edges leave it out.
     starts_from_x = feeds.adds_unit_loops(op.topology) and weight is None
@@ -207,12 +212,12 @@ def _times_heads(site: Site, rows: str, weight: str) -> str:
 def _(op: ops.Gather, site: Site) -> str:
     feeds = site.feeds
     index = feeds.source(op.topology) if op.end is End.SOURCE else feeds.target(op.topology)
-    return site.writer.op("Gather", site.operands[0], index)
+    return site.writer.op("Gather", site.x, index)
 
 
 @emit.register
 def _(op: ops.Aggregate, site: Site) -> str:
-    writer, rows = site.writer, site.operands[0]
+    writer, rows = site.writer, site.x
     topology = site.graph.values[site.value.inputs[0]].type.topology
     assert topology is not None
     ends = site.feeds.target(topology) if op.end is End.TARGET else site.feeds.source(topology)
@@ -227,7 +232,7 @@ def _(op: ops.Aggregate, site: Site) -> str:
 
 @emit.register
 def _(op: ops.EdgeSoftmax, site: Site) -> str:
-    writer, logits = site.writer, site.operands[0]
+    writer, logits = site.writer, site.x
     assert site.value.type.topology is not None
     target = site.feeds.target(site.value.type.topology)
     column = site.column(target)
@@ -246,13 +251,13 @@ def _(op: ops.HeadDot, site: Site) -> str:
     heads, width = attention.shape
     blocks = np.zeros((heads * width, heads), np.float32)
     blocks[np.arange(heads * width), np.repeat(np.arange(heads), width)] = attention.reshape(-1)
-    return site.writer.op("MatMul", site.operands[0], site.writer.constant(blocks))
+    return site.writer.op("MatMul", site.x, site.writer.constant(blocks))
 
 
 @emit.register
 def _(op: ops.HeadMean, site: Site) -> str:
     writer = site.writer
-    wide = writer.op("Reshape", site.operands[0], writer.constant(np.array([-1, op.heads, site.channels])))  # [., H, C]
+    wide = writer.op("Reshape", site.x, writer.constant(np.array([-1, op.heads, site.channels])))  # [., H, C]
     return writer.op("ReduceMean", wide, writer.constant(np.array([1])), keepdims=0)
 
 
@@ -261,23 +266,21 @@ def _(op: ops.HeadMean, site: Site) -> str:
 
 @emit.register
 def _(op: ops.Pool, site: Site) -> str:
-    return pooled(site, site.operands[0], site.channels, op.reduce)
+    return pooled(site, site.x, site.channels, op.reduce)
 
 
 def pooled(site: Site, x: str, channels: int, reduce: Reduce) -> str:
     """The nodes of each graph, reduced: [N, C] -> [G, C]."""
     writer, feeds = site.writer, site.feeds
-    if site.lowering is Lowering.DENSE and reduce in (Reduce.SUM, Reduce.MEAN):
+    if reduce in (Reduce.SUM, Reduce.MEAN):
         return writer.op("MatMul", feeds.pool_matrix(reduce), x)
-    count = feeds.inverse_count()
-    start = site.filled(count, channels, _EMPTY[reduce])
-    y = segment_reduce(writer, start, site.column(feeds.graph_index()), x, channels, reduce)
-    return writer.op("Mul", y, count) if reduce is Reduce.MEAN else finite(writer, y, reduce)
+    start = site.filled(feeds.inverse_count(), channels, _EMPTY[reduce])  # inverse_count has one row a graph
+    return finite(writer, segment_reduce(writer, start, site.column(feeds.graph_index()), x, channels, reduce), reduce)
 
 
 @emit.register
 def _(op: ops.Broadcast, site: Site) -> str:
-    return site.writer.op("Gather", site.operands[0], site.feeds.graph_index())
+    return site.writer.op("Gather", site.x, site.feeds.graph_index())
 
 
 # --- elementwise ------------------------------------------------------------------------------------------------------
@@ -302,12 +305,12 @@ def _(op: ops.Maximum, site: Site) -> str:
 
 @emit.register
 def _(op: ops.Activation, site: Site) -> str:
-    return activated(site.writer, site.operands[0], op.function, op.alpha)
+    return activated(site.writer, site.x, op.function, op.alpha)
 
 
 @emit.register
 def _(op: ops.LogSoftmax, site: Site) -> str:
-    return site.writer.op("LogSoftmax" if op.log else "Softmax", site.operands[0], axis=1)
+    return site.writer.op("LogSoftmax" if op.log else "Softmax", site.x, axis=1)
 
 
 @emit.register
@@ -318,12 +321,12 @@ def _(op: ops.Concat, site: Site) -> str:
 @emit.register
 def _(op: ops.Slice, site: Site) -> str:
     start, stop, axis = (site.writer.constant(np.array([i])) for i in (op.start, op.stop, 1))
-    return site.writer.op("Slice", site.operands[0], start, stop, axis)
+    return site.writer.op("Slice", site.x, start, stop, axis)
 
 
 @emit.register
 def _(op: ops.Dropout, site: Site) -> str:
-    return site.operands[0]
+    return site.x
 
 
 # --- normalization ----------------------------------------------------------------------------------------------------

@@ -33,9 +33,9 @@ def emit_value(site: Site) -> None:
     if isinstance(op, Linear) and _weight(site).type.dtype.is_integer:
         raw = _static(op, site) if _is_integer(site) else _dynamic(op, site)
     elif isinstance(op, Quantize):
-        raw = row_scaled(site, site.operands[0], op.row_factor)
+        raw = row_scaled(site, site.x, op.row_factor)
     elif isinstance(op, Dequantize):
-        raw = site.operands[0]
+        raw = site.x
     else:
         raw = emit(op, site)
     site.values.store(value.id, raw)
@@ -63,8 +63,7 @@ def _scales(constant: Value) -> np.ndarray:
 def _dynamic(op: Linear, site: Site) -> str:
     """x in uint8 over its own range, times 8-bit weights."""
     writer, weight = site.writer, _weight(site)
-    x = site.values.real(site.value.inputs[0])
-    codes, scale, zero = writer.ops("DynamicQuantizeLinear", x, outputs=3)
+    codes, scale, zero = writer.ops("DynamicQuantizeLinear", site.x, outputs=3)
     weights = writer.constant(_unsigned(site.array("weight").T))
     product = writer.op("MatMulInteger", codes, weights, zero, writer.constant(np.array(128, np.uint8)))  # [N, out] int32
     scales = writer.op("Mul", scale, writer.constant(_scales(weight)))
