@@ -1,0 +1,152 @@
+"""Which aggregation lowering is fastest at which graph size, in onnxruntime, beside the files of torch.onnx.export.
+
+    python -m device_benchmarks.lowering_study [--nodes 39 --nodes 128 ...] [--threads 1] [--clock cpu] [--model gcn]
+
+prints one row for each model, thread count and size: the median microseconds of every candidate, feeding from Python
+included, and how many times faster "auto" is than the faster rival. The candidates take turns in rounds of a few runs, so that
+a busy moment of the machine meets all of them; on a machine that other programs use, `--clock cpu` counts the time of this
+process alone, which one thread makes a latency. Graphs are random, sparse and local, as proteins are: 3.7 edges a node, no
+edge longer than 5. Weights are random; every output is first compared with the reference.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from device_benchmarks.rivals import EXPORTERS, RivalFailure, RivalFile, export_rival
+from device_benchmarks.subjects import as_data
+from runtimes.onnxruntime import open_session
+from toolchain.errors import MeasurementError
+from toolchain.exporters.onnx import emit
+from toolchain.feeds import build_feeds
+from toolchain.frontend import lower
+from toolchain.inputs import GraphInputs
+from toolchain.ir import Graph, interpret
+from toolchain.models import GCN, GIN
+from toolchain.passes import deployable
+
+NODES = (16, 39, 64, 96, 128, 192, 310, 620)
+EDGES_PER_NODE = 3.74
+REACH = 5
+FEATURES = 4
+LOWERINGS = ("dense", "scatter", "auto")
+RUNS_PER_TURN = 10
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+MODELS: dict[str, Callable[[], torch.nn.Module]] = {
+    "gcn": lambda: GCN(FEATURES, 2, hidden=64, layers=3),
+    "gin": lambda: GIN(FEATURES, 2, hidden=64, layers=5),
+}
+
+
+@dataclass(slots=True)
+class Contender:
+    """One file on one graph: how to run it, and how long every run took."""
+
+    name: str
+    run: Callable[[], Any]
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def median_us(self) -> float:
+        return float(np.median(self.seconds) * 1e6)
+
+
+def protein_like(nodes: int, seed: int = 0) -> GraphInputs:
+    """A connected path with random chords of at most `REACH`, every edge in both directions."""
+    rng = np.random.default_rng(seed)
+    pairs = {(i, i + 1) for i in range(nodes - 1)}
+    wanted = min(int(EDGES_PER_NODE * nodes / 2), sum(min(REACH, nodes - 1 - i) for i in range(nodes)))
+    while len(pairs) < wanted:
+        start, length = int(rng.integers(nodes)), int(rng.integers(2, REACH + 1))
+        if start + length < nodes:
+            pairs.add((start, start + length))
+    ends = np.array(sorted(pairs)).reshape(-1, 2).T
+    return GraphInputs(rng.normal(size=(nodes, FEATURES)), np.concatenate([ends, ends[::-1]], axis=1))
+
+
+def contenders(
+    graph: Graph, rivals: Mapping[str, RivalFile | RivalFailure], inputs: GraphInputs, threads: int
+) -> list[Contender]:
+    """Every lowering and every rival that exported, each checked once against the reference."""
+    made = []
+    for lowering in LOWERINGS:
+        emission = emit(graph, lowering=lowering)
+        feeds = build_feeds(emission.inputs, inputs.prepare(graph.topologies))
+        made.append(_contender(lowering, open_session(emission.model, threads), feeds))
+    for exporter, rival in rivals.items():
+        if isinstance(rival, RivalFile):
+            made.append(_contender(exporter, rival.session(threads), rival.feeds(inputs)))
+    expected = interpret(graph, inputs)[0]
+    for contender in made:
+        error = np.abs(contender.run()[0] - expected).max() / np.abs(expected).max()
+        if not error <= 1e-4:
+            raise MeasurementError(f"{contender.name}: its output is off by {error:.1e}; a wrong file is not measured.")
+    return made
+
+
+def _contender(name: str, session: Any, feeds: Mapping[str, np.ndarray]) -> Contender:
+    outputs = [output.name for output in session.get_outputs()]
+    return Contender(name, lambda: session.run(outputs, feeds))
+
+
+def measure(contenders: list[Contender], seconds: float, clock: Callable[[], float]) -> None:
+    """Let the contenders take turns for about this long each; the first run of a turn only warms the caches."""
+    stop = time.perf_counter() + seconds * len(contenders)
+    while time.perf_counter() < stop:
+        for contender in contenders:
+            contender.run()
+            for _ in range(RUNS_PER_TURN):
+                start = clock()
+                contender.run()
+                contender.seconds.append(clock() - start)
+
+
+@click.command()
+@click.option("--nodes", type=int, multiple=True, default=NODES, show_default=True)
+@click.option("--threads", type=int, multiple=True, default=(1, 2), show_default=True)
+@click.option("--seconds", default=2.0, show_default=True, help="For each candidate at each size.")
+@click.option("--clock", type=click.Choice(sorted(CLOCKS)), default="wall", show_default=True)
+@click.option("--model", "names", type=click.Choice(sorted(MODELS)), multiple=True, default=tuple(MODELS))
+def main(nodes: tuple[int, ...], threads: tuple[int, ...], seconds: float, clock: str, names: tuple[str, ...]) -> None:
+    """Measure the aggregation lowerings of the ONNX exporter."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    columns = ("model", "threads", "nodes", *LOWERINGS, *EXPORTERS, "auto against the faster rival")
+    table = Table(*columns, title=f"median microseconds, {clock} time", box=None)
+    for name in names:
+        model = MODELS[name]().eval()
+        example = as_data(protein_like(39))
+        graph = deployable(lower(model, example, name=name))
+        with tempfile.TemporaryDirectory() as folder:
+            rivals = {e: export_rival(model, example, exporter=e, path=Path(folder) / f"{e}.onnx") for e in EXPORTERS}
+            for count in threads:
+                for size in nodes:
+                    entered = contenders(graph, rivals, protein_like(size), count)
+                    measure(entered, seconds, CLOCKS[clock])
+                    table.add_row(name, str(count), str(size), *_cells(entered))
+        for rival in rivals.values():
+            if isinstance(rival, RivalFailure):
+                print(f"{name}: torch.onnx.export ({rival.exporter}) failed: {rival.error}")
+    Console(width=140).print(table)
+
+
+def _cells(entered: list[Contender]) -> list[str]:
+    medians = {contender.name: contender.median_us for contender in entered}
+    rival = min((medians[e] for e in EXPORTERS if e in medians), default=float("nan"))
+    cells = [f"{medians[name]:.0f}" if name in medians else "-" for name in (*LOWERINGS, *EXPORTERS)]
+    return [*cells, f"{rival / medians['auto']:.1f}x"]
+
+
+if __name__ == "__main__":
+    main()
