@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,9 @@ class ExecuTorchRuntime(Runtime):
     def __init__(self, artifact: Artifact, *, threads: int = 1) -> None:
         super().__init__(artifact, threads=threads)
         self._torch = require("torch", "executorch")
-        bindings = require("executorch.extension.pybindings.portable_lib", "executorch")
+        with warnings.catch_warnings():  # every import says that the Python API of ExecuTorch may still change
+            warnings.filterwarnings("ignore", message="This API is experimental")
+            bindings = require("executorch.extension.pybindings.portable_lib", "executorch")
         runtime = require("executorch.runtime", "executorch").Runtime.get()
         bindings._unsafe_reset_threadpool(threads)  # unsafe while a method runs; none does here
         path = artifact.model_path

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from toolchain.artifact import Artifact
 from toolchain.compression import QAT, DynamicInt8, L1Unstructured, StaticInt8, StepReport, fine_tune, prune, quantize
 from toolchain.datasets import loader
@@ -157,8 +159,11 @@ def _exported(
 
 def bounds_for(step: Export, parts: GraphParts) -> Bounds:
     """The stated bounds; where none are stated, twice the largest graph of the data set, one graph at a time."""
-    nodes = edges = 1
+    nodes = edges = degree = 1
     for data in (*parts.train, *parts.validation, *parts.test):
         inputs = GraphInputs.from_pyg(data)
         nodes, edges = max(nodes, inputs.num_nodes), max(edges, inputs.num_edges + inputs.num_nodes)
-    return Bounds(step.max_nodes or 2 * nodes, step.max_edges or 2 * edges, step.max_graphs or 1)
+        degree = max(degree, *(int(np.bincount(ends, minlength=1).max()) + 1 for ends in inputs.edge_index))
+    return Bounds(
+        step.max_nodes or 2 * nodes, step.max_edges or 2 * edges, step.max_graphs or 1, step.max_degree or 2 * degree
+    )

@@ -58,14 +58,16 @@ class Quantize(_Strict):
 class Export(_Strict):
     """Write an artifact per variant and format.
 
-    `max_nodes`, `max_edges` (self-loops included) and `max_graphs` bound files that plan memory ahead; by default
-    twice the largest graph of the data. `options` go to the exporter of a format: {torchscript: {lite: true}}.
+    `max_nodes`, `max_edges`, `max_degree` (both self-loops included) and `max_graphs` bound files that plan memory
+    ahead; by default twice the largest of the data, one graph at a time. `options` go to the exporter of a format:
+    {torchscript: {lite: true}}.
     """
 
     formats: Annotated[list[Format], Field(min_length=1)] = ["onnx"]
     max_nodes: Annotated[int, Field(ge=1)] | None = None
     max_edges: Annotated[int, Field(ge=1)] | None = None
     max_graphs: Annotated[int, Field(ge=1)] | None = None
+    max_degree: Annotated[int, Field(ge=1)] | None = None
     options: dict[Format, dict[str, Any]] = {}
 
 

@@ -14,7 +14,7 @@ from toolchain.errors import ExportError, require
 from toolchain.exporters.emission import Bounds, Emission
 from toolchain.exporters.executorch_int8 import XnnpackInt8Module
 from toolchain.exporters.feed_module import FeedModule, Lowering
-from toolchain.exporters.neighbour_lists import DenseAdjacency, NeighbourLists
+from toolchain.exporters.neighbour_lists import DenseAdjacency, NeighbourLists, ScatterAdd
 from toolchain.exporters.quantized_module import is_quantized
 from toolchain.feeds import Feed, FeedKind
 from toolchain.ir import Graph, ops
@@ -23,27 +23,29 @@ from toolchain.torch_ops import Call
 
 MODEL_FILE = "model.pte"
 BACKENDS = ("xnnpack", "portable")
-LOWERINGS = {"neighbours": NeighbourLists, "dense": DenseAdjacency}
+SCATTER_RATIO = 16  # places of a neighbour list that cost as much as one edge of scatter_add
+LOWERINGS = {"neighbours": NeighbourLists, "dense": DenseAdjacency, "scatter": ScatterAdd}
 
 
-def emit(
-    graph: Graph, *, backend: str = "xnnpack", bounds: Bounds | None = None, lowering: str = "neighbours"
-) -> Emission:
+def emit(graph: Graph, *, backend: str = "xnnpack", bounds: Bounds | None = None, lowering: str = "auto") -> Emission:
     """Write a deployable Graph for ExecuTorch. Its memory is planned for a graph of the size of the bounds.
 
     Args:
         backend: "xnnpack" delegates products and elementwise ops to XNNPACK; "portable" uses ExecuTorch's own kernels.
         bounds: the largest graph that the file must take. Bounds that this model does not need are dropped.
-        lowering: of aggregations: "neighbours" pads each node's neighbours to the largest degree; "dense" multiplies
-            with an [N, N] adjacency, which suits small graphs and nodes of any degree.
+        lowering: of sums over neighbours: "neighbours" pads each node's neighbours to the largest degree; "scatter" adds
+            along the edges; "dense" multiplies with an [N, N] adjacency; "auto" takes "scatter" where the bounds allow
+            hubs so large that the padding outweighs its slow kernel, and "neighbours" otherwise.
 
     Raises:
         ExportError: an unknown backend or lowering, or ExecuTorch cannot take the module.
     """
     if backend not in BACKENDS:
         raise ExportError(f"backend {backend!r} is unknown to executorch. Backends: {', '.join(BACKENDS)}.")
-    if lowering not in LOWERINGS:
-        raise ExportError(f"lowering {lowering!r} is unknown to executorch. Lowerings: {', '.join(LOWERINGS)}.")
+    if lowering not in ("auto", *LOWERINGS):
+        raise ExportError(f"lowering {lowering!r} is unknown to executorch. Lowerings: auto, {', '.join(LOWERINGS)}.")
+    bounds = bounds or Bounds()
+    lowering = _cheapest(bounds) if lowering == "auto" else lowering
     structure: Lowering = partial(LOWERINGS[lowering], graph.topologies)
     if not is_quantized(graph):
         module: FeedModule = ExecuTorchModule(graph, structure)
@@ -54,9 +56,19 @@ def emit(
             f"{graph.name}: is quantized, but ExecuTorch's portable kernels have no int8 product. "
             "Use backend='xnnpack', or export the float graph."
         )
-    bounds = _needed(bounds or Bounds(), module.feeds)
+    bounds = _needed(bounds, module.feeds)
     model = to_pte(module, bounds, backend)
     return Emission(model, MODEL_FILE, module.feeds, bounds, {"backend": backend, "lowering": lowering})
+
+
+def _cheapest(bounds: Bounds) -> str:
+    """The lowering of sums for graphs of a size.
+
+    Measured on one x86 core, 3-layer GCN: a place of a neighbour list takes 0.08 to 0.17 us, an edge of scatter_add 2 us.
+    """
+    if bounds.nodes is None or bounds.edges is None or bounds.degree is None:
+        return "neighbours"
+    return "scatter" if bounds.nodes * bounds.degree > SCATTER_RATIO * bounds.edges else "neighbours"
 
 
 class ExecuTorchModule(FeedModule):

@@ -47,8 +47,8 @@ class XnnpackInt8Module(QuantizedModule):
             x = quantized.dequantize_per_tensor(codes, scale, zero, *_RANGE, torch.int8)
         return F.linear(x, weight, call.operand("bias"))
 
-    def on_grid(self, y: Tensor, type: TensorType) -> Tensor:
-        quantized, parameters = torch.ops.quantized_decomposed, (scale_of(type), qparams_of(type).zero_point, *_RANGE)
+    def on_grid(self, y: Tensor, to: TensorType) -> Tensor:
+        quantized, parameters = torch.ops.quantized_decomposed, (scale_of(to), qparams_of(to).zero_point, *_RANGE)
         codes = quantized.quantize_per_tensor(y, *parameters, torch.int8)
         return quantized.dequantize_per_tensor(codes, *parameters, torch.int8)
 

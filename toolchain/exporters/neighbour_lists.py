@@ -74,6 +74,20 @@ class NeighbourLists(EdgeList):
         return F.embedding(self.graph_index(), x)
 
 
+class ScatterAdd(NeighbourLists):
+    """Sums with scatter_add, a slow kernel, but one whose memory and time depend on the edges and not on the degree."""
+
+    def weighted_sum(self, x: Tensor, topology: int, reduce: Reduce, factors: bool) -> Tensor:
+        # Also where all coefficients are 1: the edge that pads an empty graph has 0.
+        kind, dims = FeedKind.COEFFICIENT, ("E", 1)
+        coefficient = self.feeds.take(
+            feed(kind, topology, reduce=mean_or_sum(reduce), dims=dims, factors=factors, min_rows=self.min_edges)
+        )
+        messages = self.gather(x, topology, End.SOURCE) * coefficient  # [E, C]
+        target = self.ends(topology, End.TARGET).unsqueeze(1).expand_as(messages)
+        return torch.zeros_like(x).scatter_add(0, target, messages)
+
+
 class DenseAdjacency(NeighbourLists):
     """Sums as products with a dense [N, N] adjacency, for small graphs and for degrees beyond any bound on K."""
 

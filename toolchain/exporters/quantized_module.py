@@ -34,7 +34,7 @@ class QuantizedModule(FeedModule):
         """x W^T + b with int8 weights: [rows, out] float32."""
         raise NotImplementedError(type(self).__name__)  # abstract: every subclass defines it
 
-    def on_grid(self, y: Tensor, type: TensorType) -> Tensor:
+    def on_grid(self, y: Tensor, to: TensorType) -> Tensor:
         """Round to the int8 grid of a type, saturating."""
         raise NotImplementedError(type(self).__name__)  # abstract: every subclass defines it
 

@@ -98,6 +98,25 @@ def test_dense_lowering_takes_a_hub_of_any_degree(tmp_path: Path) -> None:
     assert_close(runtimes.load(written).run(inputs), interpret(gcn_gin(), inputs), 1e-5)
 
 
+def test_scatter_lowering_takes_a_hub_of_any_degree_and_a_graph_without_edges(tmp_path: Path) -> None:
+    written = export(gcn_gin(), "executorch", tmp_path / "model", bounds=BOUNDS, lowering="scatter")
+    runtime = runtimes.load(written)
+
+    assert (written.contract.max_degree, written.contract.max_edges) == (None, 300)
+    for inputs in (
+        GraphInputs(np.ones((90, 4)), [list(range(1, 90)), [0] * 89]),
+        random_inputs(3, 0),
+        random_inputs(9, 24),
+    ):
+        assert_close(runtime.run(inputs), interpret(gcn_gin(), inputs), 1e-5)
+
+
+def test_hubs_within_the_bounds_decide_the_lowering() -> None:
+    cora, proteins = Bounds(2708, 13264, 1, 169), Bounds(620, 2718, 1, 26)
+
+    assert [executorch._cheapest(bounds) for bounds in (cora, proteins)] == ["scatter", "neighbours"]
+
+
 def test_planned_sizes_are_the_bounds_or_just_above_and_all_different() -> None:
     graph = gcn_gin()  # 32 channels, 4 features, 3 classes
     module = FeedModule(graph, lambda feeds: NeighbourLists(graph.topologies, feeds))
@@ -204,7 +223,7 @@ def test_portable_kernels_refuse_a_quantized_graph(static_int8: Graph) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "message"), [("lowering", "Lowerings: neighbours"), ("backend", "Backends: xnnpack")]
+    ("option", "message"), [("lowering", "Lowerings: auto, neighbours"), ("backend", "Backends: xnnpack")]
 )
 def test_an_unknown_option_is_refused(option: str, message: str) -> None:
     with pytest.raises(ExportError, match=message):
