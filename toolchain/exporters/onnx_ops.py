@@ -239,7 +239,9 @@ def _(op: ops.EdgeSoftmax, site: Site) -> str:
     start = site.filled(site.nodes, site.channels, -math.inf)
     peak = segment_reduce(writer, start, column, logits, site.channels, Reduce.MAX)
     weights = writer.op("Exp", writer.op("Sub", logits, writer.op("Gather", peak, target)))  # [E, H]
-    total = segment_reduce(writer, site.filled(site.nodes, site.channels, 0.0), column, weights, site.channels, Reduce.SUM)
+    total = segment_reduce(
+        writer, site.filled(site.nodes, site.channels, 0.0), column, weights, site.channels, Reduce.SUM
+    )
     guarded = writer.op("Add", writer.op("Gather", total, target), writer.constant(1e-16))  # the guard of PyG
     return writer.op("Div", weights, guarded)
 

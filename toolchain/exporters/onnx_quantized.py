@@ -64,8 +64,8 @@ def _dynamic(op: Linear, site: Site) -> str:
     """x in uint8 over its own range, times 8-bit weights."""
     writer, weight = site.writer, _weight(site)
     codes, scale, zero = writer.ops("DynamicQuantizeLinear", site.x, outputs=3)
-    weights = writer.constant(_unsigned(site.array("weight").T))
-    product = writer.op("MatMulInteger", codes, weights, zero, writer.constant(np.array(128, np.uint8)))  # [N, out] int32
+    weights = writer.constant(_unsigned(site.array("weight").T)), writer.constant(np.array(128, np.uint8))
+    product = writer.op("MatMulInteger", codes, weights[0], zero, weights[1])  # [N, out] int32
     scales = writer.op("Mul", scale, writer.constant(_scales(weight)))
     y = writer.op("Mul", writer.op("Cast", product, to=TensorProto.FLOAT), scales)
     bias = site.operand("bias")
@@ -77,7 +77,9 @@ def _static(op: Linear, site: Site) -> str:
     """Codes times 8-bit weights, with the ReLU and the row factor where rounding to the result's codes does not do it."""
     type, writer = site.value.type, site.writer
     if op.activation not in (None, Function.RELU):
-        raise ExportError(f"%{site.value.id} ({site.value.scope}): {op.activation} of codes; only ReLU can be fused there.")
+        raise ExportError(
+            f"%{site.value.id} ({site.value.scope}): {op.activation} of codes; only ReLU can be fused there."
+        )
     y = row_scaled(site, _product(site), op.row_factor)
     rounding_clamps = type.dtype is DType.I8 and qparams_of(site.value).zero_point == -128
     if op.activation is None or rounding_clamps:  # row factors are not negative: ReLU may come after them

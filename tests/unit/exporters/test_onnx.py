@@ -175,7 +175,9 @@ def test_weights_outside_the_file_are_refused(artifact: Artifact, monkeypatch: p
     weights.external_data.add(key="location", value="weights.bin")
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 4])
     output = helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 4])
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "weights"], ["output"])], "g", [value], [output], [weights])
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "weights"], ["output"])], "g", [value], [output], [weights]
+    )
     artifact.model_path.write_bytes(helper.make_model(graph, ir_version=9).SerializeToString())
     (artifact.path / "weights.bin").write_bytes(np.ones((4, 4), np.float32).tobytes())
     monkeypatch.chdir(artifact.path)
