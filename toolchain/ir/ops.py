@@ -1,7 +1,7 @@
 """The ops: frozen attributes plus `infer`, which checks operand types and names the result type.
 
 An op knows types, not emitters: emitters are `functools.singledispatch` functions over these classes. Operands are
-positional; `slots` names them, and optional operands are the ones whose slot is absent. Shapes: N nodes, E edges of a
+positional; `slots` names them; a trailing operand that is not given is absent. Shapes: N nodes, E edges of a
 topology, G graphs, C channels. What each op computes is defined in `toolchain.ir.reference`.
 """
 
@@ -9,79 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import ClassVar
 
-from toolchain.errors import TypeMismatch
+from toolchain.ir.attributes import End, Extent, Function, Reduce, Role, RowFactor, Tolerance
+from toolchain.ir.op import Op, mismatch
 from toolchain.ir.types import Domain, DType, QParams, TensorType
-
-
-class Reduce(Enum):
-    SUM = "sum"
-    MEAN = "mean"
-    MAX = "max"
-    MIN = "min"
-
-
-class Function(Enum):
-    """Elementwise activation functions. LEAKY_RELU uses `Activation.alpha` as its slope, ELU as its alpha."""
-
-    RELU = "relu"
-    LEAKY_RELU = "leaky_relu"
-    ELU = "elu"
-    GELU = "gelu"  # erf form
-    GELU_TANH = "gelu_tanh"
-    SIGMOID = "sigmoid"
-    TANH = "tanh"
-
-
-class End(Enum):
-    """Which end of an edge a node value is read at. Messages flow from SOURCE to TARGET."""
-
-    SOURCE = "source"
-    TARGET = "target"
-
-
-class Tolerance(Enum):
-    """Precision that two correct implementations of an op must agree to."""
-
-    EXACT = "exact"  # data movement and integers
-    ROUNDING = "rounding"  # float sums and products: 1e-5 of the largest magnitude
-    APPROXIMATE = "approximate"  # transcendental functions: 1e-4 of the largest magnitude
-
-
-def _fail(op: object, message: str) -> TypeMismatch:
-    return TypeMismatch(f"{type(op).__name__}: {message}")
-
-
-class Op:
-    """Root of the op classes. `slots` names the operands in order."""
-
-    slots: ClassVar[tuple[str, ...]] = ("x",)
-    optional: ClassVar[tuple[str, ...]] = ()
-    tolerance: ClassVar[Tolerance] = Tolerance.ROUNDING
-
-    def infer(self, operands: Sequence[TensorType]) -> TensorType:
-        """Result type of float32 operands.
-
-        Raises:
-            TypeMismatch: an operand has the wrong domain, width or topology.
-        """
-        raise NotImplementedError(type(self).__name__)  # abstract: every concrete op defines it
-
-    def operand_names(self, count: int) -> tuple[str, ...]:
-        return self.slots[:count]
-
-
-# --- sources ----------------------------------------------------------------------------------------------------------
-
-
-class Role(Enum):
-    """Which array of the runtime graph an Input reads."""
-
-    X = "x"
-    EDGE_WEIGHT = "edge_weight"  # raw, in topology order; coefficients of Propagate come from the topology instead
-    EDGE_ATTR = "edge_attr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +28,7 @@ class Input(Op):
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         expected = Domain.NODE if self.role is Role.X else Domain.EDGE
         if self.type.domain is not expected:
-            raise _fail(self, f"{self.role.value} is a {expected.value} value, got {self.type}")
+            raise mismatch(self, f"{self.role.value} is a {expected.value} value, got {self.type}")
         return self.type
 
 
@@ -118,19 +50,8 @@ class Const(Op):
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if self.type.domain is not Domain.CONST:
-            raise _fail(self, f"{self.name} must be a const, got {self.type}")
+            raise mismatch(self, f"{self.name} must be a const, got {self.type}")
         return self.type
-
-
-# --- dense ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RowFactor:
-    """A per-node factor of a topology's normalization, multiplied into each row: r (SOURCE) or l (TARGET)."""
-
-    topology: int
-    end: End
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,22 +61,18 @@ class Linear(Op):
     activation: Function | None = None
     row_factor: RowFactor | None = None
     slots: ClassVar[tuple[str, ...]] = ("x", "weight", "bias")
-    optional: ClassVar[tuple[str, ...]] = ("bias",)
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         x, weight = operands[0], operands[1]
         if weight.domain is not Domain.CONST or len(weight.shape) != 2:
-            raise _fail(self, f"weight must be const[out x in], got {weight}")
+            raise mismatch(self, f"weight must be const[out x in], got {weight}")
         if x.domain is Domain.CONST or weight.shape[1] != x.channels:
-            raise _fail(self, f"weight {weight} does not fit x {x}")
+            raise mismatch(self, f"weight {weight} does not fit x {x}")
         if len(operands) == 3 and operands[2].shape != (weight.shape[0],):
-            raise _fail(self, f"bias {operands[2]} does not fit weight {weight}")
+            raise mismatch(self, f"bias {operands[2]} does not fit weight {weight}")
         if self.row_factor is not None and x.domain is not Domain.NODE:
-            raise _fail(self, "a row factor needs node rows")
+            raise mismatch(self, "a row factor needs node rows")
         return TensorType(x.domain, (weight.shape[0],), topology=x.topology)
-
-
-# --- along edges ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +96,6 @@ class Propagate(Op):
     row_factor: RowFactor | None = None
     source_scaled: bool = False
     slots: ClassVar[tuple[str, ...]] = ("x", "weight", "self_scale", "bias")
-    optional: ClassVar[tuple[str, ...]] = ("weight", "self_scale", "bias")
 
     def operand_names(self, count: int) -> tuple[str, ...]:
         return ("x", *self.operands)
@@ -187,21 +103,21 @@ class Propagate(Op):
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         names = self.operand_names(len(operands))
         if len(names) != len(operands) or tuple(n for n in self.slots if n in names) != names:
-            raise _fail(self, f"operands {names} do not match {len(operands)} values")
+            raise mismatch(self, f"operands {names} do not match {len(operands)} values")
         given = dict(zip(names, operands, strict=True))
         x = given["x"]
         if x.domain is not Domain.NODE:
-            raise _fail(self, f"x must be a node value, got {x}")
+            raise mismatch(self, f"x must be a node value, got {x}")
         if "weight" in given:
             weight = given["weight"]
             if weight.domain is not Domain.EDGE or weight.topology != self.topology or x.channels % weight.channels:
-                raise _fail(
+                raise mismatch(
                     self, f"weight {weight} is not edge[H] of topology {self.topology} with H dividing {x.channels}"
                 )
         if "self_scale" in given and given["self_scale"].shape != (1,):
-            raise _fail(self, f"self_scale must be const[1], got {given['self_scale']}")
+            raise mismatch(self, f"self_scale must be const[1], got {given['self_scale']}")
         if "bias" in given and given["bias"].shape != (x.channels,):
-            raise _fail(self, f"bias {given['bias']} does not fit x {x}")
+            raise mismatch(self, f"bias {given['bias']} does not fit x {x}")
         return TensorType(Domain.NODE, x.shape)
 
 
@@ -215,7 +131,7 @@ class Gather(Op):
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if operands[0].domain is not Domain.NODE:
-            raise _fail(self, f"x must be a node value, got {operands[0]}")
+            raise mismatch(self, f"x must be a node value, got {operands[0]}")
         return TensorType(Domain.EDGE, operands[0].shape, operands[0].dtype, operands[0].qparams, self.topology)
 
 
@@ -228,7 +144,7 @@ class Aggregate(Op):
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if operands[0].domain is not Domain.EDGE:
-            raise _fail(self, f"x must be an edge value, got {operands[0]}")
+            raise mismatch(self, f"x must be an edge value, got {operands[0]}")
         return TensorType(Domain.NODE, operands[0].shape)
 
 
@@ -240,7 +156,7 @@ class EdgeSoftmax(Op):
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if operands[0].domain is not Domain.EDGE:
-            raise _fail(self, f"x must be an edge value, got {operands[0]}")
+            raise mismatch(self, f"x must be an edge value, got {operands[0]}")
         return operands[0]
 
 
@@ -257,7 +173,7 @@ class HeadDot(Op):
             or len(weight.shape) != 2
             or weight.shape[0] * weight.shape[1] != x.channels
         ):
-            raise _fail(self, f"weight {weight} is not const[H x C] for x {x}")
+            raise mismatch(self, f"weight {weight} is not const[H x C] for x {x}")
         return TensorType(x.domain, (weight.shape[0],), topology=x.topology)
 
 
@@ -270,11 +186,8 @@ class HeadMean(Op):
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         x = operands[0]
         if self.heads < 1 or x.channels % self.heads:
-            raise _fail(self, f"{self.heads} heads do not divide {x}")
+            raise mismatch(self, f"{self.heads} heads do not divide {x}")
         return x.with_channels(x.channels // self.heads)
-
-
-# --- between nodes and graphs -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +198,7 @@ class Pool(Op):
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if operands[0].domain is not Domain.NODE:
-            raise _fail(self, f"x must be a node value, got {operands[0]}")
+            raise mismatch(self, f"x must be a node value, got {operands[0]}")
         return TensorType(Domain.GRAPH, operands[0].shape)
 
 
@@ -297,11 +210,8 @@ class Broadcast(Op):
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if operands[0].domain is not Domain.GRAPH:
-            raise _fail(self, f"x must be a graph value, got {operands[0]}")
+            raise mismatch(self, f"x must be a graph value, got {operands[0]}")
         return TensorType(Domain.NODE, operands[0].shape, operands[0].dtype, operands[0].qparams)
-
-
-# --- elementwise ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,13 +224,13 @@ class _Binary(Op):
         a, b = operands
         rows = [t for t in (a, b) if t.domain is not Domain.CONST]
         if not rows:
-            raise _fail(self, "two constants; fold them before building the graph")
+            raise mismatch(self, "two constants; fold them before building the graph")
         if any(len(t.shape) != 1 for t in (a, b)):
-            raise _fail(self, f"operands must have one channel axis, got {a} and {b}")
+            raise mismatch(self, f"operands must have one channel axis, got {a} and {b}")
         if len({(t.domain, t.topology) for t in rows}) != 1:
-            raise _fail(self, f"operands live in different domains: {a} and {b}")
+            raise mismatch(self, f"operands live in different domains: {a} and {b}")
         if a.channels != b.channels and 1 not in (a.channels, b.channels):
-            raise _fail(self, f"channels differ: {a} and {b}")
+            raise mismatch(self, f"channels differ: {a} and {b}")
         return TensorType(rows[0].domain, (max(a.channels, b.channels),), topology=rows[0].topology)
 
 
@@ -387,7 +297,7 @@ class Concat(Op):
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if not operands or len({(t.domain, t.topology) for t in operands}) != 1:
-            raise _fail(self, f"operands live in different domains: {', '.join(map(str, operands))}")
+            raise mismatch(self, f"operands live in different domains: {', '.join(map(str, operands))}")
         return TensorType(operands[0].domain, (sum(t.channels for t in operands),), topology=operands[0].topology)
 
 
@@ -402,11 +312,8 @@ class Slice(Op):
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         x = operands[0]
         if not 0 <= self.start < self.stop <= x.channels:
-            raise _fail(self, f"channels {self.start}:{self.stop} do not lie in {x}")
+            raise mismatch(self, f"channels {self.start}:{self.stop} do not lie in {x}")
         return x.with_channels(self.stop - self.start)
-
-
-# --- normalization and training ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,15 +327,8 @@ class BatchNorm(Op):
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         x, *stats = operands
         if len(stats) != 4 or any(t.domain is not Domain.CONST or t.shape != (x.channels,) for t in stats):
-            raise _fail(self, f"weight, bias, mean, variance must be const[{x.channels}]")
+            raise mismatch(self, f"weight, bias, mean, variance must be const[{x.channels}]")
         return x
-
-
-class Extent(Enum):
-    """What a LayerNorm averages over."""
-
-    ROW = "row"  # the channels of each row: torch.nn.LayerNorm, PyG LayerNorm(mode="node")
-    GRAPH = "graph"  # all nodes and channels of each graph: PyG LayerNorm(mode="graph")
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,9 +346,9 @@ class LayerNorm(Op):
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         x, *affine = operands
         if len(affine) != 2 or any(t.domain is not Domain.CONST or t.shape != (x.channels,) for t in affine):
-            raise _fail(self, f"weight and bias must be const[{x.channels}]")
+            raise mismatch(self, f"weight and bias must be const[{x.channels}]")
         if self.extent is Extent.GRAPH and x.domain is not Domain.NODE:
-            raise _fail(self, f"statistics per graph need node rows, got {x}")
+            raise mismatch(self, f"statistics per graph need node rows, got {x}")
         return x
 
 
@@ -461,9 +361,6 @@ class Dropout(Op):
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         return operands[0]
-
-
-# --- quantization -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,7 +382,7 @@ class Dequantize(Op):
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if not operands[0].dtype.is_integer:
-            raise _fail(self, f"x must be integer, got {operands[0]}")
+            raise mismatch(self, f"x must be integer, got {operands[0]}")
         return operands[0].with_dtype(DType.F32)
 
 

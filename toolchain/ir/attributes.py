@@ -1,0 +1,63 @@
+"""What the attributes of ops can be: reductions, functions, ends of an edge, tolerances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Reduce(Enum):
+    SUM = "sum"
+    MEAN = "mean"
+    MAX = "max"
+    MIN = "min"
+
+
+class Function(Enum):
+    """Elementwise activation functions. LEAKY_RELU uses `Activation.alpha` as its slope, ELU as its alpha."""
+
+    RELU = "relu"
+    LEAKY_RELU = "leaky_relu"
+    ELU = "elu"
+    GELU = "gelu"  # erf form
+    GELU_TANH = "gelu_tanh"
+    SIGMOID = "sigmoid"
+    TANH = "tanh"
+
+
+class End(Enum):
+    """Which end of an edge a node value is read at. Messages flow from SOURCE to TARGET."""
+
+    SOURCE = "source"
+    TARGET = "target"
+
+
+class Tolerance(Enum):
+    """Precision that two correct implementations of an op must agree to."""
+
+    EXACT = "exact"  # data movement and integers
+    ROUNDING = "rounding"  # float sums and products: 1e-5 of the largest magnitude
+    APPROXIMATE = "approximate"  # transcendental functions: 1e-4 of the largest magnitude
+
+
+class Role(Enum):
+    """Which array of the runtime graph an Input reads."""
+
+    X = "x"
+    EDGE_WEIGHT = "edge_weight"  # raw, in topology order; coefficients of Propagate come from the topology instead
+    EDGE_ATTR = "edge_attr"
+
+
+@dataclass(frozen=True, slots=True)
+class RowFactor:
+    """A per-node factor of a topology's normalization, multiplied into each row: r (SOURCE) or l (TARGET)."""
+
+    topology: int
+    end: End
+
+
+class Extent(Enum):
+    """What a LayerNorm averages over."""
+
+    ROW = "row"  # the channels of each row: torch.nn.LayerNorm, PyG LayerNorm(mode="node")
+    GRAPH = "graph"  # all nodes and channels of each graph: PyG LayerNorm(mode="graph")
