@@ -1,4 +1,4 @@
-"""What the attributes of ops can be: reductions, functions, ends of an edge, tolerances."""
+"""What the attributes of ops can be: reductions, functions, ends of an edge, row factors."""
 
 from __future__ import annotations
 
@@ -30,14 +30,6 @@ class End(Enum):
 
     SOURCE = "source"
     TARGET = "target"
-
-
-class Tolerance(Enum):
-    """Precision that two correct implementations of an op must agree to."""
-
-    EXACT = "exact"  # data movement and integers
-    ROUNDING = "rounding"  # float sums and products: 1e-5 of the largest magnitude
-    APPROXIMATE = "approximate"  # transcendental functions: 1e-4 of the largest magnitude
 
 
 class Role(Enum):

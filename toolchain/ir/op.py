@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from toolchain.errors import TypeMismatch
-from toolchain.ir.attributes import Tolerance
 from toolchain.ir.types import TensorType
 
 
@@ -20,7 +19,6 @@ class Op(ABC):
     """Root of the op classes. `slots` names the operands in order."""
 
     slots: ClassVar[tuple[str, ...]] = ("x",)
-    tolerance: ClassVar[Tolerance] = Tolerance.ROUNDING
 
     @abstractmethod
     def infer(self, operands: Sequence[TensorType]) -> TensorType:

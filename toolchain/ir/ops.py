@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toolchain.ir.attributes import End, Extent, Function, Reduce, Role, RowFactor, Tolerance
+from toolchain.ir.attributes import End, Extent, Function, Reduce, Role, RowFactor
 from toolchain.ir.op import Op, mismatch
 from toolchain.ir.types import Domain, DType, QParams, TensorType
 
@@ -23,7 +23,6 @@ class Input(Op):
     role: Role
     type: TensorType
     slots: ClassVar[tuple[str, ...]] = ()
-    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         expected = Domain.NODE if self.role is Role.X else Domain.EDGE
@@ -46,7 +45,6 @@ class Const(Op):
     trainable: bool = True
     pruned: bool = False
     slots: ClassVar[tuple[str, ...]] = ()
-    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if self.type.domain is not Domain.CONST:
@@ -127,7 +125,6 @@ class Gather(Op):
 
     topology: int
     end: End
-    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if operands[0].domain is not Domain.NODE:
@@ -151,8 +148,6 @@ class Aggregate(Op):
 @dataclass(frozen=True, slots=True)
 class EdgeSoftmax(Op):
     """Softmax over the in-edges of each node, per channel, with the maximum subtracted: [E, H] -> [E, H]."""
-
-    tolerance: ClassVar[Tolerance] = Tolerance.APPROXIMATE
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if operands[0].domain is not Domain.EDGE:
@@ -206,8 +201,6 @@ class Pool(Op):
 class Broadcast(Op):
     """The graph value of each node's graph: [G, C] -> [N, C]."""
 
-    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
-
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         if operands[0].domain is not Domain.GRAPH:
             raise mismatch(self, f"x must be a graph value, got {operands[0]}")
@@ -260,8 +253,6 @@ class Div(_Binary):
 class Maximum(_Binary):
     """max(a, b)."""
 
-    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
-
 
 @dataclass(frozen=True, slots=True)
 class Activation(Op):
@@ -269,7 +260,6 @@ class Activation(Op):
 
     function: Function
     alpha: float = 0.01
-    tolerance: ClassVar[Tolerance] = Tolerance.APPROXIMATE
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         return operands[0]
@@ -280,7 +270,6 @@ class LogSoftmax(Op):
     """log(softmax(x)) over the channels of each row; `log=False` gives the softmax."""
 
     log: bool = True
-    tolerance: ClassVar[Tolerance] = Tolerance.APPROXIMATE
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         return operands[0]
@@ -289,8 +278,6 @@ class LogSoftmax(Op):
 @dataclass(frozen=True, slots=True)
 class Concat(Op):
     """Concatenate along channels. Any number of operands of one domain."""
-
-    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
 
     def operand_names(self, count: int) -> tuple[str, ...]:
         return tuple(f"x{i}" for i in range(count))
@@ -307,7 +294,6 @@ class Slice(Op):
 
     start: int
     stop: int
-    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         x = operands[0]
@@ -357,7 +343,6 @@ class Dropout(Op):
     """Identity at inference; zeroes elements with probability p while fine-tuning."""
 
     p: float
-    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         return operands[0]
@@ -370,7 +355,6 @@ class Quantize(Op):
     dtype: DType
     qparams: QParams
     row_factor: RowFactor | None = None
-    tolerance: ClassVar[Tolerance] = Tolerance.EXACT
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         return operands[0].with_dtype(self.dtype, self.qparams)
