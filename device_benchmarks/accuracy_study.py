@@ -109,7 +109,7 @@ def study(
         for format in formats:
             name = f"{subject.name}-{seed}-{format}-{precision}"
             say(name)
-            options = {"bounds": bounds_for(Export(), parts)} if format == "executorch" else {}
+            options: dict[str, Any] = {"bounds": bounds_for(Export(), parts)} if format == "executorch" else {}
             try:
                 artifact = export(history[-1][1], format, output / name, overwrite=True, seed=seed, **options)
                 findings.append(Finding(subject.name, seed, artifact, check.report(artifact, history)))
