@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from device_benchmarks.benchmark import ONNX_EXPORT, Benchmark, Candidate, benchmark
-from device_benchmarks.measurement import Scope
 from device_benchmarks.parity import Gates, ParityCheck, ParityReport
-from device_benchmarks.protocol import DEFAULT, QUICK
+from device_benchmarks.protocol import DEFAULT, QUICK, Protocol
 from device_benchmarks.rivals import EXPORTERS, RivalFailure, export_rival
 from toolchain.artifact import Artifact
 from toolchain.errors import GateFailed
@@ -20,8 +19,6 @@ from toolchain.inputs import GraphInputs
 from toolchain.model_source import GraphParts, ModelSource
 from toolchain.pipeline import BuildResult
 from toolchain.recipe import Bench, Verify
-
-BOTH_SCOPES = (Scope.MODEL, Scope.WITH_GRAPH)
 
 
 @dataclass(slots=True)
@@ -32,6 +29,7 @@ class Checks:
         source: how a measuring process makes the PyG model.
         model: the same model in this process.
         folder: where the rivals' files go.
+        protocol: instead of the one that a bench step names.
         parity, benchmarks: what the steps found; result: what they were done on.
     """
 
@@ -40,7 +38,7 @@ class Checks:
     parts: GraphParts
     name: str
     folder: Path
-    scopes: Sequence[Scope] = BOTH_SCOPES
+    protocol: Protocol | None = None
     progress: Callable[[str], None] = lambda line: None
     parity: list[ParityReport] = field(default_factory=list)
     benchmarks: list[Benchmark] = field(default_factory=list)
@@ -78,12 +76,10 @@ class Checks:
         if step.rivals:
             self.progress("exporting the rivals")
             candidates = [*rivals(self.source, self.model, data, self.folder, self.name), *candidates]
-        protocol = QUICK if step.quick else DEFAULT
+        protocol = self.protocol or (QUICK if step.quick else DEFAULT)
         graph = GraphInputs.from_pyg(data)
         self.benchmarks.append(
-            benchmark(
-                candidates, graph, protocol=protocol, threads=step.threads, scopes=self.scopes, progress=self.progress
-            )
+            benchmark(candidates, graph, protocol=protocol, threads=step.threads, progress=self.progress)
         )
 
 

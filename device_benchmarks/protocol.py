@@ -55,7 +55,7 @@ class Window:
 
 DEFAULT = Protocol("default", samples=1024, seconds=10.0)
 QUICK = Protocol("quick", samples=64, seconds=2.0)
-PROTOCOLS = {protocol.name: protocol for protocol in (DEFAULT, QUICK)}
+DEMO = Protocol("demo", samples=64, seconds=1.0, warmup_seconds=0.5)  # two dozen candidates in a minute
 
 
 def time_window(inference: Callable[[], object], window: Window) -> np.ndarray:

@@ -40,7 +40,7 @@ class Console:
         logger.setLevel({-1: logging.WARNING, 0: logging.INFO}.get(self.verbosity, logging.DEBUG))
         if self.verbosity < 1:
             warnings.simplefilter("ignore")
-            for library in ("torch", "torchao", "executorch", "onnxscript"):
+            for library in ("torch", "torch.utils._pytree", "torchao", "executorch", "onnxscript"):
                 logging.getLogger(library).setLevel(logging.ERROR)
 
     def result(self, data: Mapping[str, Any], *texts: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,22 @@ class Subject:
 
     name: str
     model: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    epochs: int = 15
+    arguments: dict[str, Any]
+    epochs: int
     lr: float = 0.01
 
 
 SUBJECTS = (
-    Subject("gcn", "GCN", {"layers": 3, "hidden": 64}),
-    Subject("gin", "GIN", {"layers": 5, "hidden": 64, "pool": "mean"}, epochs=10),
+    Subject("gcn", "GCN", {"layers": 3, "hidden": 64}, epochs=20),
+    Subject("gin", "GIN", {"layers": 3, "hidden": 64}, epochs=15),
 )
 STEPS: list[Any] = [
     {"prune": {"amount": 0.2}},
     {"fine_tune": {"epochs": 3, "lr": 0.001}},
-    {"quantize": {"precisions": ["float32", "dynamic-int8", "static-int8"], "calibration_graphs": 200}},
+    {"quantize": {"precisions": ["float32", "dynamic-int8", "static-int8"], "min_agreement": 0.95}},
     {"export": {"formats": ["torchscript", "onnx", "executorch"]}},
     {"verify": {"graphs": 180}},
-    {"bench": {"quick": True}},
+    "bench",
 ]
 
 
@@ -80,6 +80,7 @@ def _take_through(
     import torch
 
     from device_benchmarks.checks import Checks
+    from device_benchmarks.protocol import DEMO
     from toolchain.model_source import ModelSource
     from toolchain.models import train
     from toolchain.pipeline import build
@@ -96,7 +97,7 @@ def _take_through(
     trained = train(model, parts.train, parts.validation, epochs=subject.epochs, lr=subject.lr, seed=seed)
     torch.save(model.state_dict(), weights)
     source = ModelSource(f"toolchain.models:{subject.model}", arguments, weights)
-    checks = Checks(source, model, parts, subject.name, output / "rivals", progress=tell)
+    checks = Checks(source, model, parts, subject.name, output / "rivals", DEMO, tell)
     recipe = Recipe.parse({"version": 1, "name": subject.name, "seed": seed, "steps": STEPS})
     result = build(model, parts, recipe, output, overwrite=overwrite, check=checks, progress=tell)
     lines = [f"train {subject.epochs} epochs: accuracy {trained.validation_accuracy:.2%} on the validation graphs"]
