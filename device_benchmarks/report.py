@@ -16,12 +16,18 @@ import numpy as np
 
 from device_benchmarks import report_plots, units
 from device_benchmarks.benchmark import Benchmark
-from device_benchmarks.parity import ParityReport
+from device_benchmarks.measurement import Quantity
+from device_benchmarks.parity import BACKEND, DEPLOYMENT, TOTAL, ParityReport
 from device_benchmarks.results import Row, rows_of
 from toolchain.errors import ArtifactError, require
 
 SCHEMA_VERSION = 1
 FILES = ("report.html", "report.json", "results.csv", "samples.npz")
+STAGES = ("lowering", "compression", "quantization", BACKEND, DEPLOYMENT, TOTAL)
+START_COLUMNS = (
+    ("load", "us"), ("first_inference", "us"), ("latency", "us"), ("latency@99", "us"), ("weights_private", "B"),
+    ("working_set_private", "B"), ("weights_memory", "B"), ("working_set", "B"), ("peak_rss", "B"),
+)  # fmt: skip
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
@@ -121,12 +127,22 @@ class Report:
         rows = self.rows
         figures = {  # matplotlib escapes the names in its text, so its SVG is the one markup that goes in as it is
             "latency": [markup(report_plots.latency_figure(bench)) for bench in self.benchmarks],
-            "trade": markup(report_plots.trade_figure(rows) if any(r.accuracy is not None for r in rows) else ""),
+            "trade": {
+                model: markup(report_plots.trade_figure(group))
+                for model, group in _by_model(rows).items()
+                if sum(row.accuracy is not None for row in group) > 1
+            },
             "correctness": [markup(svg) for svg in report_plots.correctness_figures(self.parity)],
         }
         template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
         return template.render(
-            report=self, rows=rows, models=_by_model(rows), figures=figures, colours=report_plots.COLOURS
+            report=self,
+            models=_by_model(rows),
+            figures=figures,
+            colours=report_plots.COLOURS,
+            stages=STAGES,
+            start_columns=START_COLUMNS,
+            median=_median_of,
         )
 
     def _samples(self) -> bytes:
@@ -175,6 +191,15 @@ def _benchmark_json(number: int, bench: Benchmark) -> dict[str, Any]:
             for key, m in zip(keys, bench.measurements, strict=True)
         ],
     }  # fmt: skip
+
+
+def _median_of(bench: Benchmark, name: str, column: str) -> float | None:
+    """The p50 of a column of the start and memory table; None where the target does not tell."""
+    quantity, _, percentile = column.partition("@")
+    measurement = bench.find(name, Quantity(quantity))
+    if measurement is None or not measurement.is_available:
+        return None
+    return measurement.percentile(float(percentile or 50))
 
 
 def _by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -38,7 +38,12 @@ def latency_figure(bench: Benchmark) -> str:
         axes.plot([low, high], [row, row], color=colour, linewidth=7, alpha=0.35, solid_capstyle="butt")
         axes.plot([measurement.median], [row], "o", color=colour, markersize=6, markeredgecolor="white")
         axes.annotate(
-            f"{measurement.median:,.1f}", (p99, row), xytext=(6, -3), textcoords="offset points", fontsize=8, color=INK
+            f"p50 {measurement.median:,.1f}",
+            (p99, row),
+            xytext=(6, -3),
+            textcoords="offset points",
+            fontsize=8,
+            color=INK,
         )
     axes.set_yticks(range(len(entries)), [candidate.name for candidate, _ in entries])
     axes.set_ylim(len(entries) - 0.4, -0.6)
@@ -81,21 +86,23 @@ def trade_figure(rows: Sequence[Row]) -> str:
 
 
 def correctness_figures(reports: Sequence[ParityReport], limit: int = 400) -> list[str]:
-    """Grids of artifacts by graphs, one per number of test graphs: red where the class is not the PyG model's."""
-    classified = [report for report in reports if report.total.agrees.size]
-    sizes = sorted({report.graphs for report in classified})
-    return [_correctness([r for r in classified if r.graphs == graphs], min(graphs, limit)) for graphs in sizes]
+    """Grids of artifacts by graphs, red where the class is not the PyG model's; one grid per model and number of graphs."""
+    groups: dict[tuple[str, int], list[ParityReport]] = {}
+    for report in reports:
+        if report.total.agrees.size:
+            groups.setdefault((report.artifact.split("-")[0], report.graphs), []).append(report)
+    return [_correctness(group, min(graphs, limit)) for (_, graphs), group in groups.items()]
 
 
 def _correctness(shown: Sequence[ParityReport], graphs: int) -> str:
     order = np.argsort(np.mean([report.total.agrees[:graphs] for report in shown], axis=0), kind="stable")
     wrong = np.array([1 - report.total.agrees[:graphs][order] for report in shown])  # [artifacts, graphs]
     figure, axes = _figure(8.6, 0.75 + 0.26 * len(shown))
-    axes.pcolormesh(
-        np.arange(graphs + 1), np.arange(len(shown) + 1), wrong, cmap=_pale_to_red(), vmin=0, vmax=1, linewidth=0
-    )
+    axes.imshow(
+        wrong, aspect="auto", interpolation="nearest", cmap=_pale_to_red(), vmin=0, vmax=1,
+        extent=(0, graphs, len(shown), 0),
+    )  # fmt: skip
     axes.set_yticks(np.arange(len(shown)) + 0.5, [report.artifact for report in shown])
-    axes.set_ylim(len(shown), 0)
     axes.set_xlabel(f"{graphs} test graphs, those that most artifacts decide differently first")
     for row in range(1, len(shown)):
         axes.axhline(row, color="white", linewidth=2)
@@ -141,7 +148,7 @@ def _finish_ticks(axes: Any) -> None:
     if axes.get_xscale() == "log":
         axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
         low, high = axes.get_xlim()
-        if high / low < 30:  # less than two decades: label some of the minor ticks too
+        if high / low < 100:  # less than two decades: label some of the minor ticks too
             axes.xaxis.set_minor_locator(ticker.LogLocator(subs=(2, 3, 5)))
             axes.xaxis.set_minor_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
         else:
