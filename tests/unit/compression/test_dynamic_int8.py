@@ -24,6 +24,15 @@ def test_every_weight_has_one_scale_per_output_channel_and_every_value_is_float(
             assert value.type.dtype is DType.F32
 
 
+def test_a_small_linear_that_reads_the_features_stays_float():
+    def weight_types(share: float) -> list[DType]:
+        made = quantize(gin_graph(layers=3), DynamicInt8(float_input_share=share))
+        return [made.operand(v, "weight").type.dtype for v in made.values if isinstance(v.op, Linear)]
+
+    assert weight_types(0.0) == [DType.I8] * len(weight_types(0.0))
+    assert weight_types(0.2) == [DType.F32] + [DType.I8] * (len(weight_types(0.0)) - 1)
+
+
 def test_it_approximates_the_float_graph():
     graph, inputs = gin_graph(), random_inputs(60, 200)
     expected = interpret(graph, inputs)[0]
