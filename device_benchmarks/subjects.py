@@ -44,9 +44,11 @@ class ArtifactSubject:
         format = Artifact.load(self.path).format
         if format in RUNTIMES:  # an unknown one is refused by load, with its message
             import_module(RUNTIMES[format][0])
-        for library in {"torchscript": ("torch",), "onnx": ("onnxruntime",), "executorch": ("executorch.runtime",)}.get(
-            format, ()
-        ):
+        for library in {
+            "torchscript": ("torch",),
+            "onnx": ("onnxruntime",),
+            "executorch": ("torch", "executorch.extension.pybindings._portable_lib"),
+        }.get(format, ()):
             import_module(library)
 
     def open(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,19 +28,18 @@ class ExecuTorchRuntime(Runtime):
     def __init__(self, artifact: Artifact, *, threads: int = 1) -> None:
         super().__init__(artifact, threads=threads)
         self._torch = require("torch", "executorch")
-        with warnings.catch_warnings():  # every import says that the Python API of ExecuTorch may still change
-            warnings.filterwarnings("ignore", message="This API is experimental")
-            bindings = require("executorch.extension.pybindings.portable_lib", "executorch")
-        runtime = require("executorch.runtime", "executorch").Runtime.get()
-        bindings._unsafe_reset_threadpool(threads)  # unsafe while a method runs; none does here
+        # The extension module itself: executorch.runtime imports all of executorch.exir, which takes seconds and 130 MB.
+        bindings = require("executorch.extension.pybindings._portable_lib", "executorch")
+        if bindings._threadpool_get_thread_count() != threads:
+            bindings._unsafe_reset_threadpool(threads)  # unsafe while a method runs; none does here
         path = artifact.model_path
         try:
-            self._program = runtime.load_program(path)
+            self._program = bindings._load_program(str(path))
             self._method = self._program.load_method("forward")
         except (RuntimeError, KeyError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ArtifactError(f"{path}: ExecuTorch cannot load it ({reason}). Export the model again.") from error
-        _check_signature(artifact, self._method.metadata)
+        _check_signature(artifact, self._method.method_meta())
 
     def prepare(self, inputs: GraphInputs | Array) -> dict[str, Array]:
         edge_outputs = any(output.domain == "edge" for output in self.artifact.signature.outputs)
@@ -53,7 +51,7 @@ class ExecuTorchRuntime(Runtime):
 
     def run_feeds(self, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
         tensors = [self._torch.from_numpy(feeds[feed.name]) for feed in self.artifact.signature.inputs]
-        results = self._method.execute(tensors)
+        results = self._method(tensors)
         # The results lie in the program's own memory, which the next run overwrites.
         return tuple(np.array(result.numpy()) for result in results)
 
