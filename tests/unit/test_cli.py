@@ -136,6 +136,23 @@ def test_verify_tells_the_steps_of_a_direct_export_apart(
     assert data["failed"] == []
 
 
+def test_verify_tells_quantization_and_backend_apart_by_the_graphs_given(
+    workplace: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pruned, int8, out = str(workplace / "pruned.pgnn"), str(tmp_path / "int8.pgnn"), str(tmp_path / "out")
+    assert main(["quantize", pruned, "--to", "dynamic-int8", "-o", int8, "-q"]) == 0
+    assert main(["export", int8, "--to", "torchscript", "-o", out, "-q"]) == 0
+    capsys.readouterr()
+    arguments = ["verify", f"{out}/model-torchscript-dynamic-int8", "--model", model, "--format", "json"]
+
+    assert main([*arguments, "--graph", pruned, "--graph", int8]) == 0
+
+    stages = [stage["stage"] for stage in json.loads(capsys.readouterr().out)["parity"][0]["stages"]]
+    assert stages == ["lowering", "compression", "quantization", "backend", "deployment", "total"]
+    assert main([*arguments, "--graph", pruned]) == 2
+    assert "exported from none of the Graphs" in last_error(capsys.readouterr())
+
+
 def test_verify_takes_a_model_file_directly(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         main(["verify", model, "--to", "torchscript", "--part", "train", "--batch-size", "8", "--format", "json"]) == 0
@@ -156,6 +173,27 @@ def test_bench_writes_a_report(artifact: str, model: str, tmp_path: Path, capsys
     assert data["benchmarks"][0]["validity"] == {"min_samples_met": True, "min_duration_met": True}
     assert {path.name for path in out.iterdir()} == {"report.html", "report.json", "results.csv", "samples.npz"}
     assert main(["report", str(out), "-o", str(tmp_path / "again"), "-q"]) == 0
+
+
+def test_the_demo_ends_with_one_table_and_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The demo itself, with less of everything: one small model, one epoch, one format."""
+    from toolchain.cli import demo
+
+    monkeypatch.setattr(demo, "SUBJECTS", (demo.Subject("gin", "GIN", {"layers": 1, "hidden": 8}, epochs=1),))
+    export = {"export": {"formats": ["torchscript"]}}
+    monkeypatch.setattr(demo, "STEPS", ["prune", export, {"verify": {"graphs": 20}}, "bench"])
+
+    assert main(["demo", "-o", str(tmp_path / "demo"), "--format", "json"]) == 0
+
+    data = json.loads(capsys.readouterr().out)
+    names = ["gin PyG eager", "gin torch.onnx dynamo", "gin torch.onnx legacy", "gin-torchscript-float32"]
+    assert [row["name"] for row in data["rows"]] == names
+    assert all(row["samples"] >= 64 for row in data["rows"])
+    assert data["rows"][-1]["against_eager"] > 0
+    assert Path(data["page"]).is_file()
+    assert main(["demo", "-o", str(tmp_path / "demo")]) == 1
 
 
 def test_run_does_a_whole_recipe(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,7 +226,8 @@ def test_a_gate_that_is_not_met_ends_with_status_3(
 def test_a_recipe_whose_gate_fails_ends_with_status_3_and_a_report(model: str, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        f"version: 1\nmodel: {model}\nsteps:\n- prune: {{amount: 0.9}}\n- export: {{formats: [torchscript]}}\n- verify: {{max_abs: 0.0}}\n"
+        f"version: 1\nmodel: {model}\nsteps:\n- prune: {{amount: 0.9}}\n- export: {{formats: [torchscript]}}\n"
+        "- verify: {max_abs: 0.0}\n"
     )
 
     assert main(["run", str(recipe), "-o", str(tmp_path / "out"), "-q"]) == 3

@@ -95,6 +95,14 @@ def test_without_a_quantize_step_the_float_model_is_exported(
     assert [entry.artifact.precision for entry in result.artifacts] == ["float32"]
 
 
+def test_static_int8_may_be_trained_in_its_own_integers(source: ModelSource, parts: GraphParts, tmp_path: Path) -> None:
+    quantize = {"quantize": {"precisions": ["static-int8"], "min_agreement": 0.5, "qat_epochs": 1}}
+
+    result = build(source.model(), parts, recipe(quantize, {"export": {"formats": ["torchscript"]}}), tmp_path)
+
+    assert [report.name for report in result.reports] == ["QAT int8, 1 epochs"]
+
+
 def test_measuring_steps_need_someone_to_do_them(source: ModelSource, parts: GraphParts, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="pocketgnn run"):
         build(source.model(), parts, recipe("export", "verify"), tmp_path)

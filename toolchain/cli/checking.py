@@ -66,13 +66,11 @@ def verify(
         console.progress() as progress,
         _opened(artifacts, model_file, formats, checkpoint, name, seed, progress) as found,
     ):
-        reference, folders, lowered = found
-        history = [("lowering", lowered)] if lowered is not None else []
-        for file in graph_files:
-            saved = load_graph(file)
-            history.append((saved.steps[-1], saved.graph))
+        reference, folders = found
+        saved = [load_graph(file) for file in graph_files]
+        history = [("lowering", reference.graph(name, progress).graph), *((s.steps[-1], s.graph) for s in saved)]
         check = ParityCheck(reference.model, list(getattr(reference.parts, part)), batch_size, progress=progress)
-        reports = [check.report(folder, history, threads=threads) for folder in folders]
+        reports = [check.report(folder, _history_of(folder, history), threads=threads) for folder in folders]
     failed = [f"{report.artifact}: {line}" for report in reports for line in report.failures(gates)]
     console.result({"parity": [r.to_json() for r in reports], "failed": failed}, _parity_table(reports))
     if failed:
@@ -116,7 +114,7 @@ def bench(
     with (
         console.progress() as progress,
         tempfile.TemporaryDirectory(prefix="pocketgnn-rivals-") as scratch,
-        _opened(artifacts, model_file, formats, checkpoint, name, seed, progress) as (reference, folders, _),
+        _opened(artifacts, model_file, formats, checkpoint, name, seed, progress) as (reference, folders),
     ):
         graphs = reference.parts.test
         if graph_index is not None and graph_index >= len(graphs):
@@ -143,9 +141,8 @@ def command_line() -> str:
 def _opened(
     arguments: Sequence[str], model_file: str | None, formats: Sequence[str], checkpoint: Path | None, name: str, seed: int,
     progress: Progress,
-) -> Iterator[tuple[Any, list[Path], Any]]:  # fmt: skip
-    """The reference model, the artifact folders, and the lowered model where every artifact is its direct export."""
-    from toolchain.artifact import Artifact
+) -> Iterator[tuple[Any, list[Path]]]:  # fmt: skip
+    """The reference model and the artifact folders, those of models and .pgnn files in a folder that goes away."""
     from toolchain.errors import RecipeError
 
     files = [a for a in arguments if not Path(a).is_dir()]
@@ -160,7 +157,6 @@ def _opened(
         )
     reference = subject(target, checkpoint=checkpoint, seed=seed)
     folders = [Path(a) for a in arguments if Path(a).is_dir()]
-    precisions = [Artifact.load(folder).precision for folder in folders]
     with tempfile.TemporaryDirectory(prefix="pocketgnn-artifacts-") as scratch:
         for number, file in enumerate(files):
             opened = (
@@ -173,9 +169,29 @@ def _opened(
                 progress(f"exporting {format}")
                 place = Path(scratch) / str(number)
                 folders.append(write(opened, graph, format, place, name, Export(), {}, seed, False).path)
-                precisions.append("float32" if opened is reference else "unknown")
-        is_direct = all(p == "float32" for p in precisions) and len(folders) > 0
-        yield reference, folders, reference.graph(name, progress).graph if is_direct else None
+        yield reference, folders
+
+
+def _history_of(folder: Path, history: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
+    """The Graphs up to the one that the artifact was exported from; none where that is not among them.
+
+    Raises:
+        RecipeError: Graph files were given, and the artifact was exported from none of them.
+    """
+    from toolchain.artifact import Artifact
+    from toolchain.errors import RecipeError
+    from toolchain.exporters.exporting import graph_sha256
+    from toolchain.passes import deployable
+
+    exported = Artifact.load(folder).provenance.get("graph_sha256")
+    for position, (_, graph) in enumerate(history):
+        if graph_sha256(deployable(graph)) == exported:
+            return history[: position + 1]
+    if len(history) > 1:
+        raise RecipeError(
+            f"{folder}: was exported from none of the Graphs given. Pass the .pgnn file it was exported from."
+        )
+    return ()
 
 
 def _parity_table(reports: Sequence[Any]) -> Any:

@@ -119,18 +119,23 @@ def _quantization(graph: Graph) -> dict[str, Any]:
 
 
 def _provenance(graph: Graph, emission: Emission, seed: int | None) -> dict[str, Any]:
-    digest = hashlib.sha256(str(graph).encode())
-    for name in sorted(graph.constants):
-        digest.update(name.encode() + b"\0" + graph.constants[name].tobytes())
     libraries = ("pocketgnn", "numpy", "torch", "torch-geometric", "onnx", "onnxruntime", "executorch")
     return {
         "name": graph.name,
-        "graph_sha256": digest.hexdigest(),
+        "graph_sha256": graph_sha256(graph),
         "scopes": sorted({v.scope for v in graph.values if v.scope}),
         "seed": seed,
         "versions": {library: version for library in libraries if (version := _version(library)) is not None},
         **emission.facts,
     }
+
+
+def graph_sha256(graph: Graph) -> str:
+    """Digest of a Graph's text and constants; the manifest has that of the deployable Graph which was exported."""
+    digest = hashlib.sha256(str(graph).encode())
+    for name in sorted(graph.constants):
+        digest.update(name.encode() + b"\0" + graph.constants[name].tobytes())
+    return digest.hexdigest()
 
 
 def _version(library: str) -> str | None:
