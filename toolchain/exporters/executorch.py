@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,13 +12,12 @@ from torch.export import Dim
 from toolchain.errors import ExportError, require
 from toolchain.exporters.emission import Bounds, Emission
 from toolchain.exporters.executorch_int8 import XnnpackInt8Module
+from toolchain.exporters.executorch_module import ExecuTorchModule
 from toolchain.exporters.feed_module import FeedModule, Lowering
 from toolchain.exporters.neighbour_lists import DenseAdjacency, NeighbourLists, ScatterAdd
 from toolchain.exporters.quantized_module import is_quantized
 from toolchain.feeds import Feed, FeedKind
-from toolchain.ir import Graph, ops
-from toolchain.ir.ops import Function
-from toolchain.torch_ops import Call
+from toolchain.ir import Graph
 
 MODEL_FILE = "model.pte"
 BACKENDS = ("xnnpack", "portable")
@@ -27,7 +25,14 @@ SCATTER_RATIO = 16  # places of a neighbour list that cost as much as one edge o
 LOWERINGS = {"neighbours": NeighbourLists, "dense": DenseAdjacency, "scatter": ScatterAdd}
 
 
-def emit(graph: Graph, *, backend: str = "xnnpack", bounds: Bounds | None = None, lowering: str = "auto") -> Emission:
+def emit(
+    graph: Graph,
+    *,
+    backend: str = "xnnpack",
+    bounds: Bounds | None = None,
+    lowering: str = "auto",
+    wide_linear: str = "auto",
+) -> Emission:
     """Write a deployable Graph for ExecuTorch. Its memory is planned for a graph of the size of the bounds.
 
     Args:
@@ -36,6 +41,7 @@ def emit(graph: Graph, *, backend: str = "xnnpack", bounds: Bounds | None = None
         lowering: of sums over neighbours: "neighbours" pads each node's neighbours to the largest degree; "scatter" adds
             along the edges; "dense" multiplies with an [N, N] adjacency; "auto" takes "scatter" where the bounds allow
             hubs so large that the padding outweighs its slow kernel, and "neighbours" otherwise.
+        wide_linear: how a Linear reads an int16 value, see `XnnpackInt8Module`.
 
     Raises:
         ExportError: an unknown backend or lowering, or ExecuTorch cannot take the module.
@@ -47,10 +53,12 @@ def emit(graph: Graph, *, backend: str = "xnnpack", bounds: Bounds | None = None
     bounds = bounds or Bounds()
     lowering = _cheapest(bounds) if lowering == "auto" else lowering
     structure: Lowering = partial(LOWERINGS[lowering], graph.topologies)
+    facts = {"backend": backend, "lowering": lowering}
     if not is_quantized(graph):
         module: FeedModule = ExecuTorchModule(graph, structure)
     elif backend == "xnnpack":
-        module = XnnpackInt8Module(graph, structure)
+        module = XnnpackInt8Module(graph, structure, wide_linear=wide_linear)
+        facts["wide_linear"] = wide_linear
     else:
         raise ExportError(
             f"{graph.name}: is quantized, but ExecuTorch's portable kernels have no int8 product. "
@@ -58,7 +66,7 @@ def emit(graph: Graph, *, backend: str = "xnnpack", bounds: Bounds | None = None
         )
     bounds = _needed(bounds, module.feeds)
     model = to_pte(module, bounds, backend)
-    return Emission(model, MODEL_FILE, module.feeds, bounds, {"backend": backend, "lowering": lowering})
+    return Emission(model, MODEL_FILE, module.feeds, bounds, facts)
 
 
 def _cheapest(bounds: Bounds) -> str:
@@ -71,22 +79,10 @@ def _cheapest(bounds: Bounds) -> str:
     return "scatter" if bounds.nodes * bounds.degree > SCATTER_RATIO * bounds.edges else "neighbours"
 
 
-class ExecuTorchModule(FeedModule):
-    """A FeedModule with the ops that a backend would compute wrongly spelt out."""
-
-    def emit(self, op: ops.Op, call: Call) -> torch.Tensor:
-        if isinstance(op, ops.Activation) and op.function is Function.GELU_TANH:
-            # XNNPACK's partitioner takes gelu and ignores approximate="tanh" (executorch 1.4): an error of 5e-4.
-            x = call.tensors[0]
-            return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
-        return super().emit(op, call)
-
-
 def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> bytes:
     """Export with one dynamic size per named axis, lower to the backend, and serialize."""
     exir = require("executorch.exir", "executorch")
-    partitioners = require("executorch.backends.xnnpack.partition.xnnpack_partitioner", "executorch")
-    delegates = [partitioners.XnnpackPartitioner()] if backend == "xnnpack" else []
+    delegates = [xnnpack_partitioner()] if backend == "xnnpack" else []
     sizes = planned_sizes(module, bounds)
     axes = [
         [sizes[axis_name(feed, dim)] if isinstance(dim, str) else dim for dim in feed.dims] for feed in module.feeds
@@ -104,6 +100,22 @@ def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> bytes:
     lowered = exir.to_edge_transform_and_lower(program, partitioner=delegates).to_executorch()
     _check_planned(lowered, axes)
     return bytes(lowered.buffer)
+
+
+def xnnpack_partitioner() -> Any:
+    """XNNPACK's partitioner, with int8 for products alone.
+
+    It would also make int8 ops of additions, products of two values and concatenations between dequantized operands. Those
+    failed to load, aborted the process or were off by half the output on our graphs (executorch 1.4), so they stay float.
+    """
+    package = "executorch.backends.xnnpack.partition"
+    partitioner = require(f"{package}.xnnpack_partitioner", "executorch").XnnpackPartitioner()
+    gemm = require(f"{package}.config.gemm_configs", "executorch").GEMMConfig
+    float_only = [require(f"{package}.config.xnnpack_config", "executorch").ConfigPrecisionType.FP32]
+    for config in partitioner.target_partitioner_configs.values():
+        if not isinstance(config, gemm) and not config.target_name.startswith(("quantize", "dequantize", "choose")):
+            config.set_enabled_precision_types(float_only)
+    return partitioner
 
 
 def axis_name(feed: Feed, dim: str | int) -> str:

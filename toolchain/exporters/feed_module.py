@@ -69,7 +69,7 @@ class FeedModule(GraphModule):
         self.lowering = lowering
         self.prepare()
         plan = FeedPlan(example_graph(graph))
-        GraphModule.forward(self, lowering(plan))
+        self.run(lowering(plan))
         self.feeds = tuple(plan.feeds.values())
         self.examples = tuple(plan.tensors.values())
 
@@ -77,7 +77,11 @@ class FeedModule(GraphModule):
         """Store what the ops need beside the constants; called once, before the first run."""
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]  # feeds instead of a structure
-        return super().forward(self.lowering(BoundFeeds(self.feeds, tensors)))
+        return self.run(self.lowering(BoundFeeds(self.feeds, tensors)))
+
+    def run(self, structure: Structure) -> tuple[Tensor, ...]:
+        """All ops on one structure."""
+        return super().forward(structure)
 
 
 def example_graph(graph: Graph, num_nodes: int = 11, num_edges: int = 29, num_graphs: int = 3) -> PreparedGraph:

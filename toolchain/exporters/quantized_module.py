@@ -8,6 +8,7 @@ from torch import Tensor
 
 from toolchain.exporters.feed_module import FeedModule
 from toolchain.ir import Graph, ops
+from toolchain.ir.graph import Value
 from toolchain.ir.ops import Const, Linear
 from toolchain.ir.types import DType, QParams, TensorType
 from toolchain.torch_ops import Call, activate, scale_rows
@@ -24,7 +25,9 @@ class QuantizedModule(FeedModule):
     """
 
     def _register(self, op: Const, array: np.ndarray, dtype: torch.dtype) -> None:
-        if op.type.qparams is not None and op.type.dtype is not DType.I8:  # self_scale and biases as real numbers
+        if op.type.dtype is DType.I8:
+            return  # weights; each Linear stores the form of them that its kernel reads
+        if op.type.qparams is not None:  # self_scale and biases as real numbers
             real = TensorType(op.type.domain, op.type.shape)
             array = (array * scales_of(op.type)).astype(np.float32)
             op = Const(op.name, real, op.trainable, op.pruned)
@@ -34,11 +37,13 @@ class QuantizedModule(FeedModule):
         """x W^T + b with int8 weights: [rows, out] float32."""
         raise NotImplementedError(type(self).__name__)  # abstract: every subclass defines it
 
-    def on_grid(self, y: Tensor, to: TensorType) -> Tensor:
-        """Round to the int8 grid of a type, saturating."""
+    def on_grid(self, y: Tensor, value: Value) -> Tensor:
+        """The result of an int8 value on the grid of its type, saturating."""
         raise NotImplementedError(type(self).__name__)  # abstract: every subclass defines it
 
     def emit(self, op: ops.Op, call: Call) -> Tensor:
+        if isinstance(op, Const) and op.type.dtype is DType.I8:
+            return torch.empty(0)  # read by nobody
         if isinstance(op, Linear) and call.types[1].dtype is DType.I8:
             y = scale_rows(activate(op.activation, self.product(call)), op.row_factor, call.structure)
         elif isinstance(op, ops.Quantize):
@@ -50,7 +55,7 @@ class QuantizedModule(FeedModule):
         if isinstance(op, Const) or call.value.type.dtype not in (DType.I8, DType.I16):
             return y
         if call.value.type.dtype is DType.I8:
-            return self.on_grid(y, call.value.type)
+            return self.on_grid(y, call.value)
         low, high = qparams_of(call.value.type).code_range
         return y.clamp(low * scale_of(call.value.type), high * scale_of(call.value.type))
 

@@ -153,6 +153,14 @@ def test_static_int8_follows_the_integer_reference(tmp_path: Path, static_int8: 
         assert_close(runtime.run(inputs), interpret(static_int8, inputs), 0.05)  # hidden values have 8 bits
 
 
+def test_int16_values_read_as_digits_give_the_integer_reference(tmp_path: Path, static_int8: Graph) -> None:
+    """A code of an int8 value may round the other way, as sums of neighbours are not rounded to 16 bits here."""
+    written = export(static_int8, "executorch", tmp_path / "model", bounds=BOUNDS, wide_linear="digits")
+    inputs = random_inputs(60, 70, graphs=2)
+
+    assert_close(runtimes.load(written).run(inputs), interpret(static_int8, inputs), 2e-2)
+
+
 def test_dynamic_int8_is_as_close_to_float_as_the_integer_reference(tmp_path: Path) -> None:
     graph = quantize(gcn_gin(), DynamicInt8())
     runtime = runtimes.load(export(graph, "executorch", tmp_path / "model", bounds=BOUNDS))
@@ -215,6 +223,11 @@ def test_a_program_with_other_inputs_than_the_manifest_says_is_refused(tmp_path:
 
     with pytest.raises(ArtifactError, match=r"takes \d+ arrays, the manifest lists"):
         runtimes.load(changed)
+
+
+def test_an_unknown_wide_linear_is_refused(static_int8: Graph) -> None:
+    with pytest.raises(ExportError, match="Choices: auto, digits, rows"):
+        executorch.emit(static_int8, wide_linear="fastest")
 
 
 def test_portable_kernels_refuse_a_quantized_graph(static_int8: Graph) -> None:
