@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -81,8 +85,9 @@ def _cheapest(bounds: Bounds) -> str:
 
 def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> bytes:
     """Export with one dynamic size per named axis, lower to the backend, and serialize."""
-    exir = require("executorch.exir", "executorch")
-    delegates = [xnnpack_partitioner()] if backend == "xnnpack" else []
+    with _import_warnings_ignored():
+        exir = require("executorch.exir", "executorch")
+        delegates = [xnnpack_partitioner()] if backend == "xnnpack" else []
     sizes = planned_sizes(module, bounds)
     axes = [
         [sizes[axis_name(feed, dim)] if isinstance(dim, str) else dim for dim in feed.dims] for feed in module.feeds
@@ -95,11 +100,34 @@ def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> bytes:
         {i: dims[name] for i, dim in enumerate(feed.dims) if (name := axis_name(feed, dim)) in dims}
         for feed in module.feeds
     )
-    with torch.no_grad():
-        program = torch.export.export(module, examples, dynamic_shapes={"tensors": dynamic}, strict=False)
-    lowered = exir.to_edge_transform_and_lower(program, partitioner=delegates).to_executorch()
-    _check_planned(lowered, axes)
+    name = module.graph.name
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # executorch 1.4 copies torch 2.13's tree specs by their deprecated class, which warns once per model and op.
+            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+            program = torch.export.export(module, examples, dynamic_shapes={"tensors": dynamic}, strict=False)
+            lowered = exir.to_edge_transform_and_lower(program, partitioner=delegates).to_executorch()
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ExportError(
+            f"{name}: executorch cannot express it ({reason}). Try another lowering or backend."
+        ) from error
+    _check_program(name, lowered.executorch_program.execution_plan[0], axes)
     return bytes(lowered.buffer)
+
+
+@contextmanager
+def _import_warnings_ignored() -> Iterator[None]:
+    """torchao, which executorch imports, logs warnings about CUDA kernels that nothing here uses."""
+    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
+    before = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def xnnpack_partitioner() -> Any:
@@ -150,13 +178,17 @@ def planned_sizes(module: FeedModule, bounds: Bounds) -> dict[str, int]:
     return sizes
 
 
-def _check_planned(program: Any, axes: list[list[int]]) -> None:
-    """Refuse a program whose memory was planned for smaller inputs than asked for."""
-    plan = program.executorch_program.execution_plan[0]
+def _check_program(name: str, plan: Any, axes: list[list[int]]) -> None:
+    """Refuse a program that would fail when it is loaded or given a graph of the size of its bounds."""
     planned = [list(plan.values[index].val.sizes) for index in plan.inputs]
     if planned != axes:
         raise ExportError(
-            f"executorch planned memory for inputs {planned} instead of {axes}. Report this with the model."
+            f"{name}: executorch planned memory for inputs {planned} instead of {axes}. Report this model."
+        )
+    stray = sorted({op.name for op in plan.operators if op.name.startswith("quantized_decomposed::")})
+    if stray:
+        raise ExportError(
+            f"{name}: XNNPACK left {', '.join(stray)}, for which the runtime has no kernels. Report this model."
         )
 
 
