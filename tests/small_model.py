@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 MODEL_FILE = """
 import torch
@@ -46,3 +47,10 @@ def write_model_file(folder: Path, text: str = MODEL_FILE, name: str = "small_mo
     path = folder / name
     path.write_text(text)
     return path
+
+
+def last_error(captured: Any) -> str:
+    """The last line on stderr; the tests below need it to be the one line that says what went wrong."""
+    lines = captured.err.strip().splitlines()
+    assert "Traceback" not in captured.err
+    return lines[-1]
