@@ -21,9 +21,15 @@ from toolchain.passes import deployable
 from toolchain.torch_module import GraphModule, TorchGraph
 
 BOUNDS = Bounds(nodes=100, edges=400, graphs=4, degree=20)
-# One export to ExecuTorch takes seconds. These models have the shapes that static int8 treats differently:
-# row factors (GCN), self terms, chained Linears and concatenation (GIN), maxima, a float island (attention), additions.
-INT8_MODELS = ("gcn_graph", "gin_graph", "sage_max", "gat_concat", "residual_layernorm")
+# One export to ExecuTorch takes five to ten seconds. These models have what static int8 treats differently: row factors
+# (GCN), maxima and concatenation, additions between normalizations.
+INT8_MODELS = ("gcn_graph", "sage_max", "residual_layernorm")
+# Left out are models whose layers are among these in the same roles.
+EXECUTORCH_MODELS = tuple(
+    name
+    for name in cases.MODELS
+    if name not in ("gcn_graph", "gcn_node", "gat_concat", "pyg_gin", "pyg_gat", "sequential")
+)
 
 
 def zoo(model: str) -> dict[str, GraphInputs]:
@@ -76,7 +82,7 @@ def test_static_int8_torchscript_files_are_close_to_the_reference(model: str, mo
     check(static_int8(model, mode), "torchscript", tmp_path / "model", 3e-2)
 
 
-@pytest.mark.parametrize("model", cases.MODELS)
+@pytest.mark.parametrize("model", EXECUTORCH_MODELS)
 def test_executorch_files_equal_the_reference(model: str, tmp_path: Path) -> None:
     pytest.importorskip("executorch", reason="executorch is not installed")
     check(deployable(lowered(model)), "executorch", tmp_path / "model", 1e-5, bounds=BOUNDS)
