@@ -172,7 +172,12 @@ def test_ctrl_c_during_export_leaves_no_half_written_folder(moment: str, tmp_pat
         text = f"import os\n\ndef _stalled(descriptor):\n    {stall}\n\nos.fsync = _stalled\n" + text
     path = write_model_file(tmp_path, text)
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, "export", str(path), "-o", "out"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", RUN, "export", str(path), "-o", "out"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A job that a script put in the background ignores SIGINT and hands that on; at a terminal it is not so.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "reached").exists() and process.poll() is None and time.monotonic() < deadline:
