@@ -1,16 +1,19 @@
 """Which aggregation lowering is fastest at which graph size, in onnxruntime, beside the files of torch.onnx.export.
 
     python -m device_benchmarks.lowering_study [--nodes 39 --nodes 128 ...] [--threads 1] [--clock cpu] [--model gcn]
+                                               [--data-root DATA] [--output out/bench]
 
 prints one row for each model, thread count and size: the median microseconds of every candidate, feeding from Python
 included, and how many times faster "auto" is than the faster rival. The candidates take turns in rounds of a few runs, so that
 a busy moment of the machine meets all of them; on a machine that other programs use, `--clock cpu` counts the time of this
-process alone, which one thread makes a latency. Graphs are random, sparse and local, as proteins are: 3.7 edges a node, no
-edge longer than 5. Weights are random; every output is first compared with the reference.
+process alone, which one thread makes a latency. Graphs are those of PROTEINS that come nearest to the sizes asked for where
+--data-root is given; otherwise random, sparse and local, as proteins are: 3.7 edges a node, no edge longer than 5. Weights are
+random; every output is first compared with the reference. --output keeps every sample, in lowering_study.json.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -24,9 +27,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from device_benchmarks.environment import environment
 from device_benchmarks.rivals import EXPORTERS, RivalFailure, RivalFile, export_rival
 from device_benchmarks.subjects import as_data
 from runtimes.onnxruntime import open_session
+from toolchain.datasets import tu
 from toolchain.errors import MeasurementError
 from toolchain.exporters.onnx import emit
 from toolchain.feeds import build_feeds
@@ -75,6 +80,14 @@ def protein_like(nodes: int, seed: int = 0) -> GraphInputs:
     return GraphInputs(rng.normal(size=(nodes, FEATURES)), np.concatenate([ends, ends[::-1]], axis=1))
 
 
+def protein_near(root: Path, nodes: int) -> GraphInputs:
+    """The PROTEINS graph whose number of nodes is nearest; of equals the one of median degree."""
+    graphs = tu(root, "PROTEINS")
+    distance = min(abs(g.num_nodes - nodes) for g in graphs)
+    nearest = sorted((g for g in graphs if abs(g.num_nodes - nodes) == distance), key=lambda g: g.num_edges)
+    return GraphInputs.from_pyg(nearest[len(nearest) // 2])
+
+
 def contenders(
     graph: Graph, rivals: Mapping[str, RivalFile | RivalFailure], inputs: GraphInputs, threads: int
 ) -> list[Contender]:
@@ -117,12 +130,24 @@ def measure(contenders: list[Contender], seconds: float, clock: Callable[[], flo
 @click.option("--threads", type=int, multiple=True, default=(1, 2), show_default=True)
 @click.option("--seconds", default=2.0, show_default=True, help="For each candidate at each size.")
 @click.option("--clock", type=click.Choice(sorted(CLOCKS)), default="wall", show_default=True)
+@click.option("--data-root", type=click.Path(path_type=Path), help="Where PyG keeps PROTEINS; random graphs without.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for lowering_study.json with every sample.")
 @click.option("--model", "names", type=click.Choice(sorted(MODELS)), multiple=True, default=tuple(MODELS))
-def main(nodes: tuple[int, ...], threads: tuple[int, ...], seconds: float, clock: str, names: tuple[str, ...]) -> None:
+def main(
+    nodes: tuple[int, ...],
+    threads: tuple[int, ...],
+    seconds: float,
+    clock: str,
+    names: tuple[str, ...],
+    data_root: Path | None,
+    output: Path | None,
+) -> None:
     """Measure the aggregation lowerings of the ONNX exporter."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    columns = ("model", "threads", "nodes", *LOWERINGS, *EXPORTERS, "auto against the faster rival")
+    graphs = {n: protein_like(n) if data_root is None else protein_near(data_root, n) for n in nodes}
+    samples: list[dict[str, Any]] = []
+    columns = ("model", "threads", "nodes", "edges", *LOWERINGS, *EXPORTERS, "auto against the faster rival")
     table = Table(*columns, title=f"median microseconds, {clock} time", box=None)
     for name in names:
         model = MODELS[name]().eval()
@@ -131,13 +156,20 @@ def main(nodes: tuple[int, ...], threads: tuple[int, ...], seconds: float, clock
         with tempfile.TemporaryDirectory() as folder:
             rivals = {e: export_rival(model, example, exporter=e, path=Path(folder) / f"{e}.onnx") for e in EXPORTERS}
             for count in threads:
-                for size in nodes:
-                    entered = contenders(graph, rivals, protein_like(size), count)
+                for inputs in graphs.values():
+                    entered = contenders(graph, rivals, inputs, count)
                     measure(entered, seconds, CLOCKS[clock])
-                    table.add_row(name, str(count), str(size), *_cells(entered))
+                    sizes = {"nodes": inputs.num_nodes, "edges": inputs.num_edges}
+                    table.add_row(name, str(count), *map(str, sizes.values()), *_cells(entered))
+                    microseconds = {c.name: [round(s * 1e6, 2) for s in c.seconds] for c in entered}
+                    samples.append({"model": name, "threads": count, **sizes, "clock": clock, "us": microseconds})
         for rival in rivals.values():
             if isinstance(rival, RivalFailure):
                 print(f"{name}: torch.onnx.export ({rival.exporter}) failed: {rival.error}")
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        record = {"environment": environment(), "samples": samples}
+        (output / "lowering_study.json").write_text(json.dumps(record))
     Console(width=140).print(table)
 
 
