@@ -237,7 +237,12 @@ def _choice(made: Sequence[Selection], decisions: int, tail: float, min_agreemen
     hide what 8 bits cost on others.
     """
     sure = [s for s in made if _is_sure(s, decisions, tail, min_agreement)]
-    if len(made) > 1 and sure and sure[0].plan.mode == "int8" and made[0].distance > NARROW_SUMS_MAY_ADD * made[1].distance:
+    if (
+        len(made) > 1
+        and sure
+        and sure[0].plan.mode == "int8"
+        and made[0].distance > NARROW_SUMS_MAY_ADD * made[1].distance
+    ):
         sure = sure[1:]
     return sure[0] if sure else max(reversed(made), key=lambda s: s.agreement, default=None)
 
