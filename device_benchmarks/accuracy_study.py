@@ -171,6 +171,7 @@ def _share(value: float | None) -> str:
 def main(
     data_root: Path, output: Path, seeds: tuple[int, ...], names: tuple[str, ...], formats: tuple[str, ...]
 ) -> None:
+    torch.set_num_threads(1)  # the same weights on every machine, and no fight over the cores
     progress = Console(stderr=True)
     findings: list[Finding] = []
     failures: list[str] = []
