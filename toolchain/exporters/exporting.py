@@ -24,7 +24,9 @@ EXPORTERS: dict[str, tuple[str, str]] = {
     "torchscript": ("toolchain.exporters.torchscript", "emit"),
     "onnx": ("toolchain.exporters.onnx", "emit"),
     "executorch": ("toolchain.exporters.executorch", "emit"),
+    "c": ("toolchain.exporters.c.emitter", "emit"),
 }
+BAKES_FIXED_GRAPH = ("c",)  # formats that store the prepared edges in the model file itself
 
 
 def export(
@@ -57,6 +59,8 @@ def export(
         raise ExportError(f"format {format!r} is unknown. Formats: {', '.join(sorted(EXPORTERS))}.")
     ready = verify(deployable(graph))
     module, function = EXPORTERS[format]
+    if fixed_graph is not None and format in BAKES_FIXED_GRAPH:
+        options["fixed_graph"] = fixed_graph
     emission: Emission = getattr(import_module(module), function)(ready, **options)
     contents = {emission.file_name: emission.model, **emission.extra_files}
     if fixed_graph is not None:

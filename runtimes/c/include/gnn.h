@@ -77,6 +77,8 @@ typedef struct gnn_model {
     uint8_t has_fixed_graph; /* the edges are part of the model: prepare() takes NULL for the graph */
     uint8_t num_outputs;
     const gnn_output_info *outputs; /* [num_outputs] */
+    size_t edges_offset; /* where memory is short: source [max_edges], then target [max_edges] may lie here in the arena during prepare();
+                            run() overwrites them */
     size_t (*required_bytes)(void);
     gnn_status (*prepare)(const gnn_graph *graph, void *arena, size_t arena_bytes);
     gnn_status (*run)(const gnn_features *features, void *arena, size_t arena_bytes, const gnn_outputs *outputs);

@@ -19,6 +19,13 @@ extern "C" {
 #define GNN_ROWS 4u /* rows of a block: what generated models compute at a time */
 #define GNN_NO_EDGE UINT32_MAX /* `origin` of a self-loop that the model added */
 
+/* Weights lie on 4 bytes where the compiler can be told so: Arm kernels that load them by words require it. */
+#if defined(__GNUC__)
+#define GNN_ALIGNED __attribute__((aligned(4)))
+#else
+#define GNN_ALIGNED
+#endif
+
 typedef enum gnn_type { GNN_F32 = 0, GNN_S8 = 1, GNN_S16 = 2, GNN_S32 = 3 } gnn_type;
 typedef enum gnn_reduce { GNN_SUM = 0, GNN_MEAN = 1, GNN_MAX = 2, GNN_MIN = 3 } gnn_reduce;
 typedef enum gnn_binary { GNN_ADD = 0, GNN_SUB = 1, GNN_MUL = 2, GNN_DIV = 3, GNN_MAXIMUM = 4 } gnn_binary;
@@ -47,6 +54,19 @@ typedef struct gnn_topology {
     float *weight;         /* [E'] edge weight; loop_weight for added loops */
     uint32_t *origin;      /* [E'] position in the edges as given, or GNN_NO_EDGE */
 } gnn_topology;
+
+/* Head of a prepared arena. */
+typedef struct gnn_state {
+    uint32_t model; /* id of the model that prepared it; 0: not prepared */
+    uint32_t num_nodes, num_edges, num_graphs; /* as given */
+} gnn_state;
+
+/* Start of prepare(): checks arena, pointers and counts against the model's bounds, marks the arena as not prepared and stores the counts. */
+gnn_status gnn_prepare_start(const gnn_model *model, const gnn_graph *graph, void *arena, size_t arena_bytes);
+
+/* Start of run(): checks that the arena holds a graph prepared by the model with this id, and that the features it reads are there. */
+gnn_status gnn_run_start(const gnn_model *model, uint32_t id, const gnn_features *features, const void *arena, size_t arena_bytes,
+                         const gnn_outputs *outputs);
 
 /* Checks a graph and fills the arrays of `out` that are not NULL, in O(N + E) time and no further memory.
  * num_nodes and num_graphs were checked by the caller; indices, degrees, the edge count and weights are checked here. The row

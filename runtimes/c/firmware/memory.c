@@ -1,0 +1,55 @@
+/* The four functions that a C compiler calls on its own, for images that have no C library. */
+#include <stddef.h>
+#include <stdint.h>
+
+void *memcpy(void *restrict to, const void *restrict from, size_t count);
+void *memmove(void *to, const void *from, size_t count);
+void *memset(void *to, int value, size_t count);
+int memcmp(const void *a, const void *b, size_t count);
+
+void *memcpy(void *restrict to, const void *restrict from, size_t count)
+{
+    uint8_t *y = to;
+    const uint8_t *x = from;
+    if ((((uintptr_t)y | (uintptr_t)x) & 3u) == 0)
+        for (; count >= 4; count -= 4, y += 4, x += 4)
+            *(uint32_t *)(void *)y = *(const uint32_t *)(const void *)x;
+    for (; count > 0; count--)
+        *y++ = *x++;
+    return to;
+}
+
+void *memmove(void *to, const void *from, size_t count)
+{
+    uint8_t *y = to;
+    const uint8_t *x = from;
+    if ((uintptr_t)y <= (uintptr_t)x)
+        for (size_t i = 0; i < count; i++)
+            y[i] = x[i];
+    else
+        while (count-- > 0)
+            y[count] = x[count];
+    return to;
+}
+
+void *memset(void *to, int value, size_t count)
+{
+    uint8_t *y = to;
+    const uint32_t word = (uint8_t)value * 0x01010101u;
+    for (; count > 0 && ((uintptr_t)y & 3u) != 0; count--)
+        *y++ = (uint8_t)value;
+    for (; count >= 4; count -= 4, y += 4)
+        *(uint32_t *)(void *)y = word;
+    for (; count > 0; count--)
+        *y++ = (uint8_t)value;
+    return to;
+}
+
+int memcmp(const void *a, const void *b, size_t count)
+{
+    const uint8_t *x = a, *y = b;
+    for (; count > 0; count--, x++, y++)
+        if (*x != *y)
+            return *x - *y;
+    return 0;
+}

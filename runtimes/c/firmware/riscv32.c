@@ -1,0 +1,37 @@
+/* Start-up of a 32-bit RISC-V in machine mode: memory, and a trap handler that says where it happened. */
+#include "board.h"
+#include "stack.h"
+
+extern uint32_t firmware_data[], firmware_data_end[], firmware_bss_end[], firmware_stack_top[];
+extern const uint32_t firmware_data_load[];
+
+__attribute__((naked, section(".vectors"), used)) void reset_handler(void)
+{
+    __asm volatile("la sp, firmware_stack_top\n\tla t0, trap_handler\n\tcsrw mtvec, t0\n\tj start");
+}
+
+__attribute__((used)) static void start(void)
+{
+    const uint32_t *load = firmware_data_load;
+    for (uint32_t *word = firmware_data; word < firmware_data_end;)
+        *word++ = *load++;
+    for (uint32_t *word = firmware_data_end; word < firmware_bss_end;)
+        *word++ = 0;
+    paint_stack(firmware_bss_end);
+    board_init();
+    serve();
+}
+
+uint32_t board_stack(void)
+{
+    return stack_used(firmware_bss_end, firmware_stack_top);
+}
+
+/* Interrupts stay off, so every trap is a fault: kind is mcause, status mtval. */
+__attribute__((aligned(4), used)) static void trap_handler(void)
+{
+    uint32_t cause, address, value, return_address;
+    __asm volatile("mv %0, ra\n\tcsrr %1, mcause\n\tcsrr %2, mepc\n\tcsrr %3, mtval"
+                   : "=&r"(return_address), "=&r"(cause), "=&r"(address), "=&r"(value));
+    serve_fault(cause, address, return_address, value);
+}

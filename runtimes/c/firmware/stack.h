@@ -1,0 +1,24 @@
+/* How much stack was used: its room is painted at the start, and the paint that is gone was used. */
+#ifndef GNN_FIRMWARE_STACK_H
+#define GNN_FIRMWARE_STACK_H
+
+#include <stdint.h>
+
+#define STACK_PAINT 0x5AC3A55Au
+
+/* Paints from the end of the data up to the frame of the caller. */
+static inline __attribute__((always_inline)) void paint_stack(uint32_t *room)
+{
+    volatile uint32_t here; /* lies in the frame that is in use */
+    for (volatile uint32_t *word = room; word < &here;)
+        *word++ = STACK_PAINT;
+}
+
+static inline uint32_t stack_used(const uint32_t *room, const uint32_t *top)
+{
+    while (room < top && *room == STACK_PAINT)
+        room++;
+    return (uint32_t)((uintptr_t)top - (uintptr_t)room);
+}
+
+#endif
