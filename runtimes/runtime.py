@@ -53,8 +53,21 @@ class Runtime(ABC):
     def prepare(self, inputs: GraphInputs | Array) -> dict[str, Array]:
         """Check a graph against the contract and compute every array that the model file takes."""
         contract = self.artifact.contract
-        if self._fixed is not None and self._fixed_prepared is not None:
-            fixed = self._fixed
+        graph = self.checked(inputs)
+        if self._fixed_prepared is not None:
+            prepared = PreparedGraph(graph, self._fixed_prepared.topologies)
+        else:
+            prepared = graph.prepare(contract.topologies)
+        contract.check_edges(max((t.num_edges for t in prepared.topologies), default=0))
+        for feed in self.artifact.signature.inputs:
+            contract.check_degree(degree(feed, prepared) or 0)
+        return build_feeds(self.artifact.signature.inputs, prepared)
+
+    def checked(self, inputs: GraphInputs | Array) -> GraphInputs:
+        """The graph that a run is about, within the contract as far as its sizes show; x alone joins the fixed graph."""
+        contract = self.artifact.contract
+        fixed = self._fixed
+        if fixed is not None:
             x = inputs.x if isinstance(inputs, GraphInputs) else inputs
             if isinstance(inputs, GraphInputs) and not np.array_equal(inputs.edge_index, fixed.edge_index):
                 raise OutsideContract(
@@ -65,19 +78,14 @@ class Runtime(ABC):
                 raise OutsideContract(
                     f"x: {graph.num_nodes} rows, the fixed graph of this artifact has {fixed.num_nodes} nodes."
                 )
-            contract.check(graph)
-            prepared = PreparedGraph(graph, self._fixed_prepared.topologies)
+        elif isinstance(inputs, GraphInputs):
+            graph = inputs
         else:
-            if not isinstance(inputs, GraphInputs):
-                raise OutsideContract(
-                    "only x was given, but this artifact has no fixed graph. Pass GraphInputs(x, edge_index)."
-                )
-            contract.check(inputs)
-            prepared = inputs.prepare(contract.topologies)
-        contract.check_edges(max((t.num_edges for t in prepared.topologies), default=0))
-        for feed in self.artifact.signature.inputs:
-            contract.check_degree(degree(feed, prepared) or 0)
-        return build_feeds(self.artifact.signature.inputs, prepared)
+            raise OutsideContract(
+                "only x was given, but this artifact has no fixed graph. Pass GraphInputs(x, edge_index)."
+            )
+        contract.check(graph)
+        return graph
 
     @abstractmethod
     def run_feeds(self, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
