@@ -14,7 +14,7 @@ from toolchain.artifact import Artifact
 from toolchain.compression import QAT, DynamicInt8, L1Unstructured, StaticInt8, StepReport, fine_tune, prune, quantize
 from toolchain.datasets import loader
 from toolchain.errors import RecipeError
-from toolchain.exporters import export
+from toolchain.exporters import PLANS_MEMORY, export
 from toolchain.exporters.emission import Bounds
 from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
@@ -148,7 +148,7 @@ def _exported(
     for precision, history in result.variants.items():
         for format in step.formats:
             options = dict(step.options.get(format, {}))
-            if format == "executorch":
+            if format in PLANS_MEMORY:
                 options.setdefault("bounds", bounds_for(step, parts))
             path = output / f"{recipe.name}-{format}-{precision}"
             artifact = export(history[-1][1], format, path, overwrite=overwrite, seed=recipe.seed, **options)

@@ -13,7 +13,7 @@ from toolchain.errors import RecipeError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["float32", "dynamic-int8", "static-int8"]
-Format = Literal["torchscript", "onnx", "executorch"]
+Format = Literal["torchscript", "onnx", "executorch", "c"]
 
 
 class _Strict(BaseModel):

@@ -21,10 +21,14 @@ to_formats = click.option(
 @click.command()
 @click.argument("model")
 @to_formats
-@click.option("--max-nodes", type=click.IntRange(1), help="Largest graph of files that plan memory ahead (executorch); by "
+@click.option("--max-nodes", type=click.IntRange(1), help="Largest graph of files that plan memory ahead (c, executorch); by "
               "default twice the largest of get_graphs().")  # fmt: skip
 @click.option("--max-edges", type=click.IntRange(1), help="The same for edges, self-loops included.")
+@click.option("--max-degree", type=click.IntRange(1), help="The same for the in-edges of a node, self-loops included.")
 @click.option("--max-graphs", type=click.IntRange(1), help="The same for the graphs of a batch; by default 1.")
+@click.option(
+    "--fixed-graph", is_flag=True, help="Store the edges of the first of get_graphs() in the artifact; only x is given later."
+)
 @click.option(
     "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Option of the exporter, such as lowering=dense."
 )
@@ -37,8 +41,8 @@ to_formats = click.option(
 @options.common
 def export(
     console: Console, model: str, formats: tuple[str, ...], max_nodes: int | None, max_edges: int | None,
-    max_graphs: int | None, settings: tuple[str, ...], output: Path, graphs: str | None, checkpoint: Path | None, name: str,
-    seed: int, overwrite: bool,
+    max_degree: int | None, max_graphs: int | None, fixed_graph: bool, settings: tuple[str, ...], output: Path,
+    graphs: str | None, checkpoint: Path | None, name: str, seed: int, overwrite: bool,
 ) -> None:  # fmt: skip
     """Write an artifact folder NAME-FORMAT-PRECISION for every format: the model file and its manifest.
 
@@ -47,14 +51,18 @@ def export(
     pocketgnn export int8.pgnn --to executorch --graphs model.py -o out
     """
     opened = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed)
-    bounds = Export(max_nodes=max_nodes, max_edges=max_edges, max_graphs=max_graphs)
+    bounds = Export(max_nodes=max_nodes, max_edges=max_edges, max_degree=max_degree, max_graphs=max_graphs)
+    if fixed_graph and opened.source is None:
+        raise click.UsageError("--fixed-graph stores the first of get_graphs(): pass --graphs MODEL.")
     with console.progress() as progress:
         saved = opened.graph(name, progress)
         artifacts = []
         for format in formats:
             progress(f"exporting {format}")
             artifacts.append(
-                write(opened, saved.graph, format, output, name, bounds, _settings(settings), seed, overwrite)
+                write(
+                    opened, saved.graph, format, output, name, bounds, _settings(settings), seed, overwrite, fixed_graph
+                )
             )
     data = [
         {"path": str(a.path), "format": a.format, "precision": a.precision, "bytes": a.model_bytes} for a in artifacts
@@ -64,23 +72,28 @@ def export(
 
 def write(
     opened: Subject, graph: Any, format: str, output: Path, name: str, bounds: Export, settings: dict[str, Any],
-    seed: int, overwrite: bool,
+    seed: int, overwrite: bool, fixed_graph: bool = False,
 ) -> Any:  # fmt: skip
     """Export one format under its usual folder name."""
+    from toolchain.exporters import PLANS_MEMORY, precision_of
     from toolchain.exporters import export as exported
-    from toolchain.exporters import precision_of
     from toolchain.exporters.emission import Bounds
+    from toolchain.inputs import GraphInputs
     from toolchain.pipeline import bounds_for
 
-    if format == "executorch":
+    if format in PLANS_MEMORY:
         if opened.source is not None:
             settings = {"bounds": bounds_for(bounds, opened.parts), **settings}
         elif bounds.max_nodes and bounds.max_edges:
-            settings = {"bounds": Bounds(bounds.max_nodes, bounds.max_edges, bounds.max_graphs or 1), **settings}
+            degree = bounds.max_degree or (bounds.max_edges if format == "c" else Bounds().degree)
+            largest = Bounds(bounds.max_nodes, bounds.max_edges, bounds.max_graphs or 1, degree)
+            settings = {"bounds": largest, **settings}
         else:
             raise click.UsageError(
-                "executorch plans memory for a largest graph: --graphs, or --max-nodes and --max-edges."
+                f"{format} plans memory for a largest graph: --graphs, or --max-nodes and --max-edges."
             )
+    if fixed_graph:
+        settings = {"fixed_graph": GraphInputs.from_pyg(opened.parts.train[0]), **settings}
     path = output / f"{name}-{format}-{precision_of(graph)}"
     return exported(graph, format, path, overwrite=overwrite, seed=seed, **settings)
 

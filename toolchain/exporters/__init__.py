@@ -1,5 +1,5 @@
 """Graph → model file, one module per format."""
 
-from toolchain.exporters.exporting import EXPORTERS, export, precision_of
+from toolchain.exporters.exporting import EXPORTERS, PLANS_MEMORY, export, precision_of
 
-__all__ = ["EXPORTERS", "export", "precision_of"]
+__all__ = ["EXPORTERS", "PLANS_MEMORY", "export", "precision_of"]

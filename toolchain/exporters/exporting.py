@@ -27,6 +27,7 @@ EXPORTERS: dict[str, tuple[str, str]] = {
     "c": ("toolchain.exporters.c.emitter", "emit"),
 }
 BAKES_FIXED_GRAPH = ("c",)  # formats that store the prepared edges in the model file itself
+PLANS_MEMORY = ("c", "executorch")  # formats whose file is built for a largest graph
 
 
 def export(
