@@ -26,8 +26,8 @@ def identifier(name: str) -> str:
 
 def comment(text: str) -> str:
     """Text that cannot end a comment, continue a line or start a trigraph: printable ASCII of one line, shortened."""
-    safe = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    safe = safe.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("??", "? ?")
+    safe = "".join(c if c.isascii() and c.isprintable() and c not in "?\\" else "." for c in text)
+    safe = safe.replace("*/", "* /").replace("/*", "/ *")
     return safe if len(safe) <= 200 else safe[:197] + "..."
 
 
