@@ -11,24 +11,40 @@ extern "C" {
 #define GNN_Q31_ONE INT32_MAX /* what stands for 1 */
 
 /* Rounding doubling high multiply, (a * r + 2^30) >> 31 with r >= 0. It never saturates. (NEON sqrdmulh, MVE VQRDMULH.) */
-static inline int32_t gnn_srdhm(int32_t a, int32_t r) {
+static inline int32_t gnn_srdhm(int32_t a, int32_t r)
+{
     return (int32_t)(((int64_t)a * r + ((int64_t)1 << 30)) >> 31);
 }
 
 /* Whether t * t * d < 2^64. */
-static inline int gnn_square_fits(uint32_t t, uint32_t d) {
+static inline int gnn_square_fits(uint32_t t, uint32_t d)
+{
     const uint64_t square = (uint64_t)t * t;
     const uint64_t high = (square >> 32) * d, low = (square & UINT32_MAX) * d;
     return ((high + (low >> 32)) >> 32) == 0;
 }
 
-/* round(2^31 / sqrt(degree)), at most 2^31 - 1; 0 for degree 0.
- *
- * That is the largest y with (2 y - 1)^2 degree < 2^64. Newton steps come within a few units, the last two loops make it exact. */
-static inline int32_t gnn_rsqrt_q31(uint32_t degree) {
-    uint32_t x = degree; /* degree * 4^k in [2^30, 2^32), read as X = x / 2^32 in [1/4, 1) */
+/* 1 / sqrt(X) in Q30, within 4 units, for X = x / 2^32 in [1/4, 1): x >= 2^30. */
+static inline uint32_t gnn_rsqrt_near(uint32_t x)
+{
+    /* In Q14: a line (within 8.6 %) and two Newton steps in 32 bits (within 2e-4). */
+    const uint32_t top = x >> 16;
+    uint32_t r = 34943u - ((top * 19968u) >> 16);
+    r = (r * (49152u - ((((r * r) >> 14) * top) >> 16))) >> 15;
+    r = (r * (49152u - ((((r * r) >> 14) * top) >> 16))) >> 15;
+    /* Two steps in Q30. */
+    r <<= 16;
+    r = (uint32_t)(((uint64_t)r * (0xC0000000u - (uint32_t)(((((uint64_t)r * r) >> 31) * x) >> 31))) >> 31);
+    r = (uint32_t)(((uint64_t)r * (0xC0000000u - (uint32_t)(((((uint64_t)r * r) >> 31) * x) >> 31))) >> 31);
+    return r;
+}
+
+/* round(2^31 / sqrt(degree)), at most 2^31 - 1; 0 for degree 0. The largest y with (2 y - 1)^2 degree < 2^64. */
+static inline int32_t gnn_rsqrt_q31(uint32_t degree)
+{
+    uint32_t x = degree; /* degree * 4^k, at least 2^30 */
     uint32_t down = 15;  /* 15 - k */
-    uint32_t r, y;
+    uint32_t y;
     if (degree <= 1u) {
         return degree == 0u ? 0 : GNN_Q31_ONE;
     }
@@ -36,28 +52,21 @@ static inline int32_t gnn_rsqrt_q31(uint32_t degree) {
     if (x < 1u << 24) { x <<= 8; down -= 4u; }
     if (x < 1u << 28) { x <<= 4; down -= 2u; }
     if (x < 1u << 30) { x <<= 2; down -= 1u; }
-    /* 1 / sqrt(X) in Q14, from a line (within 8.6 %) and two steps in 32 bits (within 2e-4). */
-    r = 34943u - (((x >> 16) * 19968u) >> 16);
-    r = (r * (49152u - ((((r * r) >> 14) * (x >> 16)) >> 16))) >> 15;
-    r = (r * (49152u - ((((r * r) >> 14) * (x >> 16)) >> 16))) >> 15;
-    /* Two steps in Q30. */
-    r <<= 16;
-    r = (uint32_t)(((uint64_t)r * (0xC0000000u - (uint32_t)(((((uint64_t)r * r) >> 31) * x) >> 31))) >> 31);
-    r = (uint32_t)(((uint64_t)r * (0xC0000000u - (uint32_t)(((((uint64_t)r * r) >> 31) * x) >> 31))) >> 31);
-    y = (r + ((1u << down) >> 1)) >> down;
-    while (y < (uint32_t)GNN_Q31_ONE && gnn_square_fits(2u * y + 1u, degree)) { y++; }
-    while (!gnn_square_fits(2u * y - 1u, degree)) { y--; }
+    y = (gnn_rsqrt_near(x) + ((1u << down) >> 1)) >> down;
+    while (y < (uint32_t)GNN_Q31_ONE && gnn_square_fits(2u * y + 1u, degree)) { ++y; } /* from within a few units to exact */
+    while (!gnn_square_fits(2u * y - 1u, degree)) { --y; }
     return (int32_t)y;
 }
 
 /* round(2^31 / count), at most 2^31 - 1; 0 for count 0. */
-static inline int32_t gnn_recip_q31(uint32_t count) {
+static inline int32_t gnn_recip_q31(uint32_t count)
+{
     uint32_t quotient; /* 2^32 / count from the division of 2^32 - 1, which fits 32 bits */
     if (count <= 1u) {
         return count == 0u ? 0 : GNN_Q31_ONE;
     }
     quotient = UINT32_MAX / count;
-    if (UINT32_MAX - quotient * count == count - 1u) { quotient++; }
+    if (UINT32_MAX - quotient * count == count - 1u) { ++quotient; }
     return (int32_t)((quotient + 1u) >> 1);
 }
 

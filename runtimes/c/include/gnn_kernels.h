@@ -50,8 +50,8 @@ typedef struct gnn_topology {
     uint32_t *row_pointer; /* [N + 1] the in-edges of node i are row_pointer[i] .. row_pointer[i + 1] */
     uint16_t *source;      /* [E'] */
     int32_t *row_factor;   /* [N] Q31 rsqrt of the number of in-edges; 0 for none */
-    float *scale;          /* [N] 1 / sqrt(weighted in-degree), r and l of the normalization; 0 for degree 0 */
-    float *weight;         /* [E'] edge weight; loop_weight for added loops */
+    float *scale;          /* [N] 1 / sqrt(weighted in-degree), r and l of the normalization; 0 for degree 0. 1 if not symmetric */
+    float *weight;         /* [E'] edge weight; loop_weight for added loops. Not `weighted`: with loops 1 for an edge, without the raw weight */
     uint32_t *origin;      /* [E'] position in the edges as given, or GNN_NO_EDGE */
 } gnn_topology;
 
@@ -140,7 +140,8 @@ void gnn_linear_dynamic(const gnn_linear_dynamic_layer *layer, const float range
                         const float *scale, float *y);
 
 /* y_i = relu?( self_scale x_i + l_i reduce_j ( w_ij h_ij r_j x_j ) + bias ) * out_scale_i for the rows first .. first + rows. x is the whole node array.
- * w = topology->weight, r = l = topology->scale (each 1 where NULL); h = edge_weight, [E'][heads]. source_scaled: r is in x already. */
+ * w = topology->weight, r = l = topology->scale (each 1 where NULL); h = edge_weight, [E'][heads]. source_scaled: r is in x already.
+ * out_scale [rows] or NULL. */
 typedef struct gnn_propagate_f32_op {
     uint16_t channels, heads; /* heads 0: no h */
     gnn_reduce reduce;
@@ -152,10 +153,12 @@ void gnn_propagate_f32(const gnn_propagate_f32_op *op, const gnn_topology *topol
                        const float *out_scale, uint32_t first, uint32_t rows, float *y);
 
 /* Aggregate in three steps: start on the whole accumulator [N, C], add blocks of edge rows, finish on the whole accumulator (mean; empty rows to 0).
- * index[r] is the node of edge row r. counts [N] is needed for GNN_MEAN, else NULL; it is filled by start and add. */
-void gnn_aggregate_start_f32(gnn_reduce reduce, uint32_t rows, uint32_t channels, float *y, uint32_t *counts);
+ * index[r] is the node of edge row r. counts [N] is needed for GNN_MEAN, else NULL; it is filled by start and add. error [N, C] holds what
+ * rounding took from sums and means; NULL where no node has more than some 500 edges (equal terms all round the same way: 5,000 of them
+ * summed plainly are off by up to 7e-5) and for GNN_MAX, GNN_MIN. */
+void gnn_aggregate_start_f32(gnn_reduce reduce, uint32_t rows, uint32_t channels, float *y, uint32_t *counts, float *error);
 void gnn_aggregate_f32(gnn_reduce reduce, const float *x, const uint16_t *index, uint32_t rows, uint32_t channels, float *y,
-                       uint32_t *counts);
+                       uint32_t *counts, float *error);
 void gnn_aggregate_finish_f32(gnn_reduce reduce, uint32_t rows, uint32_t channels, float *y, const uint32_t *counts);
 
 /* Softmax over the in-edges of every node, per head, maximum subtracted; y may be x. Denominator + 1e-16 as in PyG. */
@@ -166,10 +169,10 @@ void gnn_head_dot_f32(const float *x, const float *weight, uint32_t rows, uint32
 /* y[r][c] = mean_h x[r][h][c]. */
 void gnn_head_mean_f32(const float *x, uint32_t rows, uint32_t heads, uint32_t width, float *y);
 
-/* Pool in three steps, as Aggregate: accumulator [G, C] of floats. */
-void gnn_pool_start_f32(gnn_reduce reduce, uint32_t num_graphs, uint32_t channels, float *y);
+/* Pool in three steps, as Aggregate: accumulator [G, C] of floats, and error [G, C] as there. */
+void gnn_pool_start_f32(gnn_reduce reduce, uint32_t num_graphs, uint32_t channels, float *y, float *error);
 void gnn_pool_f32(gnn_reduce reduce, const float *x, const uint32_t *graph_pointer, uint32_t num_graphs, uint32_t first,
-                  uint32_t rows, uint32_t channels, float *y);
+                  uint32_t rows, uint32_t channels, float *y, float *error);
 void gnn_pool_finish_f32(gnn_reduce reduce, const uint32_t *graph_pointer, uint32_t num_graphs, uint32_t channels, float *y);
 
 /* y = a (op) b. Channels of a and b are `channels` or 1; a stride (in floats) of 0 repeats one row (a constant). relu applies to y. */

@@ -1,0 +1,16 @@
+#include "gnn_float.h"
+#include "gnn_kernels.h"
+
+void gnn_pool_start_f32(gnn_reduce reduce, uint32_t num_graphs, uint32_t channels, float *y, float *error)
+{
+    const size_t count = (size_t)num_graphs * channels;
+    const float start = reduce == GNN_MAX ? gnn_float_of(GNN_LOWEST_BITS) : reduce == GNN_MIN ? gnn_float_of(GNN_HIGHEST_BITS) : 0.0f;
+    for (size_t i = 0; i < count; ++i) {
+        y[i] = start;
+    }
+    if (error != NULL) {
+        for (size_t i = 0; i < count; ++i) {
+            error[i] = 0.0f;
+        }
+    }
+}
