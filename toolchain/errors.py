@@ -13,6 +13,7 @@ PocketGnnError
 ├── QuantizationRefused   no integer configuration reaches the stated agreement
 ├── ExportError           a backend cannot take a graph
 ├── GateFailed            a stated parity, size or accuracy gate is not met
+├── DoesNotFit            an image is larger than the memory of its target
 └── MeasurementError      a measuring process died or returned nonsense
 """
 
@@ -69,6 +70,10 @@ class ExportError(PocketGnnError):
 
 class GateFailed(PocketGnnError):
     """A gate that the user stated (agreement, accuracy drop, size) is not met."""
+
+
+class DoesNotFit(PocketGnnError):
+    """An image or its data are larger than the target's memory; the message names the largest constants."""
 
 
 class MeasurementError(PocketGnnError):

@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "prune": ("toolchain.cli.compressing", "prune"),
     "quantize": ("toolchain.cli.compressing", "quantize"),
     "export": ("toolchain.cli.exporting", "export"),
+    "package": ("toolchain.cli.packaging", "package"),
     "verify": ("toolchain.cli.checking", "verify"),
     "bench": ("toolchain.cli.checking", "bench"),
     "run": ("toolchain.cli.running", "run"),

@@ -15,6 +15,7 @@ from toolchain.ir import DType, Value, ops
 from toolchain.ir.ops import Const, End, Extent, Function, Reduce
 from toolchain.topology import Normalization
 
+PLAIN_SUM_TERMS = 500  # up to so many floats are summed plainly: see gnn_aggregate_start_f32
 _REDUCE = {Reduce.SUM: "GNN_SUM", Reduce.MEAN: "GNN_MEAN", Reduce.MAX: "GNN_MAX", Reduce.MIN: "GNN_MIN"}
 _KIND = {
     ops.Add: "GNN_ADD", ops.Sub: "GNN_SUB", ops.Mul: "GNN_MUL", ops.Div: "GNN_DIV", ops.Maximum: "GNN_MAXIMUM"
@@ -250,33 +251,46 @@ def _counts(program: Program, value: Value, op: ops.Pool | ops.Aggregate) -> str
     return program.buffer(f"counts_{value.id}", "uint32_t", 4 * nodes, is_block=False, writes=True)
 
 
+def _error(program: Program, value: Value, op: ops.Pool | ops.Aggregate) -> str:
+    """Memory for what rounding takes from long sums, so that thousands of terms keep the accuracy of a few."""
+    most = program.bounds.nodes if isinstance(op, ops.Pool) else program.max_degree
+    assert most is not None
+    if op.reduce in (Reduce.MAX, Reduce.MIN) or most <= PLAIN_SUM_TERMS:
+        return "NULL"
+    bytes_ = 4 * program.rows_of(value.type.domain) * value.type.channels
+    return program.buffer(f"error_{value.id}", "float", bytes_, is_block=False, writes=True)
+
+
 def collect(program: Program, value: Value) -> None:
     """Start a Pool or Aggregate before the loop of its operand, and add every block in it."""
     op = value.op
     assert isinstance(op, ops.Pool | ops.Aggregate)
     operand = program.graph.values[value.inputs[0]]
     reduce, channels = _REDUCE[op.reduce], f"{value.type.channels}u"
-    y = program.place(value, writes=True)
+    y, error = program.place(value, writes=True), _error(program, value, op)
     if isinstance(op, ops.Pool):
-        program.call("gnn_pool_start_f32", reduce, "num_graphs", channels, y.name, scope=value.scope, before=True)
-        x, y = program.place(operand), program.place(value, writes=True)
+        program.call(
+            "gnn_pool_start_f32", reduce, "num_graphs", channels, y.name, error, scope=value.scope, before=True
+        )
+        x, y, error = program.place(operand), program.place(value, writes=True), _error(program, value, op)
         program.call(
             "gnn_pool_f32", reduce, x.rows, "graph_pointer", "num_graphs", "first", "rows", channels, y.name,
-            scope=value.scope,
+            error, scope=value.scope,
         )  # fmt: skip
         return
     counts = _counts(program, value, op)
     program.call(
-        "gnn_aggregate_start_f32", reduce, "num_nodes", channels, y.name, counts, scope=value.scope, before=True
+        "gnn_aggregate_start_f32", reduce, "num_nodes", channels, y.name, counts, error, scope=value.scope, before=True
     )
-    x, y, counts = program.place(operand), program.place(value, writes=True), _counts(program, value, op)
+    x, y = program.place(operand), program.place(value, writes=True)
+    counts, error = _counts(program, value, op), _error(program, value, op)
     topology = operand.type.topology
     assert topology is not None
     program.topology(topology)
     if op.end is End.TARGET:
         program.stages[-1].reads_targets = True
     index = "target" if op.end is End.TARGET else f"topology_{topology}.source + first"
-    program.call("gnn_aggregate_f32", reduce, x.rows, index, "rows", channels, y.name, counts, scope=value.scope)
+    program.call("gnn_aggregate_f32", reduce, x.rows, index, "rows", channels, y.name, counts, error, scope=value.scope)
 
 
 def before(program: Program, value: Value) -> None:

@@ -1,0 +1,83 @@
+"""What every kind of package needs to know about a model: its names, its files, the recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from toolchain.artifact import Artifact
+from toolchain.c_artifact import c_name, c_sources
+from toolchain.errors import ExportError
+from toolchain.exporters.packages.sample import Sample
+
+VERSION = "1.0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedModel:
+    """A C artifact on its way into a project.
+
+    Attributes:
+        name: <name> in gnn_<name>_run.
+        sources: the artifact's C files by plain name, checked; they are packed unchanged.
+        sample: the recorded run that the self-test repeats.
+    """
+
+    artifact: Artifact
+    name: str
+    sources: Mapping[str, bytes]
+    sample: Sample
+
+    @classmethod
+    def of(cls, artifact: Artifact, sample: Sample) -> PackagedModel:
+        """Read the artifact's files and check that the sample is one of its runs."""
+        stated = [(output.domain, output.channels) for output in artifact.signature.outputs]
+        rows = {"node": sample.inputs.num_nodes, "graph": sample.inputs.num_graphs}
+        fits = len(stated) == len(sample.outputs) and all(
+            array.ndim == 2 and array.shape[1] == channels and array.shape[0] == rows.get(domain, array.shape[0])
+            for array, (domain, channels) in zip(sample.outputs, stated, strict=False)
+        )
+        if not fits:
+            found = [list(array.shape) for array in sample.outputs]
+            raise ExportError(f"sample: outputs of shapes {found} are not those of {artifact.path}. Record it again.")
+        return cls(artifact, c_name(artifact), c_sources(artifact), sample)
+
+    @property
+    def library(self) -> str:
+        """Name of the library, its folder and its header: gnn_<name>."""
+        return f"gnn_{self.name}"
+
+    @property
+    def macro(self) -> str:
+        """Prefix of the model's macros: GNN_<NAME>."""
+        return f"GNN_{self.name.upper()}"
+
+    @property
+    def title(self) -> str:
+        """One line about the model, for descriptions."""
+        contract = self.artifact.contract
+        graph = "on a fixed graph" if contract.fixed_graph else (
+            f"for graphs of up to {contract.max_nodes} nodes and {contract.max_edges} edges"
+        )  # fmt: skip
+        return f"Graph neural network {self.name} ({self.artifact.precision}) {graph}."
+
+    @property
+    def c_files(self) -> tuple[str, ...]:
+        """Names of the C files, model.c first."""
+        return tuple(sorted((n for n in self.sources if n.endswith(".c")), key=lambda n: (n != "model.c", n)))
+
+    @property
+    def umbrella_header(self) -> str:
+        """The header that applications include; its name has the model in it, since every model has a model.h."""
+        guard = f"{self.macro}_LIBRARY_H"
+        return f'#ifndef {guard}\n#define {guard}\n#include "{self.library}/model.h"\n#endif\n'
+
+    @property
+    def has_float_kernels(self) -> bool:
+        """Whether floats are multiplied and added inside the model, beyond the borders of its integer part."""
+        at_borders = ("gnn_check_finite_f32.c", "gnn_edge_attr_f32.c")
+        return any(name.endswith("_f32.c") and name not in at_borders for name in self.sources)
+
+    @property
+    def is_float(self) -> bool:
+        return self.artifact.precision == "float32"
