@@ -220,3 +220,24 @@ def struct(name: str, **fields: object) -> ctypes.Structure:
             raise TypeError(f"{name} has no field {field}")
         setattr(made, field, pointer(value) if isinstance(value, np.ndarray) else value)
     return made
+
+
+_GUARD = 64  # bytes before and behind a guarded array, a multiple of every alignment
+
+
+def guarded(shape: tuple[int, ...] | int, dtype: type) -> np.ndarray:
+    """An array for a kernel's result, of values that no kernel writes, between bytes that `assert_guards` looks at."""
+    count = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.full(count + 2 * _GUARD, 0xA5, np.uint8)
+    return memory[_GUARD : _GUARD + count].view(dtype).reshape(shape)
+
+
+def assert_guards(*arrays: np.ndarray | None) -> None:
+    """Nothing was written beyond these `guarded` arrays."""
+    for array in arrays:
+        if array is not None:
+            memory = array
+            while isinstance(memory.base, np.ndarray):
+                memory = memory.base
+            assert (memory[:_GUARD] == 0xA5).all(), "written before the array"
+            assert (memory[-_GUARD:] == 0xA5).all(), "written behind the array"

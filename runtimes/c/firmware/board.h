@@ -8,8 +8,9 @@
 
 #include <stdint.h>
 
-/* Clocks and the serial port. Called once, after .data and .bss are set up and the FPU, if there is one, is on. */
-void board_init(void);
+/* Sets up clocks and the serial port. Called once, after .data and .bss are there and the FPU, if there is one, is on.
+ * Returns how often board_cycles counts in a second; 0 where there is no counter. */
+uint32_t board_init(void);
 
 /* The next byte from the host; waits for it. */
 uint8_t board_read(void);
@@ -17,22 +18,20 @@ uint8_t board_read(void);
 /* Sends a byte to the host; waits until there is room. */
 void board_write(uint8_t byte);
 
-/* A free-running counter of clock cycles that wraps at 2^32, or always 0 where there is none. */
+/* A free-running counter that wraps at 2^32: of clock cycles where the processor has one. */
 uint32_t board_cycles(void);
 
-/* The most stack used since the start in bytes, by the paint that is gone. At least 4 less than the room means that it fitted. */
+/* The most stack used since the start, in bytes. Part of the start-up code of a processor, not of a board. */
 uint32_t board_stack(void);
 
 /* Stops for good: the last thing that a fault does. */
 void board_stop(void);
 
-extern const char board_name[];
+/* What the start-up code ends in. */
+void serve(uint32_t cycles_per_second);
 
-/* What a board's startup code calls; does not return. */
-void serve(void);
-
-/* What a board's fault handler calls: says `fault` with the kind of fault, where it happened, and the fault status register
- * (0 where there is none), then stops. */
+/* What a fault handler ends in: tells the host the kind of fault (in the processor's own numbers), the address of the instruction,
+ * the return address and the fault status (0 where the processor has none), then stops. */
 void serve_fault(uint32_t kind, uint32_t address, uint32_t return_address, uint32_t fault_status);
 
 #endif

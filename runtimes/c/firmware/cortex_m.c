@@ -17,9 +17,7 @@ __attribute__((section(".vectors"), used)) static const vector vectors[16] = {
     fault_handler, fault_handler,
 };
 
-#define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
-#define CPACR REGISTER(0xE000ED88u)
-#define CFSR REGISTER(0xE000ED28u)
+#define CPACR (*(volatile uint32_t *)0xE000ED88u)
 
 void reset_handler(void)
 {
@@ -28,13 +26,12 @@ void reset_handler(void)
         *word++ = *load++;
     for (uint32_t *word = firmware_data_end; word < firmware_bss_end;)
         *word++ = 0;
-    paint_stack(firmware_bss_end);
+    paint_stack(firmware_bss_end, firmware_stack_top);
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
     CPACR |= 0xFu << 20; /* full access to CP10 and CP11: FPU and MVE */
     __asm volatile("dsb\n\tisb" ::: "memory");
 #endif
-    board_init();
-    serve();
+    serve(board_init());
 }
 
 uint32_t board_stack(void)
@@ -42,18 +39,18 @@ uint32_t board_stack(void)
     return stack_used(firmware_bss_end, firmware_stack_top);
 }
 
-/* Called by fault_handler with the registers that the processor stacked: r0-r3, r12, lr, pc, xpsr. */
-__attribute__((used)) static void fault(const uint32_t *stacked)
-{
-    uint32_t kind, status = 0;
-    __asm volatile("mrs %0, ipsr" : "=r"(kind));
-#if __ARM_ARCH >= 7
-    status = CFSR;
-#endif
-    serve_fault(kind, stacked[6], stacked[5], status);
-}
-
+/* The processor stacked r0-r3, r12, lr, pc and xpsr; the exception number is the kind, CFSR the status. */
 __attribute__((naked)) void fault_handler(void)
 {
-    __asm volatile("mrs r0, msp\n\tldr r1, =fault\n\tbx r1");
+    __asm volatile("mrs r0, ipsr\n\t"
+                   "mov r3, sp\n\t"
+                   "ldr r1, [r3, #24]\n\t"
+                   "ldr r2, [r3, #20]\n\t"
+#if __ARM_ARCH_ISA_THUMB > 1 && __ARM_ARCH >= 7
+                   "ldr r3, =0xE000ED28\n\t"
+                   "ldr r3, [r3]\n\t"
+#else
+                   "movs r3, #0\n\t"
+#endif
+                   "bl serve_fault");
 }

@@ -1,11 +1,6 @@
 /* The four functions that a C compiler calls on its own, for images that have no C library. */
-#include <stddef.h>
 #include <stdint.h>
-
-void *memcpy(void *restrict to, const void *restrict from, size_t count);
-void *memmove(void *to, const void *from, size_t count);
-void *memset(void *to, int value, size_t count);
-int memcmp(const void *a, const void *b, size_t count);
+#include <string.h>
 
 void *memcpy(void *restrict to, const void *restrict from, size_t count)
 {

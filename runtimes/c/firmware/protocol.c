@@ -2,18 +2,19 @@
  *
  * A line is a letter of G..Z, bytes as pairs of the hex digits 0-9A-F, their checksum as four more digits, and a newline. The
  * checksum is CRC-16 (polynomial 0x1021, start 0xFFFF) over the letter and the bytes. A letter starts a line wherever it
- * stands, so a receiver that lost bytes is in step again with the next line. Every line starts with a number that the host
- * chooses and the answer repeats. Numbers are little-endian, floats are their bits.
+ * stands, so a receiver that lost bytes is in step again with the next line.
  *
- *   host                                       board
- *   I struct number                            I struct identity, model name, 0, board name, 0
- *   W struct write: bytes of the input         W struct number: they are where they belong
- *   R struct infer: so many runs               an O line for every block of output rows of the last run (struct rows, values);
- *                                              an R line for every run (struct result)
- *   anything else                              E struct number: it was not done, because of `code`
- *   (a fault)                                  F struct fault: the board has stopped
+ *   host                              board
+ *   I struct number: who is there?    I struct identity, gnn_model from max_nodes to num_outputs, its name, 0, the board's name, 0
+ *   W struct write: memory            W struct number: it is written
+ *   P struct graph: prepare it        P struct result
+ *   R struct repetitions: run         R struct result for every run; before the last one an O line for every block of output rows:
+ *                                     struct rows, values
+ *   anything else                     X struct number: not done, because of `code`
+ *                                     Z struct fault: the board has stopped
  *
- * The input is struct input: all arrays of a graph at their largest size, one after another.
+ * A line that is repeated has the effect that it had, so a host may repeat each one that is not answered. Edges are kept where the
+ * model works later: a graph is written anew before it is prepared again, but needs not be prepared again for other features.
  */
 #include "protocol.h"
 
@@ -22,12 +23,15 @@
 static struct input input;
 static uint64_t arena[(FIRMWARE_ARENA_BYTES + 7) / 8];
 
-static const struct identity identity = {
-    PROTOCOL_VERSION, 0, FIRMWARE_BLOCK, sizeof input, FIRMWARE_ARENA_BYTES, FIRMWARE_MAX_NODES, FIRMWARE_MAX_EDGES,
-    FIRMWARE_MAX_GRAPHS, FIRMWARE_MAX_DEGREE, FIRMWARE_FEATURES, FIRMWARE_EDGE_FEATURES, FIRMWARE_BUILD,
-};
-
 /* ---- lines ----------------------------------------------------------------------------------------------------- */
+
+union line {
+    uint8_t bytes[sizeof(struct write) + 2]; /* the checksum too */
+    struct number number;
+    struct write write;
+    struct graph graph;
+    struct repetitions repetitions;
+};
 
 static uint32_t checksum(uint32_t crc, uint32_t byte)
 {
@@ -44,22 +48,14 @@ static uint32_t start(uint8_t letter)
 
 static uint32_t send(uint32_t crc, const void *bytes, size_t count)
 {
-    const uint8_t *byte = bytes;
-    for (; count > 0; count--, byte++) {
-        for (uint32_t digits = *byte * 0x1001u, half = 0; half < 2; half++, digits >>= 8) {
+    for (const uint8_t *byte = bytes; count > 0; count--, byte++) {
+        for (uint32_t i = 0, digits = *byte; i < 2; i++, digits <<= 4) {
             const uint32_t digit = digits >> 4 & 15u;
             board_write((uint8_t)(digit + (digit < 10 ? '0' : 'A' - 10)));
         }
         crc = checksum(crc, *byte);
     }
     return crc;
-}
-
-static void end(uint32_t crc)
-{
-    const uint8_t bytes[2] = {(uint8_t)(crc >> 8), (uint8_t)crc};
-    send(0, bytes, 2);
-    board_write('\n');
 }
 
 static uint32_t send_text(uint32_t crc, const char *text)
@@ -70,19 +66,19 @@ static uint32_t send_text(uint32_t crc, const char *text)
     return crc;
 }
 
+static void end(uint32_t crc)
+{
+    const uint8_t bytes[2] = {(uint8_t)(crc >> 8), (uint8_t)crc};
+    send(0, bytes, 2);
+    board_write('\n');
+}
+
 static void answer(uint8_t letter, const void *bytes, size_t count)
 {
     end(send(start(letter), bytes, count));
 }
 
-union line {
-    uint8_t bytes[sizeof(struct write) + 2]; /* the checksum too */
-    struct number number;
-    struct write write;
-    struct infer infer;
-};
-
-/* Waits for a line. Returns its letter, or 0 for one that is damaged; `count` is the number of its bytes. */
+/* Waits for a line. Returns its letter, or 0 if it is damaged; `count` is the number of its bytes. */
 static uint8_t receive(union line *line, uint32_t *count)
 {
     uint32_t crc = 0, digits = 0;
@@ -94,15 +90,15 @@ static uint8_t receive(union line *line, uint32_t *count)
             digits = 0;
             crc = checksum(0xFFFFu, c);
         } else if (c >= '0') {
-            value = (uint8_t)(value << 4 | ((c & 15u) + (c >> 6) * 9u));
+            value = (uint8_t)((uint32_t)value << 4 | ((c & 15u) + (c >> 6) * 9u));
             if (digits++ & 1u) {
                 if (digits <= 2 * sizeof line->bytes)
                     line->bytes[digits / 2 - 1] = value;
                 crc = checksum(crc, value);
             }
-        } else if (letter != 0) { /* a newline; the checksum of a line and its checksum is 0 */
+        } else if (letter != 0) { /* a newline; the checksum of bytes and their checksum is 0 */
             *count = digits / 2 - 2;
-            return crc == 0 && digits <= 2 * sizeof line->bytes && *count >= sizeof(struct number) ? letter : 0;
+            return crc == 0 && *count >= sizeof(struct number) && *count <= sizeof(struct write) ? letter : 0;
         }
     }
 }
@@ -110,104 +106,121 @@ static uint8_t receive(union line *line, uint32_t *count)
 /* ---- the model ------------------------------------------------------------------------------------------------- */
 
 struct run {
-    uint8_t number;
-    uint8_t is_last;
+    struct result *result;
     uint32_t started;
 };
 
 static void send_rows(void *context, uint32_t output, uint32_t first, uint32_t rows, const float *values)
 {
     struct run *run = context;
+    struct result *result = run->result;
     const uint32_t paused = board_cycles();
-    if (run->is_last) {
-        const struct rows header = {run->number, (uint8_t)output, 0, first};
-        const size_t bytes = rows * FIRMWARE_MODEL.outputs[output].channels * sizeof *values;
-        end(send(send(start('O'), &header, sizeof header), values, bytes));
+    if (result->remaining == 0) {
+        const uint16_t channels = FIRMWARE_MODEL.outputs[output].channels;
+        const struct rows header = {result->number, (uint8_t)output, channels, first};
+        end(send(send(start('O'), &header, sizeof header), values, rows * channels * sizeof *values));
+        result->lines++;
     }
     run->started += board_cycles() - paused;
 }
 
-static gnn_status prepare(const struct infer *infer)
+static uint8_t *edges(void)
 {
-#if FIRMWARE_FIXED_GRAPH
-    return FIRMWARE_MODEL.prepare(NULL, arena, sizeof arena);
-#else
-    gnn_graph graph = {infer->num_nodes, infer->num_edges, infer->num_graphs, input.source, input.target, NULL, NULL};
-#if FIRMWARE_MAX_GRAPHS > 1
-    graph.batch = input.batch;
-#endif
-#if FIRMWARE_EDGE_WEIGHT
-    graph.edge_weight = input.edge_weight;
-#endif
-    return FIRMWARE_MODEL.prepare(&graph, arena, sizeof arena);
-#endif
+    return (uint8_t *)arena + FIRMWARE_MODEL.edges_offset;
 }
 
-static void infer(const struct infer *infer)
+static void prepare(const struct graph *line, struct result *result)
 {
-    static const gnn_features features = {
-#if FIRMWARE_SPARSE_FEATURES
-        NULL, firmware_x_pointer, firmware_x_index,
-#elif FIRMWARE_FEATURES
-        input.x, NULL, NULL,
+#if FIRMWARE_FIXED_GRAPH
+    const gnn_graph *given = NULL;
 #else
-        NULL, NULL, NULL,
+    const uint16_t *source = (const uint16_t *)(const void *)edges();
+    const gnn_graph graph = {line->num_nodes, line->num_edges, line->num_graphs, source, source + FIRMWARE_MAX_EDGES,
+#if FIRMWARE_BATCH
+        input.batch,
+#else
+        NULL,
 #endif
-#if FIRMWARE_EDGE_FEATURES
-        input.edge_attr,
+#if FIRMWARE_EDGE_WEIGHT
+        input.edge_weight,
 #else
         NULL,
 #endif
     };
-    struct run run = {infer->number, 0, 0};
+    const gnn_graph *given = &graph;
+#endif
+    const uint32_t started = board_cycles();
+    result->status = (uint8_t)FIRMWARE_MODEL.prepare(given, arena, sizeof arena);
+    result->cycles = board_cycles() - started;
+    result->stack_bytes = board_stack();
+}
+
+static const gnn_features features = {
+#if FIRMWARE_SPARSE_FEATURES
+    NULL, firmware_x_pointer, firmware_x_index,
+#elif FIRMWARE_FEATURES
+    input.x, NULL, NULL,
+#else
+    NULL, NULL, NULL,
+#endif
+#if FIRMWARE_EDGE_FEATURES
+    input.edge_attr,
+#else
+    NULL,
+#endif
+};
+
+static void run(struct result *result)
+{
+    struct run run = {result, board_cycles()};
     const gnn_outputs outputs = {NULL, send_rows, &run};
-    struct result result = {infer->number, GNN_OK, infer->repetitions, 0, 0, 0};
-    do {
-        run.is_last = --result.remaining == 0;
-        run.started = board_cycles();
-        result.status = (uint8_t)prepare(infer);
-        result.prepare_cycles = board_cycles() - run.started;
-        if (result.status == GNN_OK) {
-            run.started = board_cycles();
-            result.status = (uint8_t)FIRMWARE_MODEL.run(&features, arena, sizeof arena, &outputs);
-            result.run_cycles = board_cycles() - run.started;
-        }
-        result.stack_bytes = board_stack();
-        answer('R', &result, sizeof result);
-    } while (!run.is_last);
+    result->status = (uint8_t)FIRMWARE_MODEL.run(&features, arena, sizeof arena, &outputs);
+    result->cycles = board_cycles() - run.started;
+    result->stack_bytes = board_stack();
 }
 
 /* ---- commands -------------------------------------------------------------------------------------------------- */
 
-void serve(void)
+void serve(uint32_t cycles_per_second)
 {
     for (;;) {
         union line line;
-        uint32_t count;
+        struct result result = {0, 0, 0, 0, 0, 0};
+        uint32_t count, bytes = sizeof(struct number);
         uint8_t letter = receive(&line, &count);
-        struct number number = {line.number.number, 0, {0, 0}};
-        if (letter == 'R' && count == sizeof line.infer) {
-            infer(&line.infer);
-            continue;
-        }
-        if (letter == 'I') {
-            const uint32_t crc = send(send(start('I'), &number, sizeof number), &identity, sizeof identity);
-            end(send_text(send_text(crc, FIRMWARE_MODEL.name), board_name));
-            continue;
-        }
-        if (letter == 'W') {
-            const uint32_t first = FIRMWARE_BLOCK * (uint32_t)line.write.block, bytes = count - offsetof(struct write, data);
-            if (first + bytes <= sizeof input) {
-                uint8_t *place = (uint8_t *)&input + first;
-                for (uint32_t i = 0; i < bytes; i++)
-                    place[i] = line.write.data[i];
-            } else {
-                number.code = OUTSIDE;
+        result.number = line.number.number;
+        if (letter == 'P' && count == sizeof line.graph) {
+            prepare(&line.graph, &result);
+            bytes = sizeof result;
+        } else if (letter == 'R') {
+            bytes = sizeof result;
+            for (result.remaining = line.repetitions.repetitions; result.remaining > 0;) {
+                result.remaining--;
+                run(&result);
+                if (result.remaining > 0) answer('R', &result, sizeof result);
             }
+        } else if (letter == 'W') {
+            uint8_t *place = line.write.is_edges ? edges() : (uint8_t *)&input;
+            const uint32_t room = line.write.is_edges ? 4 * FIRMWARE_MAX_EDGES : sizeof input;
+            const uint32_t first = FIRMWARE_BLOCK * (uint32_t)line.write.block;
+            count -= sizeof(struct number);
+            if (first + count > room) {
+                letter = 'X'; result.status = OUTSIDE;
+            } else {
+                for (uint32_t i = 0; i < count; i++)
+                    place[first + i] = line.write.data[i];
+            }
+        } else if (letter == 'I') {
+            const struct identity identity = {line.number.number, PROTOCOL_VERSION, FIRMWARE_BLOCK, cycles_per_second, sizeof input,
+                sizeof arena, FIRMWARE_BUILD};
+            const uint32_t crc = send(start(letter), &identity, sizeof identity);
+            end(send_text(send_text(send(crc, &FIRMWARE_MODEL.max_nodes, 24), FIRMWARE_MODEL.name), FIRMWARE_BOARD));
+            continue;
         } else {
-            number.code = letter == 0 ? DAMAGED : UNKNOWN;
+            result.status = letter == 0 ? DAMAGED : UNKNOWN;
+            letter = 'X';
         }
-        answer(number.code == 0 ? letter : 'E', &number, sizeof number);
+        answer(letter, &result, bytes);
     }
 }
 
@@ -215,6 +228,6 @@ void serve_fault(uint32_t kind, uint32_t address, uint32_t return_address, uint3
 {
     const struct fault fault = {0, kind, address, return_address, fault_status};
     board_write('\n');
-    answer('F', &fault, sizeof fault);
+    answer('Z', &fault, sizeof fault);
     board_stop();
 }

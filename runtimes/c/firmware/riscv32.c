@@ -17,9 +17,8 @@ __attribute__((used)) static void start(void)
         *word++ = *load++;
     for (uint32_t *word = firmware_data_end; word < firmware_bss_end;)
         *word++ = 0;
-    paint_stack(firmware_bss_end);
-    board_init();
-    serve();
+    paint_stack(firmware_bss_end, firmware_stack_top);
+    serve(board_init());
 }
 
 uint32_t board_stack(void)
@@ -27,11 +26,8 @@ uint32_t board_stack(void)
     return stack_used(firmware_bss_end, firmware_stack_top);
 }
 
-/* Interrupts stay off, so every trap is a fault: kind is mcause, status mtval. */
-__attribute__((aligned(4), used)) static void trap_handler(void)
+/* Interrupts stay off, so every trap is a fault: mcause is the kind, mtval the status. */
+__attribute__((naked, aligned(4), used)) static void trap_handler(void)
 {
-    uint32_t cause, address, value, return_address;
-    __asm volatile("mv %0, ra\n\tcsrr %1, mcause\n\tcsrr %2, mepc\n\tcsrr %3, mtval"
-                   : "=&r"(return_address), "=&r"(cause), "=&r"(address), "=&r"(value));
-    serve_fault(cause, address, return_address, value);
+    __asm volatile("csrr a0, mcause\n\tcsrr a1, mepc\n\tmv a2, ra\n\tcsrr a3, mtval\n\tj serve_fault");
 }

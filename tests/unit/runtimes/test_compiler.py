@@ -14,6 +14,7 @@ import pytest
 
 from runtimes import compiler
 from runtimes.compiler import build_library, find_compiler, load_library
+from tests.c_tools import private_cache
 from toolchain.errors import ArtifactError, MissingDependency
 
 SOURCES = {
@@ -26,11 +27,9 @@ ZIG = f"{sys.executable} -m ziglang cc"
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the test's own, and the compiler that is found without CC. zig keeps its cache: it is slow to fill."""
-    zig_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zig"
-    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(zig_cache)))
+    """A cache folder of the test's own, and the compiler that is found without CC."""
     (tmp_path / "cache").mkdir()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    private_cache(monkeypatch, tmp_path / "cache")
     monkeypatch.delenv("CC", raising=False)
     return tmp_path / "cache" / "pocketgnn" / "native"
 

@@ -14,6 +14,7 @@ import pytest
 import runtimes
 from runtimes import c_interface
 from runtimes.native import NativeRuntime
+from tests.c_tools import private_cache
 from tests.tiny_c_model import MAX_DEGREE, MAX_EDGES, MAX_NODES, OUTPUTS, SOURCE, tiny_graph, tiny_outputs, write_tiny
 from toolchain.artifact import Artifact, Output
 from toolchain.c_artifact import c_sources
@@ -26,7 +27,7 @@ from toolchain.topology import SelfLoops, TopologySpec
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Libraries of these tests go where nobody finds them again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        private_cache(patch, tmp_path_factory.mktemp("cache"))
         yield
 
 

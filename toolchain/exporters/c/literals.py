@@ -64,3 +64,18 @@ def _wrapped(items: Iterable[str]) -> list[str]:
             line = "   "
         line += f" {item},"
     return [*lines, line]
+
+
+def wrapped_call(call: str, indent: str) -> list[str]:
+    """A call as one line, or as several with the arguments below one another's start."""
+    if len(indent) + len(call) <= WIDTH:
+        return [indent + call]
+    function, arguments = call.split("(", 1)
+    continued = indent + " " * (len(function) + 1)
+    lines, line = [], indent + function + "("
+    for argument in arguments.split(", "):
+        if len(line) + len(argument) + 1 > WIDTH and not line.endswith("("):
+            lines.append(line.rstrip())
+            line = continued
+        line += argument + ", "
+    return [*lines, line[:-2]]

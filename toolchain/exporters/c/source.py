@@ -66,8 +66,11 @@ def _topology_text(program: Program, where: Layout, fixed: GraphInputs | None) -
             text += [topologies.spec_text(index, specs[index]), topologies.arena_function(index, where)]
     if fixed is not None:
         counts = f".num_nodes = {fixed.num_nodes}u, .num_edges = {fixed.num_edges}u, .num_graphs = {fixed.num_graphs}u"
-        batch = literals.array("fixed_batch", fixed.graph_index.astype("uint16"))
-        text += [batch, f"static const gnn_graph fixed_graph = {{{counts}, .batch = fixed_batch}};"]
+        batch = "NULL"
+        if fixed.num_graphs > 1:
+            text.append(literals.array("fixed_batch", fixed.graph_index.astype("uint16")))
+            batch = "fixed_batch"
+        text.append(f"static const gnn_graph fixed_graph = {{{counts}, .batch = {batch}}};")
     return text
 
 
@@ -179,7 +182,7 @@ def _stage(program: Program, index: int, text: StageText, offsets: dict[str, int
     scope = ""
     for step in text.before:
         lines, scope = _scoped(lines, step.scope, scope, "        ")
-        lines.append(f"        {step.text}")
+        lines += literals.wrapped_call(step.text, "        ")
     if text.loop:
         count = _LOOP_COUNTS.get(stage.domain, f"num_edges_{stage.topology}")
         if text.reads_targets:
@@ -194,7 +197,7 @@ def _stage(program: Program, index: int, text: StageText, offsets: dict[str, int
             )
         for step in text.loop:
             lines, scope = _scoped(lines, step.scope, scope, "            ")
-            lines.append(f"            {step.text}")
+            lines += literals.wrapped_call(step.text, "            ")
         lines.append("        }")
     return "\n".join([*lines, "    }"])
 

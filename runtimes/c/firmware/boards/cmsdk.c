@@ -7,10 +7,11 @@
 #define CTRL REGISTER(0x8)
 #define BAUDDIV REGISTER(0x10)
 
-void board_init(void)
+uint32_t board_init(void)
 {
     BAUDDIV = 16; /* the fastest rate it takes */
     CTRL = 3;     /* send and receive */
+    return 0;
 }
 
 uint8_t board_read(void)

@@ -10,11 +10,12 @@
 #define RXD REGISTER(0x518)
 #define TXD REGISTER(0x51C)
 
-void board_init(void)
+uint32_t board_init(void)
 {
     ENABLE = 4;
     START_SENDING = 1;
     START_RECEIVING = 1;
+    return 0;
 }
 
 uint8_t board_read(void)

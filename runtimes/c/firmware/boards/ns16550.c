@@ -6,9 +6,10 @@
 #define FIFO REGISTER(2)
 #define STATE REGISTER(5) /* bit 0: a byte has come; bit 5: room to send */
 
-void board_init(void)
+uint32_t board_init(void)
 {
     FIFO = 1;
+    return 0;
 }
 
 uint8_t board_read(void)
