@@ -31,6 +31,7 @@ class PackagedModel:
     @classmethod
     def of(cls, artifact: Artifact, sample: Sample) -> PackagedModel:
         """Read the artifact's files and check that the sample is one of its runs."""
+        sources = c_sources(artifact)
         stated = [(output.domain, output.channels) for output in artifact.signature.outputs]
         rows = {"node": sample.inputs.num_nodes, "graph": sample.inputs.num_graphs}
         fits = len(stated) == len(sample.outputs) and all(
@@ -40,7 +41,7 @@ class PackagedModel:
         if not fits:
             found = [list(array.shape) for array in sample.outputs]
             raise ExportError(f"sample: outputs of shapes {found} are not those of {artifact.path}. Record it again.")
-        return cls(artifact, c_name(artifact), c_sources(artifact), sample)
+        return cls(artifact, c_name(artifact), sources, sample)
 
     @property
     def library(self) -> str:
