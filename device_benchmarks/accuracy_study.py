@@ -25,7 +25,7 @@ from toolchain.artifact import Artifact
 from toolchain.compression import DynamicInt8, StaticInt8, quantize
 from toolchain.datasets import planetoid, split, tu
 from toolchain.errors import PocketGnnError
-from toolchain.exporters import export
+from toolchain.exporters import PLANS_MEMORY, export
 from toolchain.frontend import lower
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts
@@ -53,6 +53,11 @@ def _proteins(root: Path, seed: int) -> GraphParts:
     return GraphParts(parts.train, parts.validation, parts.test)
 
 
+def _reddit(root: Path, seed: int) -> GraphParts:
+    parts = split(tu(root, "REDDIT-BINARY"), seed=seed)
+    return GraphParts(parts.train, parts.validation, parts.test)
+
+
 def _cora(root: Path, seed: int) -> GraphParts:
     data = planetoid(root, "Cora")
     return GraphParts([data], [data], [data])
@@ -63,6 +68,7 @@ SUBJECTS = (
         "proteins-gcn", _proteins, lambda features, classes: GCN(features, classes, hidden=64, layers=3), epochs=40
     ),
     Subject("proteins-gin", _proteins, lambda features, classes: GIN(features, classes, 64, 5, pool="mean"), epochs=40),
+    Subject("reddit-gin", _reddit, lambda features, classes: GIN(features, classes, 64, 5, pool="mean"), epochs=20),
     Subject("cora-gcn", _cora, lambda features, classes: NodeGCN(features, classes, hidden=16), 100, weight_decay=5e-4),
 )
 
@@ -109,7 +115,7 @@ def study(
         for format in formats:
             name = f"{subject.name}-{seed}-{format}-{precision}"
             say(name)
-            options: dict[str, Any] = {"bounds": bounds_for(Export(), parts)} if format == "executorch" else {}
+            options: dict[str, Any] = {"bounds": bounds_for(Export(), parts)} if format in PLANS_MEMORY else {}
             try:
                 artifact = export(history[-1][1], format, output / name, overwrite=True, seed=seed, **options)
                 findings.append(Finding(subject.name, seed, artifact, check.report(artifact, history)))
@@ -160,7 +166,7 @@ def _share(value: float | None) -> str:
     "--data-root",
     type=click.Path(path_type=Path),
     required=True,
-    help="Where PyG keeps PROTEINS and Cora; downloaded if missing.",
+    help="Where PyG keeps PROTEINS, REDDIT-BINARY and Cora; downloaded if missing.",
 )
 @click.option("--output", type=click.Path(path_type=Path), default=Path("out/accuracy"), show_default=True)
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0, 1, 2), show_default=True, help="Repeatable.")

@@ -154,6 +154,9 @@ class Artifact:
 
     @property
     def model_bytes(self) -> int:
+        """What the model takes on a device: its file, or the compiled constants where the file is source text."""
+        if "constant_bytes" in self.provenance:
+            return int(self.provenance["constant_bytes"])
         return int(self.files[self.model_file]["bytes"])
 
     def to_json(self) -> dict[str, Any]:

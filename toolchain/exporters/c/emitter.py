@@ -62,7 +62,7 @@ def emit(
         file_name="model.c",
         inputs=_feeds(graph),
         bounds=bounds,
-        facts={"name_in_c": program.name, "arena_bytes": arena_bytes, "sparse_features": sparse_features},
+        facts={"name_in_c": program.name, "arena_bytes": arena_bytes, "constant_bytes": program.constant_bytes, "sparse_features": sparse_features},
         extra_files=files,
     )
 

@@ -79,6 +79,7 @@ class Program:
     max_degree: int
     sparse: bool
     constants: list[str] = field(default_factory=list)
+    constant_bytes: int = 0  # of the arrays among them
     stages: list[StageText] = field(default_factory=list)
     kernels: set[str] = field(default_factory=set)
     topology_arrays: dict[int, set[str]] = field(default_factory=dict)  # beside row_pointer and source
@@ -126,6 +127,7 @@ class Program:
     def constant(self, name: str, array: np.ndarray) -> str:
         """A stored array; returns its C name."""
         self.constants.append(literals.array(name, array))
+        self.constant_bytes += array.nbytes
         return name
 
     def struct(self, kind: str, name: str, fields: Sequence[str]) -> str:
