@@ -49,12 +49,13 @@ def default_compiler() -> str:
 
 
 @functools.cache
-def kernels(*flags: str, compiler: str | None = None) -> ctypes.CDLL:
-    """All kernels, compiled with these flags ("-O2" if none is given), with argument types set.
+def kernels(*flags: str, compiler: str | None = None, only: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """All kernels or those that are named, compiled with these flags ("-O2" if none is given), with argument types set.
 
     Pointer parameters take None, a contiguous array of the declared type, or a `struct`.
     """
-    loaded = load(tuple(sorted(SOURCE.glob("*.c"))), *flags, compiler=compiler)
+    sources = tuple(SOURCE / f"{name}.c" for name in only) or tuple(sorted(SOURCE.glob("*.c")))
+    loaded = load(sources, *flags, compiler=compiler)
     for name, (result, parameters) in PROTOTYPES.items():
         if hasattr(loaded, name):
             function = getattr(loaded, name)
