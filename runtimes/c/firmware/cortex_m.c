@@ -17,9 +17,17 @@ __attribute__((section(".vectors"), used)) static const vector vectors[16] = {
     fault_handler, fault_handler,
 };
 
-#define CPACR (*(volatile uint32_t *)0xE000ED88u)
+/* First of all full access to CP10 and CP11: the compiler may use FPU and MVE registers for anything from here on. */
+__attribute__((naked)) void reset_handler(void)
+{
+    __asm volatile(
+#if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
+        "ldr r0, =0xE000ED88\n\tldr r1, [r0]\n\torr r1, r1, #0xF00000\n\tstr r1, [r0]\n\tdsb\n\tisb\n\t"
+#endif
+        "b start");
+}
 
-void reset_handler(void)
+__attribute__((used)) static void start(void)
 {
     const uint32_t *load = firmware_data_load;
     for (uint32_t *word = firmware_data; word < firmware_data_end;)
@@ -27,10 +35,6 @@ void reset_handler(void)
     for (uint32_t *word = firmware_data_end; word < firmware_bss_end;)
         *word++ = 0;
     paint_stack(firmware_bss_end, firmware_stack_top);
-#if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
-    CPACR |= 0xFu << 20; /* full access to CP10 and CP11: FPU and MVE */
-    __asm volatile("dsb\n\tisb" ::: "memory");
-#endif
     serve(board_init());
 }
 

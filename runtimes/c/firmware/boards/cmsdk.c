@@ -11,6 +11,7 @@ uint32_t board_init(void)
 {
     BAUDDIV = 16; /* the fastest rate it takes */
     CTRL = 3;     /* send and receive */
+    (void)DATA;   /* drops what came before; QEMU looks again for bytes to receive only after a read */
     return 0;
 }
 

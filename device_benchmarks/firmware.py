@@ -1,0 +1,259 @@
+"""build_firmware: a C artifact and a target in, an image with start-up code, the protocol and the model out."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import string
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from device_benchmarks.elf_image import ElfImage, Symbol, read_elf
+from device_benchmarks.target import Target
+from toolchain.artifact import Artifact
+from toolchain.c_artifact import c_name, c_sources
+from toolchain.errors import ArtifactError, DoesNotFit, MissingDependency
+from toolchain.inputs import GraphInputs
+
+CompilerName = Literal["zig", "gcc"]
+
+# Value-safe flags only: floats are bit-equal on every target, so nothing may be contracted or reordered.
+COMMON_FLAGS = (
+    "-std=c99", "-ffp-contract=off", "-ffreestanding", "-ffunction-sections", "-fdata-sections", "-fno-unwind-tables",
+    "-fno-asynchronous-unwind-tables", "-fno-exceptions", "-fno-stack-protector", "-fomit-frame-pointer",
+)  # fmt: skip
+COMPILER_FLAGS = {
+    "zig": ("-fno-sanitize=all",),
+    "gcc": ("-fno-tree-loop-distribute-patterns",),  # no call of memset inside memset
+}
+MODEL_FLAGS = ("-O2",)
+FIRMWARE_FLAGS = ("-Os",)
+MIN_STACK_BYTES = 256
+BLOCK_BYTES = {True: 2048, False: 32}  # of the input in one line: with an operating system, and without
+IMAGE = "image.elf"
+BUILD_SECONDS = 600  # zig builds its run-time library at the first link for a processor
+FIRMWARE = Path(__file__).parent.parent / "runtimes" / "c" / "firmware"
+INCLUDES = (FIRMWARE, FIRMWARE / "freestanding")
+_ROOM = 1 << 26  # of each memory at the link; what really fits is checked afterwards, with the names of what is large
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareImage:
+    """A built image.
+
+    Attributes:
+        model: the <name> of gnn_<name>_run.
+        compiler: its name and version; flags: those of the model's sources.
+        build: first 8 bytes of the sha256 of model.c, which the image tells its host.
+    """
+
+    target: Target
+    elf: ElfImage
+    model: str
+    compiler: str
+    flags: tuple[str, ...]
+    build: bytes
+
+    @property
+    def stack_room_bytes(self) -> int:
+        """RAM that is left for the stack."""
+        return self.target.ram_bytes - self.elf.ram_bytes
+
+
+def build_firmware(
+    artifact: Artifact, target: Target, folder: Path, *, compiler: CompilerName | None = None,
+    sparse_features: GraphInputs | None = None, model_flags: Sequence[str] = MODEL_FLAGS,
+) -> FirmwareImage:  # fmt: skip
+    """Compile and link an image.
+
+    Args:
+        folder: where the sources, objects and image.elf go; it must exist.
+        compiler: "gcc" is the target's cross compiler, "zig" that of the ziglang package; by default gcc where installed.
+        sparse_features: the graph whose features are stored in the image, for a model that reads sparse features.
+        model_flags: optimization of the model's sources.
+
+    Raises:
+        DoesNotFit: the image or its data are larger than the target's memories.
+        ArtifactError: not an artifact for this target, or its sources do not compile.
+        MissingDependency: the compiler is not installed.
+    """
+    if artifact.format not in target.formats:
+        raise ArtifactError(
+            f"{artifact.path}: format {artifact.format!r}, {target.name} runs {', '.join(target.formats)}. "
+            "Export the model with --to c."
+        )
+    name, sources = c_name(artifact), c_sources(artifact)
+    build = hashlib.sha256(sources[artifact.model_file]).digest()[:8]
+    chosen = compiler or default_compiler(target)
+    command = compiler_command(chosen, target)
+    generated = {"firmware_model.h": _model_header(artifact, target, name, build).encode()}
+    if artifact.provenance.get("sparse_features"):
+        generated["firmware_features.c"] = _features_source(artifact, sparse_features).encode()
+    for file, content in {**sources, **generated}.items():
+        (folder / file).write_bytes(content)
+    select = getattr(target.compile, chosen)
+    common = [*command, *select, *COMMON_FLAGS, *COMPILER_FLAGS[chosen], "-I.", *(f"-I{path}" for path in INCLUDES)]
+    own = [FIRMWARE / f"{stem}.c" for stem in ("protocol", "memory", target.board.startup, f"boards/{target.board.serial}")]
+    units: list[tuple[str, Sequence[str]]] = [(f"./{name}", model_flags) for name in (*sources, *generated) if name.endswith(".c")]
+    units += [(str(path), (*FIRMWARE_FLAGS, f"-DFIRMWARE_UART=0x{target.board.serial_address:X}u")) for path in own]
+
+    def compiled(numbered: tuple[int, tuple[str, Sequence[str]]]) -> str:
+        number, (file, flags) = numbered
+        output = f"{number:03d}-{Path(file).stem}.o"
+        _run([*common, *flags, "-c", file, "-o", output], folder, Path(file).name)
+        return output
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        objects = list(pool.map(compiled, enumerate(units)))
+    _link(chosen, [*command, *select], target, objects, folder)
+    image = FirmwareImage(
+        target, read_elf(folder / IMAGE), name, f"{chosen} {_version(tuple(command))}", (*select, *COMMON_FLAGS, *model_flags),
+        build,
+    )  # fmt: skip
+    check_fit(image)
+    return image
+
+
+def check_fit(image: FirmwareImage) -> None:
+    """Compare an image with the memories of its target.
+
+    Raises:
+        DoesNotFit: what is needed, what there is, and the largest constants or objects.
+    """
+    target, elf = image.target, image.elf
+    if elf.flash_bytes > target.flash_bytes:
+        raise DoesNotFit(
+            f"{image.model} needs {elf.flash_bytes:,} B of flash, {target.name} has {target.flash_bytes:,} B. Largest constants: "
+            f"{_largest(elf.largest_constants())}. Use fewer bits for the weights, prune, or choose a larger target."
+        )
+    needed = elf.ram_bytes + (0 if target.board.is_hosted else MIN_STACK_BYTES)
+    if needed > target.ram_bytes:
+        objects = sorted((s for s in elf.symbols if s.section.startswith((".bss", ".data"))), key=lambda s: -s.size)
+        raise DoesNotFit(
+            f"{image.model} needs {needed:,} B of RAM ({MIN_STACK_BYTES} B of it for the stack), {target.name} has "
+            f"{target.ram_bytes:,} B. Largest objects: {_largest(objects[:4])}. Export with a smaller max_nodes or max_edges, or "
+            "choose a larger target."
+        )
+
+
+def default_compiler(target: Target) -> CompilerName:
+    """The target's gcc where it is installed, else zig."""
+    return "gcc" if shutil.which(target.compile.gcc_command) else "zig"
+
+
+def compiler_command(compiler: CompilerName, target: Target) -> tuple[str, ...]:
+    """How a compiler is called.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    if compiler == "gcc":
+        path = shutil.which(target.compile.gcc_command)
+        if path is None:
+            raise MissingDependency(
+                f"{target.compile.gcc_command} is not installed. Install it with your system's packages, or use --compiler zig."
+            )
+        return (path,)
+    if importlib.util.find_spec("ziglang") is None:
+        raise MissingDependency(
+            "ziglang is not installed; it cross-compiles the firmware. Install it with: pip install 'pocketgnn[mcu]'."
+        )
+    return (sys.executable, "-m", "ziglang", "cc")
+
+
+def _model_header(artifact: Artifact, target: Target, name: str, build: bytes) -> str:
+    """firmware_model.h: what the firmware must know at compile time, and the manifest knows."""
+    contract, is_sparse = artifact.contract, bool(artifact.provenance.get("sparse_features"))
+    macro = f"GNN_{name.upper()}"
+    values = {
+        "MODEL": f"gnn_{name}_model",
+        "BOARD": f'"{target.board.name}"',
+        "BUILD": "{" + ", ".join(str(byte) for byte in build) + "}",
+        "BLOCK": f"{BLOCK_BYTES[target.board.is_hosted]}u",
+        "ARENA_BYTES": f"{macro}_ARENA_BYTES",
+        "MAX_NODES": f"{macro}_MAX_NODES",
+        "MAX_EDGES": f"{macro}_MAX_EDGES",
+        "FEATURES": "0" if is_sparse else f"{macro}_FEATURES",
+        "EDGE_FEATURES": f"{macro}_EDGE_FEATURES",
+        "EDGE_WEIGHT": int(contract.edge_weight and not contract.fixed_graph),
+        "BATCH": int((contract.max_graphs or 1) > 1 and not contract.fixed_graph),
+        "FIXED_GRAPH": int(contract.fixed_graph),
+        "SPARSE_FEATURES": int(is_sparse),
+    }
+    lines = ['#include "model.h"', *(f"#define FIRMWARE_{key} {value}" for key, value in values.items())]
+    if is_sparse:
+        lines.append("extern const uint32_t firmware_x_pointer[];\nextern const uint16_t firmware_x_index[];")
+    return "\n".join(lines) + "\n"
+
+
+def _features_source(artifact: Artifact, graph: GraphInputs | None) -> str:
+    """firmware_features.c: where a graph's binary features are 1."""
+    if graph is None:
+        raise ArtifactError(
+            f"{artifact.path}: reads sparse features, which are stored in the image. Pass the graph that they belong to."
+        )
+    if not np.isin(graph.x, (0, 1)).all():
+        raise ArtifactError(f"{artifact.path}: reads sparse features, and those of the graph are not all 0 or 1.")
+    pointer = np.concatenate([[0], np.cumsum((graph.x == 1).sum(1))])
+    index = np.nonzero(graph.x)[1]
+    return (
+        '#include "firmware_model.h"\n'
+        f"const uint32_t firmware_x_pointer[] = {{{', '.join(map(str, pointer.tolist()))}}};\n"
+        f"const uint16_t firmware_x_index[] = {{{', '.join(map(str, index.tolist())) or '0'}}};\n"
+    )
+
+
+def _link(compiler: CompilerName, command: Sequence[str], target: Target, objects: Sequence[str], folder: Path) -> None:
+    script: list[str] = []
+    if not target.board.is_hosted:
+        template = string.Template((FIRMWARE / "image.ld").read_text(encoding="utf-8"))
+        (folder / "image.ld").write_text(
+            template.substitute(
+                flash_origin=hex(target.board.flash_origin), ram_origin=hex(target.board.ram_origin), room=hex(_ROOM),
+                ram_bytes=hex(target.ram_bytes),
+            )
+        )  # fmt: skip
+        script = ["-T", "image.ld"]
+    line = [*command, "-nostdlib", "-Wl,--gc-sections", "-Wl,-e,reset_handler", *script, *objects, "-o", IMAGE]
+    if compiler == "gcc":
+        _run([*line, "-lgcc"], folder, IMAGE)
+        return
+    try:
+        _run(line, folder, IMAGE)
+    except ArtifactError:  # zig builds its run-time library once for every processor, so only where one is needed
+        _run([*line, "-Os", "-g", "-lcompiler_rt"], folder, IMAGE)
+
+
+def _run(command: Sequence[str], folder: Path, what: str) -> None:
+    result = subprocess.run(
+        command, cwd=folder, capture_output=True, check=False, env={**os.environ, "LC_ALL": "C"}, timeout=BUILD_SECONDS
+    )
+    if result.returncode != 0:
+        lines = result.stderr.decode(errors="replace").splitlines()
+        telling = (line for line in lines if "error:" in line or "undefined" in line)
+        first = next(telling, lines[0] if lines else "no message")
+        raise ArtifactError(f"{what} cannot be built by {Path(command[0]).name} ({first.strip()[:300]}).")
+
+
+@cache
+def _version(command: tuple[str, ...]) -> str:
+    """The compiler's own version; that of `zig cc` is of the clang in it."""
+    command = (*command[:-1], "version") if command[-1] == "cc" else (*command, "--version")
+    result = subprocess.run(command, capture_output=True, check=False, text=True)
+    found = re.search(r"\d+\.\d+(\.\d+)?", result.stdout)
+    return found.group() if found else "of unknown version"
+
+
+def _largest(symbols: Sequence[Symbol]) -> str:
+    return ", ".join(f"{symbol.name} ({symbol.size:,} B)" for symbol in symbols) or "none"

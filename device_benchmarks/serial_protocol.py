@@ -1,0 +1,310 @@
+"""Board: the host's half of the line protocol of runtimes/c/firmware/protocol.c, over any stream of bytes."""
+
+from __future__ import annotations
+
+import re
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from toolchain.errors import InvalidInput, MeasurementError
+from toolchain.inputs import GraphInputs
+
+VERSION = 1
+DAMAGED, UNKNOWN, OUTSIDE = 1, 2, 3  # codes of an X line
+_LINE = re.compile(rb".*([G-Z])((?:[0-9A-F]{2})*)$", re.DOTALL)  # from the last letter on: what precedes it was cut off
+
+
+class ByteStream(Protocol):
+    """What a board is connected by: an emulator, or a serial port."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    def read(self, seconds: float) -> bytes:
+        """The bytes that have come; waits up to `seconds` for the first one, and returns b"" if none comes."""
+
+
+class BoardFault(MeasurementError):
+    """The processor of a board took a fault and stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a board says of itself.
+
+    Attributes:
+        build: first 8 bytes of the sha256 of the model.c that it runs.
+        cycles_per_second: of its counter; 0 where it has none.
+        block_bytes: of the input in one line.
+        input_bytes, arena_bytes: memory of the features, and of the model.
+    """
+
+    model: str
+    board: str
+    build: bytes
+    cycles_per_second: int
+    block_bytes: int
+    input_bytes: int
+    arena_bytes: int
+    max_nodes: int
+    max_edges: int
+    max_graphs: int
+    max_degree: int
+    features: int
+    edge_features: int
+    reads_edge_weight: bool
+    reads_sparse_features: bool
+    has_fixed_graph: bool
+    num_outputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The answer to a prepare or a run.
+
+    Attributes:
+        status: a gnn_status; 0 is done.
+        lines: lines of outputs that belong to it.
+        cycles: by the board's counter, without the time to send; 0 where there is none.
+        stack_bytes: the most used since the board started.
+    """
+
+    status: int
+    remaining: int
+    lines: int
+    cycles: int
+    stack_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inference:
+    """Outputs of the last of some runs, and the results of all of them."""
+
+    outputs: tuple[np.ndarray, ...]
+    results: tuple[Result, ...]
+
+    @property
+    def status(self) -> int:
+        return self.results[-1].status
+
+
+class Board:
+    """A board that serves a model.
+
+    Every line is checked. One that is not answered, or whose answer is damaged, is sent again.
+
+    Args:
+        stream: the connection.
+        place: says where an address of the image is, for the message of a fault.
+        answer_seconds: how long a short answer may take; run_seconds: an inference.
+        attempts: how often a line is sent at most.
+    """
+
+    def __init__(
+        self, stream: ByteStream, place: Callable[[int], str] = hex, *, answer_seconds: float = 2.0, run_seconds: float = 60.0,
+        attempts: int = 5,
+    ) -> None:  # fmt: skip
+        self._stream, self._place = stream, place
+        self._answer_seconds, self._run_seconds, self._attempts = answer_seconds, run_seconds, attempts
+        self._received = b""
+        self._number = 0
+        self._identity: Identity | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """What `identify` found; it asks the board once."""
+        return self._identity or self.identify()
+
+    def identify(self) -> Identity:
+        """Ask the board who it is.
+
+        Raises:
+            MeasurementError: nothing that speaks this version of the protocol answers.
+        """
+        (_, answer), = self._ask(b"I", bytes(3), self._answer_seconds)  # fmt: skip
+        version, block, hz, input_bytes, arena, build = struct.unpack_from("<xBHIII8s", answer)
+        if version != VERSION:
+            raise MeasurementError(f"the board speaks version {version} of the protocol, this host {VERSION}. Build a new image.")
+        bounds = struct.unpack_from("<IIIIHHBBBB", answer, 24)
+        model, board, _ = answer[48:].split(b"\0")
+        features = bounds[4:6] if not bounds[7] else (0, bounds[5])
+        self._identity = Identity(
+            model.decode(), board.decode(), build, hz, block, input_bytes, arena, *bounds[:4], *features,
+            bool(bounds[6]), bool(bounds[7]), bool(bounds[8]), bounds[9],
+        )  # fmt: skip
+        return self._identity
+
+    def load(self, graph: GraphInputs) -> None:
+        """Write features and edges to the board.
+
+        Raises:
+            InvalidInput: the graph has more nodes or edges than the board has room for, or lacks what the model reads.
+        """
+        who = self.identity
+        for name, count, limit in (
+            ("nodes", graph.num_nodes, who.max_nodes), ("edges", graph.num_edges, who.max_edges),
+            ("graphs", graph.num_graphs, who.max_graphs),
+        ):  # fmt: skip
+            if count > limit:
+                raise InvalidInput(f"{count} {name}, the board has room for {limit}.")
+        self._write(0, _input_arrays(graph, who), who.input_bytes)
+        if not who.has_fixed_graph:
+            edges = graph.edge_index.astype("<u2")
+            self._write(1, [(0, edges[0]), (2 * who.max_edges, edges[1])], 4 * who.max_edges)
+
+    def prepare(self, graph: GraphInputs) -> Result:
+        """Have the board check and sort the edges that were loaded."""
+        counts = struct.pack("<xxxIII", graph.num_nodes, graph.num_edges, graph.num_graphs)
+        (_, answer), = self._ask(b"P", counts, self._run_seconds)  # fmt: skip
+        return _result(answer)
+
+    def infer(self, repetitions: int = 1) -> Inference:
+        """Run the model on what was loaded and prepared; outputs are those of the last run."""
+        if not 1 <= repetitions <= 0xFFFF:
+            raise InvalidInput(f"{repetitions} repetitions, expected 1 to 65,535.")
+        answers = self._ask(b"R", struct.pack("<xH", repetitions), self._run_seconds)
+        results = tuple(_result(answer) for letter, answer in answers if letter == b"R")
+        return Inference(_outputs([answer for letter, answer in answers if letter == b"O"]), results)
+
+    # ---- lines -----------------------------------------------------------------------------------------------------
+
+    def _write(self, region: int, arrays: Sequence[tuple[int, np.ndarray]], room: int) -> None:
+        """Write arrays to their offsets, in whole blocks."""
+        block, memory, dirty = self.identity.block_bytes, bytearray(room), set()
+        for offset, array in arrays:
+            data = array.tobytes()
+            if offset + len(data) > room:
+                raise MeasurementError(f"the board has {room} B where {offset + len(data)} B belong. Build a new image.")
+            memory[offset : offset + len(data)] = data
+            dirty.update(range(offset // block, -(-(offset + len(data)) // block)) if data else ())
+        for number in sorted(dirty):
+            data = memory[number * block : (number + 1) * block]
+            self._ask(b"W", struct.pack("<BH", region, number) + data, self._answer_seconds)
+
+    def _ask(self, letter: bytes, payload: bytes, seconds: float) -> list[tuple[bytes, bytes]]:
+        """Send a line until its answer has come whole; the lines of the answer without those of outputs that came twice."""
+        problem = ""
+        for _ in range(self._attempts):
+            self._number = self._number % 255 + 1
+            self._stream.write(encode(letter, bytes([self._number]) + payload))
+            answers: list[tuple[bytes, bytes]] = []
+            while (line := self._line(seconds)) is not None:
+                kind, answer = line
+                if kind == b"Z":
+                    raise BoardFault(self._fault(answer))
+                if kind == b"X" and answer[1] != DAMAGED:
+                    raise MeasurementError(
+                        f"the board refuses a line {letter.decode()} ({'unknown' if answer[1] == UNKNOWN else 'outside of its memory'})."
+                        " Build a new image with this version."
+                    )
+                if kind == b"X":
+                    problem = "it received damaged lines"
+                    break
+                if answer[:1] != bytes([self._number]) or kind not in (letter, b"O"):
+                    continue  # of an earlier attempt
+                answers.append((kind, answer))
+                if kind == letter and _is_complete(letter, answers):
+                    return answers
+                if kind == letter and (letter != b"R" or _result(answer).remaining == 0):
+                    problem = "lines of its answer were lost"
+                    break
+            else:
+                problem = problem or f"it did not answer within {seconds:g} s"
+        raise MeasurementError(f"the board does not answer a line {letter.decode()}: {problem}, {self._attempts} times.")
+
+    def _line(self, seconds: float) -> tuple[bytes, bytes] | None:
+        """The next undamaged line; None where none comes in time."""
+        end = time.monotonic() + seconds
+        while True:
+            text, newline, rest = self._received.partition(b"\n")
+            if newline:
+                self._received = rest
+                if (decoded := decode(text)) is not None:
+                    return decoded
+                continue
+            data = self._stream.read(max(end - time.monotonic(), 0.0))
+            if not data:
+                return None
+            self._received += data
+
+    def _fault(self, answer: bytes) -> str:
+        kind, address, return_address, status = struct.unpack_from("<IIII", answer, 4)
+        return (
+            f"the board stopped with fault {kind} at {self._place(address)}, called from {self._place(return_address)}, "
+            f"fault status 0x{status:08x}."
+        )
+
+
+def encode(letter: bytes, payload: bytes) -> bytes:
+    """One line."""
+    body = letter + payload
+    return letter + payload.hex().upper().encode() + b"%04X\n" % checksum(body)
+
+
+def decode(text: bytes) -> tuple[bytes, bytes] | None:
+    """Letter and bytes of a line without its newline; None if it is damaged."""
+    match = _LINE.match(text.strip())
+    if match is None:
+        return None
+    payload = bytes.fromhex(match[2].decode())
+    if len(payload) < 6 or checksum(match[1] + payload) != 0:
+        return None
+    return match[1], payload[:-2]
+
+
+def checksum(data: bytes) -> int:
+    """CRC-16, polynomial 0x1021, start 0xFFFF; 0 over data and their checksum."""
+    crc = 0xFFFF
+    for byte in data:
+        byte ^= crc >> 8
+        byte ^= byte >> 4
+        crc = (crc << 8 ^ byte << 12 ^ byte << 5 ^ byte) & 0xFFFF
+    return crc
+
+
+def _input_arrays(graph: GraphInputs, who: Identity) -> list[tuple[int, np.ndarray]]:
+    """Where each array of struct input begins, and the graph's values of it."""
+    batch = who.max_graphs > 1 and not who.has_fixed_graph
+    fields = (
+        ("x", graph.x, "<f4", who.max_nodes * who.features),
+        ("edge_attr", graph.edge_attr, "<f4", who.max_edges * who.edge_features),
+        ("edge_weight", graph.edge_weight, "<f4", who.max_edges * (who.reads_edge_weight and not who.has_fixed_graph)),
+        ("batch", graph.graph_index, "<u2", who.max_nodes * batch),
+    )
+    arrays, offset = [], 0
+    for name, values, dtype, room in fields:
+        if not room:
+            continue
+        if values is None:
+            raise InvalidInput(f"{name}: missing, but the model reads it.")
+        array = np.ascontiguousarray(values, dtype)
+        if array.size > room:
+            raise InvalidInput(f"{name}: {array.size} values, the board has room for {room}.")
+        arrays.append((offset, array))
+        offset += room * array.itemsize
+    return arrays
+
+
+def _result(answer: bytes) -> Result:
+    return Result(*struct.unpack_from("<xBHIII", answer))
+
+
+def _is_complete(letter: bytes, answers: Sequence[tuple[bytes, bytes]]) -> bool:
+    if letter != b"R":
+        return True
+    last = _result(answers[-1][1])
+    return last.remaining == 0 and last.lines == sum(kind == b"O" for kind, _ in answers)
+
+
+def _outputs(lines: Sequence[bytes]) -> tuple[np.ndarray, ...]:
+    """The arrays that O lines are the rows of."""
+    blocks: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for line in lines:
+        output, channels, first = struct.unpack_from("<xBHI", line)
+        blocks.setdefault(output, []).append((first, np.frombuffer(line, "<f4", offset=8).reshape(-1, channels)))
+    return tuple(np.concatenate([rows for _, rows in sorted(blocks[o], key=lambda b: b[0])]) for o in sorted(blocks))
