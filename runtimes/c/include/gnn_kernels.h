@@ -57,12 +57,15 @@ typedef struct gnn_topology {
 
 /* Head of a prepared arena. */
 typedef struct gnn_state {
-    uint32_t model; /* id of the model that prepared it; 0: not prepared */
+    uint32_t model; /* gnn_seal() of the model that prepared it and of the counts; 0: not prepared */
     uint32_t num_nodes, num_edges, num_graphs; /* as given */
 } gnn_state;
 
 /* Start of prepare(): checks arena, pointers and counts against the model's bounds, marks the arena as not prepared and stores the counts. */
 gnn_status gnn_prepare_start(const gnn_model *model, const gnn_graph *graph, void *arena, size_t arena_bytes);
+
+/* End of prepare(): marks the arena as prepared by the model with this id. */
+void gnn_prepare_end(uint32_t id, void *arena);
 
 /* Start of run(): checks that the arena holds a graph prepared by the model with this id, and that the features it reads are there. */
 gnn_status gnn_run_start(const gnn_model *model, uint32_t id, const gnn_features *features, const void *arena, size_t arena_bytes,

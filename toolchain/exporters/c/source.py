@@ -88,7 +88,7 @@ def _prepare(program: Program, where: Layout, fixed: GraphInputs | None) -> str:
         f"        status = gnn_prepare_graphs(graph, (uint32_t *)(void *)(memory + {where.graph_pointer}u));",
         "    }",
     ]
-    program.kernels |= {"gnn_prepare_start", "gnn_prepare_graphs", "gnn_run_start"}
+    program.kernels |= {"gnn_prepare_start", "gnn_prepare_graphs", "gnn_prepare_end", "gnn_run_start"}
     for index in sorted(program.topology_arrays) if fixed is None else ():
         program.kernels.add("gnn_prepare_topology")
         lines += [
@@ -99,7 +99,7 @@ def _prepare(program: Program, where: Layout, fixed: GraphInputs | None) -> str:
             "    }",
         ]
     return "\n".join(
-        [*lines, "    if (status == GNN_OK) {", "        ((gnn_state *)arena)->model = MODEL_ID;", "    }",
+        [*lines, "    if (status == GNN_OK) {", "        gnn_prepare_end(MODEL_ID, arena);", "    }",
          "    return status;", "}"]
     )  # fmt: skip
 
