@@ -91,10 +91,18 @@ class ElfImage:
             return f"0x{address:08x}"
         return f"0x{address:08x} in {name}+0x{address - self.address_of(name):x}"
 
+    def distinct_symbols(self) -> list[Symbol]:
+        """Every function and object that takes bytes once, the largest first, whatever further names it has."""
+        places: dict[int, Symbol] = {}
+        for symbol in self.symbols:
+            if symbol.size and symbol.section:
+                places.setdefault(symbol.address, symbol)
+        return sorted(places.values(), key=lambda s: (-s.size, s.name))
+
     def largest_constants(self, count: int = 4) -> list[Symbol]:
         """The largest read-only objects."""
-        constants = [s for s in self.symbols if not s.is_function and s.section.startswith((".rodata", ".text", ".srodata"))]
-        return sorted(constants, key=lambda s: (-s.size, s.name))[:count]
+        read_only = (".rodata", ".text", ".srodata")
+        return [s for s in self.distinct_symbols() if not s.is_function and s.section.startswith(read_only)][:count]
 
 
 def read_elf(path: Path) -> ElfImage:
@@ -109,12 +117,22 @@ def read_elf(path: Path) -> ElfImage:
         table = elf.get_section_by_name(".symtab")
         for symbol in table.iter_symbols() if table is not None else ():
             kind, index, address = symbol["st_info"]["type"], symbol["st_shndx"], symbol["st_value"]
-            if not symbol.name or symbol.name.startswith(("$", ".L")) or kind not in ("STT_FUNC", "STT_OBJECT", "STT_NOTYPE"):
+            if (
+                not symbol.name
+                or symbol.name.startswith(("$", ".L"))
+                or kind not in ("STT_FUNC", "STT_OBJECT", "STT_NOTYPE")
+            ):
                 continue
             is_function = kind == "STT_FUNC"
             section = names[index] if isinstance(index, int) else ""
             symbols.append(
-                Symbol(symbol.name, address & ~1 if is_function and is_thumb else address, symbol["st_size"], is_function, section)
+                Symbol(
+                    symbol.name,
+                    address & ~1 if is_function and is_thumb else address,
+                    symbol["st_size"],
+                    is_function,
+                    section,
+                )
             )
         segments = tuple(
             Segment(s["p_vaddr"], s["p_paddr"], s.data(), s["p_memsz"], bool(s["p_flags"] & 1))
@@ -123,7 +141,11 @@ def read_elf(path: Path) -> ElfImage:
         )
         entry = elf["e_entry"] & ~1 if is_thumb else elf["e_entry"]
     return ElfImage(
-        path, {s.name: s["sh_size"] for s in allocated}, tuple(sorted(symbols, key=lambda s: s.address)), segments, entry
+        path,
+        {s.name: s["sh_size"] for s in allocated},
+        tuple(sorted(symbols, key=lambda s: s.address)),
+        segments,
+        entry,
     )
 
 

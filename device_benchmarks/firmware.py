@@ -103,9 +103,19 @@ def build_firmware(
     for file, content in {**sources, **generated}.items():
         (folder / file).write_bytes(content)
     select = getattr(target.compile, chosen)
-    common = [*command, *select, *COMMON_FLAGS, *COMPILER_FLAGS[chosen], "-I.", *(f"-I{path}" for path in INCLUDES)]
-    own = [FIRMWARE / f"{stem}.c" for stem in ("protocol", "memory", target.board.startup, f"boards/{target.board.serial}")]
-    units: list[tuple[str, Sequence[str]]] = [(f"./{name}", model_flags) for name in (*sources, *generated) if name.endswith(".c")]
+    common = [
+        *command,
+        *select,
+        *COMMON_FLAGS,
+        *COMPILER_FLAGS[chosen],
+        *(f"-I{path}" for path in (folder.resolve(), *INCLUDES)),
+    ]
+    own = [
+        FIRMWARE / f"{stem}.c" for stem in ("protocol", "memory", target.board.startup, f"boards/{target.board.serial}")
+    ]
+    units: list[tuple[str, Sequence[str]]] = [
+        (f"./{name}", model_flags) for name in (*sources, *generated) if name.endswith(".c")
+    ]
     units += [(str(path), (*FIRMWARE_FLAGS, f"-DFIRMWARE_UART=0x{target.board.serial_address:X}u")) for path in own]
 
     def compiled(numbered: tuple[int, tuple[str, Sequence[str]]]) -> str:
@@ -139,7 +149,7 @@ def check_fit(image: FirmwareImage) -> None:
         )
     needed = elf.ram_bytes + (0 if target.board.is_hosted else MIN_STACK_BYTES)
     if needed > target.ram_bytes:
-        objects = sorted((s for s in elf.symbols if s.section.startswith((".bss", ".data"))), key=lambda s: -s.size)
+        objects = [s for s in elf.distinct_symbols() if s.section.startswith((".bss", ".data"))]
         raise DoesNotFit(
             f"{image.model} needs {needed:,} B of RAM ({MIN_STACK_BYTES} B of it for the stack), {target.name} has "
             f"{target.ram_bytes:,} B. Largest objects: {_largest(objects[:4])}. Export with a smaller max_nodes or max_edges, or "

@@ -153,7 +153,9 @@ def _program(image: FirmwareImage) -> str:
         raise MeasurementError(f"{image.target.name}: QEMU has no such machine. Use --engine unicorn.")
     program = shutil.which(command[0])
     if program is None:
-        raise MissingDependency(f"{command[0]} is not installed. Install QEMU with your system's packages, or use --engine unicorn.")
+        raise MissingDependency(
+            f"{command[0]} is not installed. Install QEMU with your system's packages, or use --engine unicorn."
+        )
     return program
 
 

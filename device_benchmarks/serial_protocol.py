@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 import struct
 import time
@@ -27,6 +28,25 @@ class ByteStream(Protocol):
 
     def read(self, seconds: float) -> bytes:
         """The bytes that have come; waits up to `seconds` for the first one, and returns b"" if none comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a board stopped, in the numbers of its processor.
+
+    Attributes:
+        kind: the exception.
+        address: of the instruction; return_address: the link register.
+        status: of the fault; 0 where the processor has none.
+    """
+
+    kind: int
+    address: int
+    return_address: int
+    status: int
+
+    def __str__(self) -> str:
+        return f"the board stopped with fault {self.kind} at 0x{self.address:08x}, fault status 0x{self.status:08x}."
 
 
 class BoardFault(MeasurementError):
@@ -100,16 +120,16 @@ class Board:
 
     Args:
         stream: the connection.
-        place: says where an address of the image is, for the message of a fault.
+        explain: puts a fault into words.
         answer_seconds: how long a short answer may take; run_seconds: an inference.
         attempts: how often a line is sent at most.
     """
 
     def __init__(
-        self, stream: ByteStream, place: Callable[[int], str] = hex, *, answer_seconds: float = 2.0, run_seconds: float = 60.0,
+        self, stream: ByteStream, explain: Callable[[Fault], str] = str, *, answer_seconds: float = 2.0, run_seconds: float = 60.0,
         attempts: int = 5,
     ) -> None:  # fmt: skip
-        self._stream, self._place = stream, place
+        self._stream, self._explain = stream, explain
         self._answer_seconds, self._run_seconds, self._attempts = answer_seconds, run_seconds, attempts
         self._received = b""
         self._number = 0
@@ -129,13 +149,17 @@ class Board:
         (_, answer), = self._ask(b"I", bytes(3), self._answer_seconds)  # fmt: skip
         version, block, hz, input_bytes, arena, build = struct.unpack_from("<xBHIII8s", answer)
         if version != VERSION:
-            raise MeasurementError(f"the board speaks version {version} of the protocol, this host {VERSION}. Build a new image.")
-        bounds = struct.unpack_from("<IIIIHHBBBB", answer, 24)
+            raise MeasurementError(
+                f"the board speaks version {version} of the protocol, this host {VERSION}. Build a new image."
+            )
+        nodes, edges, graphs, degree, features, edge_features, *flags, outputs = struct.unpack_from(
+            "<IIIIHHBBBB", answer, 24
+        )
+        reads_weight, reads_sparse, has_fixed_graph = (bool(flag) for flag in flags)
         model, board, _ = answer[48:].split(b"\0")
-        features = bounds[4:6] if not bounds[7] else (0, bounds[5])
         self._identity = Identity(
-            model.decode(), board.decode(), build, hz, block, input_bytes, arena, *bounds[:4], *features,
-            bool(bounds[6]), bool(bounds[7]), bool(bounds[8]), bounds[9],
+            model.decode(), board.decode(), build, hz, block, input_bytes, arena, nodes, edges, graphs, degree,
+            0 if reads_sparse else features, edge_features, reads_weight, reads_sparse, has_fixed_graph, outputs,
         )  # fmt: skip
         return self._identity
 
@@ -175,16 +199,19 @@ class Board:
 
     def _write(self, region: int, arrays: Sequence[tuple[int, np.ndarray]], room: int) -> None:
         """Write arrays to their offsets, in whole blocks."""
-        block, memory, dirty = self.identity.block_bytes, bytearray(room), set()
+        block, memory = self.identity.block_bytes, bytearray(room)
+        dirty: set[int] = set()
         for offset, array in arrays:
             data = array.tobytes()
             if offset + len(data) > room:
-                raise MeasurementError(f"the board has {room} B where {offset + len(data)} B belong. Build a new image.")
+                raise MeasurementError(
+                    f"the board has {room} B where {offset + len(data)} B belong. Build a new image."
+                )
             memory[offset : offset + len(data)] = data
             dirty.update(range(offset // block, -(-(offset + len(data)) // block)) if data else ())
         for number in sorted(dirty):
-            data = memory[number * block : (number + 1) * block]
-            self._ask(b"W", struct.pack("<BH", region, number) + data, self._answer_seconds)
+            content = bytes(memory[number * block : (number + 1) * block])
+            self._ask(b"W", struct.pack("<BH", region, number) + content, self._answer_seconds)
 
     def _ask(self, letter: bytes, payload: bytes, seconds: float) -> list[tuple[bytes, bytes]]:
         """Send a line until its answer has come whole; the lines of the answer without those of outputs that came twice."""
@@ -196,12 +223,10 @@ class Board:
             while (line := self._line(seconds)) is not None:
                 kind, answer = line
                 if kind == b"Z":
-                    raise BoardFault(self._fault(answer))
+                    raise BoardFault(self._explain(_fault(answer)))
                 if kind == b"X" and answer[1] != DAMAGED:
-                    raise MeasurementError(
-                        f"the board refuses a line {letter.decode()} ({'unknown' if answer[1] == UNKNOWN else 'outside of its memory'})."
-                        " Build a new image with this version."
-                    )
+                    why = "it does not know it" if answer[1] == UNKNOWN else "outside of its memory"
+                    raise MeasurementError(f"the board refuses a line {letter.decode()}: {why}. Build a new image.")
                 if kind == b"X":
                     problem = "it received damaged lines"
                     break
@@ -215,7 +240,9 @@ class Board:
                     break
             else:
                 problem = problem or f"it did not answer within {seconds:g} s"
-        raise MeasurementError(f"the board does not answer a line {letter.decode()}: {problem}, {self._attempts} times.")
+        raise MeasurementError(
+            f"the board does not answer a line {letter.decode()}: {problem}, {self._attempts} times."
+        )
 
     def _line(self, seconds: float) -> tuple[bytes, bytes] | None:
         """The next undamaged line; None where none comes in time."""
@@ -231,13 +258,6 @@ class Board:
             if not data:
                 return None
             self._received += data
-
-    def _fault(self, answer: bytes) -> str:
-        kind, address, return_address, status = struct.unpack_from("<IIII", answer, 4)
-        return (
-            f"the board stopped with fault {kind} at {self._place(address)}, called from {self._place(return_address)}, "
-            f"fault status 0x{status:08x}."
-        )
 
 
 def encode(letter: bytes, payload: bytes) -> bytes:
@@ -259,12 +279,7 @@ def decode(text: bytes) -> tuple[bytes, bytes] | None:
 
 def checksum(data: bytes) -> int:
     """CRC-16, polynomial 0x1021, start 0xFFFF; 0 over data and their checksum."""
-    crc = 0xFFFF
-    for byte in data:
-        byte ^= crc >> 8
-        byte ^= byte >> 4
-        crc = (crc << 8 ^ byte << 12 ^ byte << 5 ^ byte) & 0xFFFF
-    return crc
+    return binascii.crc_hqx(data, 0xFFFF)
 
 
 def _input_arrays(graph: GraphInputs, who: Identity) -> list[tuple[int, np.ndarray]]:
@@ -288,6 +303,11 @@ def _input_arrays(graph: GraphInputs, who: Identity) -> list[tuple[int, np.ndarr
         arrays.append((offset, array))
         offset += room * array.itemsize
     return arrays
+
+
+def _fault(answer: bytes) -> Fault:
+    kind, address, return_address, status = struct.unpack_from("<IIII", answer, 4)
+    return Fault(kind, address & ~1, return_address & ~1, status)  # bit 0 says Thumb, and is part of no address
 
 
 def _result(answer: bytes) -> Result:

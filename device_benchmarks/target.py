@@ -1,4 +1,4 @@
-"""Target: a microcontroller or small computer as data: its memory, how to compile for it, and what plays it without the hardware."""
+"""Target: a microcontroller or small computer as data: memory, compiler flags, and what plays it without the hardware."""
 
 from __future__ import annotations
 
@@ -140,7 +140,9 @@ def _read(cls: type, data: dict[str, Any], path: Path, prefix: str) -> Any:
     """A dataclass from a table; every key must be there and none more."""
     known = {field.name for field in fields(cls)}
     for key in sorted(set(data) - known):
-        raise RecipeError(f"{path}: unknown key {prefix}{key}. Keys: {', '.join(sorted(known - {'name'} | _named(cls)))}.")
+        raise RecipeError(
+            f"{path}: unknown key {prefix}{key}. Keys: {', '.join(sorted(known - {'name'} | _named(cls)))}."
+        )
     types, values = get_type_hints(cls), {}
     for field in fields(cls):
         if field.name not in data:

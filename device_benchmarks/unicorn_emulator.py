@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from device_benchmarks.elf_image import ElfImage
 from device_benchmarks.firmware import FirmwareImage
 from device_benchmarks.instruction_counts import InstructionCounter, InstructionCounts
 from toolchain.errors import MeasurementError, require
@@ -88,7 +87,11 @@ class UnicornEmulator:
         for name, play in (("board_init", self._init), ("board_read", self._read), ("board_write", self._write)):
             address = self._elf.address_of(name)
             uc.hook_add(constants.UC_HOOK_CODE, play, None, address, address)
-        invalid = constants.UC_HOOK_MEM_READ_UNMAPPED | constants.UC_HOOK_MEM_WRITE_UNMAPPED | constants.UC_HOOK_MEM_FETCH_UNMAPPED
+        invalid = (
+            constants.UC_HOOK_MEM_READ_UNMAPPED
+            | constants.UC_HOOK_MEM_WRITE_UNMAPPED
+            | constants.UC_HOOK_MEM_FETCH_UNMAPPED
+        )
         uc.hook_add(invalid, self._is_invalid)
         if self._counter is not None:
             uc.hook_add(constants.UC_HOOK_BLOCK, self._block)
@@ -195,5 +198,3 @@ def _pages(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             found.append((low, high))
     return found
-
-

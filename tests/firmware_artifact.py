@@ -24,7 +24,13 @@ def firmware_artifact(path: Path, padding_bytes: int = 0) -> Artifact:
     inputs = (Feed("x", FeedKind.X), Feed("edge_attr", FeedKind.EDGE_ATTR, 0))
     outputs = (Output("nodes", "node", 1), Output("graphs", "graph", 3))
     artifact = Artifact(
-        path, "c", "float32", "model.c", Signature(inputs, outputs), contract, provenance={"name": "tiny", "name_in_c": "tiny"}
+        path,
+        "c",
+        "float32",
+        "model.c",
+        Signature(inputs, outputs),
+        contract,
+        provenance={"name": "tiny", "name_in_c": "tiny"},
     )
     return Artifact.save(artifact, contents)
 

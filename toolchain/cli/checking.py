@@ -13,6 +13,7 @@ import click
 
 from toolchain.cli import options
 from toolchain.cli.console import Console, Progress
+from toolchain.cli.emulating import COMPILERS, ENGINES, bench_targets
 from toolchain.cli.exporting import to_formats, write
 from toolchain.cli.subjects import subject
 from toolchain.recipe import Export
@@ -84,6 +85,12 @@ def verify(
 @click.option("--quick", is_flag=True, help="64 samples and 2 s instead of 1024 and 10 s, per artifact and scope.")
 @click.option("--rivals/--no-rivals", default=True, show_default=True, help="Also PyG eager and torch.onnx.export.")
 @click.option("--graph-index", type=click.IntRange(0), help="Test graph to run; by default the one of median size.")
+@click.option("--target", "targets", multiple=True, metavar="TARGET",
+              help="An emulated microcontroller for artifacts of format c: cortex-m4, ..., or a .toml file. Repeatable.")  # fmt: skip
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="Emulator of --target.")
+@click.option(
+    "--compiler", type=click.Choice(COMPILERS), default="auto", show_default=True, help="Of --target's firmware."
+)
 @options.output_folder("out/bench")
 @options.threads
 @options.checkpoint
@@ -93,16 +100,26 @@ def verify(
 @options.common
 def bench(
     console: Console, artifacts: tuple[str, ...], model_file: str | None, formats: tuple[str, ...], quick: bool, rivals: bool,
-    graph_index: int | None, output: Path, threads: int, checkpoint: Path | None, name: str, seed: int, overwrite: bool,
+    graph_index: int | None, targets: tuple[str, ...], engine: str, compiler: str, output: Path, threads: int,
+    checkpoint: Path | None, name: str, seed: int, overwrite: bool,
 ) -> None:  # fmt: skip
     """Measure artifacts: size, load time, memory, latency; beside them what you have today.
 
     Each runs in a process of its own and they take turns. Writes report.html, report.json, results.csv and samples.npz.
 
+    With --target, C artifacts are built into firmware and executed by an emulator on the test graphs: every output is compared
+    with the host's, flash, RAM and instructions are counted, and a difference or an image that does not fit is an error.
+
     \b
     pocketgnn bench out/model-onnx-float32 out/model-onnx-static-int8 --model model.py
     pocketgnn bench model.py --to onnx --to torchscript --quick
+    pocketgnn bench out/model-c-static-int8 --target cortex-m4 --model model.py
     """
+    if targets:
+        bench_targets(console, artifacts, model_file, targets, engine, compiler, graph_index, seed)
+        return
+    if engine != "auto" or compiler != "auto":
+        raise click.UsageError("--engine and --compiler belong to --target.")
     from device_benchmarks import checks, terminal
     from device_benchmarks.benchmark import Candidate, benchmark
     from device_benchmarks.protocol import DEFAULT, QUICK
