@@ -88,12 +88,31 @@ class TrainedScale:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TrainedFactor:
+    """Constant of a HeadDot or Mul: the codes that the present weights give, and the weights that learn.
+
+    `scale` is one number per row of the codes, or one for all.
+    """
+
+    codes: np.ndarray
+    scale: np.ndarray  # float64
+    weight: Tensor
+
+    def tensor(self, dtype: torch.dtype) -> Tensor:
+        """The codes, with the gradient of the weights."""
+        per_row = self.scale.reshape(-1, *[1] * (self.codes.ndim - 1)) if self.scale.size > 1 else self.scale
+        smooth = self.weight.to(dtype) / torch.from_numpy(np.asarray(per_row)).to(dtype)
+        return straight_through(smooth, torch.from_numpy(self.codes.astype(np.float64)).to(dtype))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CodeCall:
     """An op on codes: the plain call, and what its constants mean at the present weights."""
 
     call: Call
     linear: TrainedLinear | None = None
     self_scale: TrainedScale | None = None
+    factor: TrainedFactor | None = None
 
     @property
     def x(self) -> Tensor:
@@ -220,6 +239,10 @@ def row_factors(topology: Topology) -> np.ndarray:
 
 @emit_codes.register
 def _(op: ops.Propagate, code: CodeCall) -> Tensor:
+    if "weight" in op.operands:
+        from toolchain.compression.code_domain_edges import attend
+
+        return attend(op, code)
     edges, topology = code.graph.topologies[op.topology], code.topology(op.topology)
     is_extreme = op.reduce in (Reduce.MAX, Reduce.MIN)
     bound = largest_code(code.call.types[0]) * int(topology.in_degree.max(initial=1))
@@ -285,6 +308,10 @@ def _(op: ops.Activation, code: CodeCall) -> Tensor:
     x, out = qparams_of(code.call.types[0]), qparams_of(code.call.value.type)
     if op.function is Function.RELU:
         return requantize(code.x, np.array([code.scale() / code.out_scale]), out, relu=True)
+    if op.function is Function.LEAKY_RELU and op.alpha >= 0 and 16 in (x.bits, out.bits):
+        ratio = code.scale() / code.out_scale
+        above, below = (requantize(code.x, np.array([r]), out) for r in (ratio, np.float64(op.alpha) * ratio))
+        return torch.where(code.x >= 0, above, below)
     table = torch.from_numpy(activation_table(op, x, out)).float() - out.zero_point
     exact = table[code.x.detach().long() + (x.zero_point + 128)]
     low, high = (bound - out.zero_point for bound in out.code_range)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolchain.errors import OutsideContract
-from toolchain.ir.integer import bias_codes, weight_codes
+from toolchain.ir.integer import activation_qparams, bias_codes, weight_codes
+from toolchain.ir.integer_softmax import MOST_EDGES
 from toolchain.ir.types import DType, QParams, TensorType
 
 INT32_LIMIT = 2**31 - 1
@@ -54,6 +55,20 @@ def linear_codes(
         floor = np.where(excess > 1, np.asarray(qparams.scale) * excess * 1.01, floor)
 
 
+def head_codes(weight: np.ndarray, x: TensorType) -> tuple[np.ndarray, QParams]:
+    """int8 codes of attention vectors [H, C], one scale per head. They are few, so 8 bits whatever the width of others."""
+    codes = linear_codes(weight, None, x, bits=8, per_tensor=False)
+    return codes.weight, codes.weight_qparams
+
+
+def factor_codes(factor: np.ndarray) -> tuple[np.ndarray, QParams]:
+    """int16 codes of a constant factor, [C] or [1], around 0."""
+    peak = float(np.abs(factor).max(initial=0.0))
+    qparams = activation_qparams(-peak, peak, DType.I16)
+    codes = np.clip(np.rint(factor.astype(np.float64) / qparams.scale[0]), -32767, 32767)
+    return codes.astype(np.int16), qparams
+
+
 def accumulator_parameters(x: TensorType, weight: QParams) -> QParams:
     """Parameters of the int32 accumulators: s_x * s_w[c], zero point 0."""
     assert x.qparams is not None
@@ -80,6 +95,16 @@ def check_sums(x: TensorType, degree: int, scope: str) -> None:
     """Refuse in-degrees whose sums of codes could leave int32."""
     if largest_code(x) * degree > INT32_LIMIT:
         raise OutsideContract((f"{scope}: " if scope else "") + _too_many(x, degree))
+
+
+def check_attention(degree: int, scope: str) -> None:
+    """Refuse in-degrees beyond those that the integer softmax is defined for."""
+    if degree > MOST_EDGES:
+        raise OutsideContract(
+            (f"{scope}: " if scope else "")
+            + f"integer attention takes {MOST_EDGES} in-edges of a node, max_degree is {degree}. "
+            "Set max_degree to the largest in-degree that occurs, or use edge_arithmetic='float'."
+        )
 
 
 def _too_many(x: TensorType, degree: int) -> str:

@@ -11,22 +11,33 @@ import numpy as np
 from toolchain.compression.calibration import ValueStatistics
 from toolchain.compression.integer_constants import (
     accumulator_parameters,
+    check_attention,
     check_sums,
+    factor_codes,
+    head_codes,
     linear_codes,
     self_scale_codes,
 )
-from toolchain.compression.row_scaling import integer_values, is_input, needs_scaled_rows, needs_table
+from toolchain.compression.integer_forms import EdgeArithmetic, integer_values, is_input, needs_table
+from toolchain.compression.row_scaling import needs_scaled_rows
 from toolchain.ir import DType, Graph, GraphBuilder, QParams, TensorType, Value, verify
 from toolchain.ir.integer import activation_qparams
+from toolchain.ir.integer_softmax import WEIGHT_QPARAMS
 from toolchain.ir.ops import (
     Add,
+    Aggregate,
     Broadcast,
     Concat,
     Const,
     Dequantize,
+    EdgeSoftmax,
     End,
+    Gather,
+    HeadDot,
+    HeadMean,
     Linear,
     LogSoftmax,
+    Mul,
     Pool,
     Propagate,
     Quantize,
@@ -35,6 +46,7 @@ from toolchain.ir.ops import (
     Slice,
     Sub,
 )
+from toolchain.ir.types import Domain
 
 Mode = Literal["int8", "sums-int16", "all-int16"]
 INT16_HEADROOM = 4
@@ -51,6 +63,7 @@ class IntegerPlan:
             `INT16_HEADROOM`: 16 bits have room, and a graph beyond the calibration then does not clip.
         weight_bits: width of the weight codes; stored in 8.
         max_degree: of the prepared graphs, per topology: the integer sums of such graphs fit int32.
+        edge_arithmetic: whether attention and values of edges are integers as well.
     """
 
     mode: Mode
@@ -58,6 +71,7 @@ class IntegerPlan:
     percentile: float | None
     weight_bits: int
     max_degree: tuple[int, ...]
+    edge_arithmetic: EdgeArithmetic = "float"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +109,8 @@ class _Integerizer:
 
     def __post_init__(self) -> None:
         self.builder = GraphBuilder(self.graph.topologies, self.graph.name)
-        self.integers = integer_values(self.graph, has_tables=self.plan.mode != "all-int16")
+        has_tables, edges = self.plan.mode != "all-int16", self.plan.edge_arithmetic
+        self.integers = integer_values(self.graph, has_tables=has_tables, edges=edges)
         self.users = self.graph.users()
 
     def run(self) -> Graph:
@@ -171,8 +186,11 @@ class _Integerizer:
         readers = [self.graph.values[u] for u in self.users[value.id]]
         if mode == "all-int16":
             return DType.I16
-        if any(r.id in self.integers and needs_table(r) for r in readers) or needs_table(value):
+        edges = self.plan.edge_arithmetic
+        if any(r.id in self.integers and needs_table(r, edges) for r in readers) or needs_table(value, edges):
             return DType.I8
+        if isinstance(op, HeadDot) or (edges == "integer" and value.type.domain is Domain.EDGE):
+            return DType.I16  # logits, and rows of which only a block exists at a time
         if isinstance(op, Pool) or not any(r.id in self.integers for r in readers):
             return DType.I16  # few rows, or read by float ops only: the logits
         if isinstance(op, Concat):
@@ -184,18 +202,19 @@ class _Integerizer:
     def _is_sum(value: Value, readers: list[Value]) -> bool:
         """Whether a value is a sum that no clamp has cut yet, or a term of such a sum."""
         op = value.op
-        if isinstance(op, Propagate):
-            return op.activation is None and op.reduce in (Reduce.SUM, Reduce.MEAN)
-        if isinstance(op, Add | Sub):
+        if isinstance(op, Propagate | Aggregate):
+            return getattr(op, "activation", None) is None and op.reduce in (Reduce.SUM, Reduce.MEAN)
+        if isinstance(op, Add | Sub | HeadMean):
             return getattr(op, "activation", None) is None
-        return isinstance(op, Linear) and op.activation is None and all(isinstance(r.op, Add | Sub) for r in readers)
+        is_term = isinstance(op, Mul) or (isinstance(op, Linear) and op.activation is None)
+        return is_term and all(isinstance(r.op, Add | Sub) for r in readers)
 
     def _keeps_codes(self, value: Value) -> bool:
         """Whether the result has the codes of its operand: data movement, and plain maxima and minima."""
         op = value.op
-        if isinstance(op, Slice | Broadcast):
+        if isinstance(op, Slice | Broadcast | Gather):
             return True
-        if isinstance(op, Pool):
+        if isinstance(op, Pool | Aggregate):
             return op.reduce in (Reduce.MAX, Reduce.MIN)
         if not isinstance(op, Propagate) or op.reduce not in (Reduce.MAX, Reduce.MIN):
             return False
@@ -209,7 +228,20 @@ class _Integerizer:
             return self._linear(value, op)
         if isinstance(op, Propagate):
             return self._propagate(value, op)
-        operands = [self._code(o) for o in self.graph.operands(value)]
+        if isinstance(op, HeadDot):
+            return self._head_dot(value)
+        if isinstance(op, EdgeSoftmax):
+            return self._edge_softmax(value, op)
+        if isinstance(op, Mul):
+            operands = [
+                self._factor(o) if isinstance(o.op, Const) else self._code(o) for o in self.graph.operands(value)
+            ]
+        else:
+            operands = [self._code(o) for o in self.graph.operands(value)]
+        if isinstance(op, Aggregate) and op.reduce in (Reduce.SUM, Reduce.MEAN):
+            edges = self.builder.type(operands[0])
+            assert edges.topology is not None
+            check_sums(edges, self.plan.max_degree[edges.topology], value.scope)
         return self._add(value, operands, self.builder.type(operands[0]))
 
     def _add(self, value: Value, operands: list[int], first: TensorType) -> int:
@@ -258,6 +290,8 @@ class _Integerizer:
 
     def _propagate(self, value: Value, op: Propagate) -> int:
         source = self.graph.values[value.inputs[0]]
+        if "weight" in op.operands:
+            return self._attend(value, source)
         if needs_scaled_rows(self.graph, value) and not op.source_scaled:
             x, op = self._scaled_code(source, op.topology), replace(op, source_scaled=True)
         else:
@@ -274,3 +308,33 @@ class _Integerizer:
         if bias is not None:
             operands.append(self._float(bias))
         return self._add(replace(value, op=op), operands, x_type)
+
+    # --- attention ----------------------------------------------------------------------------------------------------
+
+    def _head_dot(self, value: Value) -> int:
+        x, weight = (self.graph.values[i] for i in value.inputs)
+        code = self._code(x)
+        codes, qparams = head_codes(self.graph.constant(weight), self.builder.type(code))
+        stored = self._const(weight, codes, weight.type.with_dtype(DType.I8, qparams))
+        return self._add(value, [code, stored], self.builder.type(code))
+
+    def _factor(self, constant: Value) -> int:
+        codes, qparams = factor_codes(self.graph.constant(constant))
+        return self._const(constant, codes, constant.type.with_dtype(DType.I16, qparams))
+
+    def _edge_softmax(self, value: Value, op: EdgeSoftmax) -> int:
+        logits = self._code(self.graph.values[value.inputs[0]])
+        type_ = self.builder.type(logits)
+        assert type_.qparams is not None and type_.topology is not None
+        check_attention(self.plan.max_degree[type_.topology], value.scope)
+        if type_.dtype is not DType.I16:
+            logits = self._quantized(logits, DType.I16, QParams(type_.qparams.scale, 0, 16), None, value.scope)
+        return self.builder.add(op, logits, type=value.type.with_dtype(DType.I16, WEIGHT_QPARAMS), scope=value.scope)
+
+    def _attend(self, value: Value, source: Value) -> int:
+        """Weights sum to 1 at every node, so no degree is too large for the sum."""
+        operands = [self._code(source), self.codes[value.inputs[1]]]
+        bias = self.graph.operand(value, "bias")
+        if bias is not None:
+            operands.append(self._float(bias))
+        return self._add(value, operands, self.builder.type(operands[0]))

@@ -6,17 +6,32 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from toolchain.compression import code_domain_edges  # noqa: F401  # adds the ops along edges to emit_codes
 from toolchain.compression.calibration import observe
-from toolchain.compression.code_domain import CodeCall, TrainedLinear, TrainedScale, emit_codes, qparams_of
-from toolchain.compression.integer_constants import accumulator_parameters, linear_codes, self_scale_codes
+from toolchain.compression.code_domain import (
+    CodeCall,
+    TrainedFactor,
+    TrainedLinear,
+    TrainedScale,
+    emit_codes,
+    qparams_of,
+)
+from toolchain.compression.integer_constants import (
+    accumulator_parameters,
+    factor_codes,
+    head_codes,
+    linear_codes,
+    self_scale_codes,
+)
 from toolchain.compression.integer_graph import IntegerPlan, integer_graph
 from toolchain.compression.static_int8 import Selection, StaticInt8, select
 from toolchain.compression.training import Loss, Schedule, train_module
 from toolchain.ir import DType, Graph, TensorType, Value
-from toolchain.ir.ops import Const, Linear, Propagate
+from toolchain.ir.ops import Const, HeadDot, Linear, Mul, Propagate
 from toolchain.torch_module import GraphModule
 from toolchain.torch_ops import Call, emit
 from toolchain.torch_structure import Structure
@@ -145,6 +160,8 @@ class CodeDomainModule(nn.Module):
             return CodeCall(call, linear=self._linear(value))
         if isinstance(value.op, Propagate) and "self_scale" in value.op.operands:
             return CodeCall(call, self_scale=self._self_scale(value))
+        if isinstance(value.op, HeadDot | Mul):
+            return CodeCall(call, factor=self._factor(value))
         return CodeCall(call)
 
     def _constant(self, name: str) -> Tensor:
@@ -175,3 +192,16 @@ class CodeDomainModule(nn.Module):
         x = self.graph.values[value.inputs[0]].type
         codes, qparams = self_scale_codes(float(weight.detach()[0]), x, degree)
         return TrainedScale(int(codes[0]), round(-torch.tensor(qparams.scale[0]).log2().item()), weight)
+
+    def _factor(self, value: Value) -> TrainedFactor | None:
+        """The stored operand of a HeadDot or Mul, if it has one."""
+        stored = next((o for o in self.graph.operands(value) if isinstance(o.op, Const)), None)
+        if stored is None:
+            return None
+        weight = self._weight(stored)
+        array = weight.detach().numpy()
+        if isinstance(value.op, HeadDot):
+            codes, qparams = head_codes(array, self.graph.values[value.inputs[0]].type)
+        else:
+            codes, qparams = factor_codes(array)
+        return TrainedFactor(codes, np.asarray(qparams.scale, np.float64), weight)

@@ -12,8 +12,9 @@ import numpy as np
 from toolchain.compression.calibration import ValueStatistics, observe
 from toolchain.compression.equalization import equalize
 from toolchain.compression.evaluation import agreement, as_inputs, batches, predict_all
+from toolchain.compression.integer_forms import EDGE_ARITHMETICS, EdgeArithmetic, is_input
 from toolchain.compression.integer_graph import MODES, IntegerPlan, Mode, integer_graph
-from toolchain.compression.row_scaling import is_input, scale_sources
+from toolchain.compression.row_scaling import scale_sources
 from toolchain.errors import OutsideContract, QuantizationRefused, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
@@ -46,6 +47,8 @@ class StaticInt8:
         min_agreement: share of held-out graphs (or nodes) that must keep their class.
         holdout: share of the graphs (or nodes) that measure the agreement.
         max_degree: largest in-degree, added self-loops included, for which sums must fit; None: twice the largest seen.
+        edge_arithmetic: "float" keeps attention and values of edges in float32 between integer layers; "integer" computes
+            them in 16 bits, for targets without a floating-point unit and with the same codes on all of them.
         seed: of the split.
     """
 
@@ -58,6 +61,7 @@ class StaticInt8:
     min_agreement: float = 0.98
     holdout: float = 0.25
     max_degree: int | None = None
+    edge_arithmetic: EdgeArithmetic = "float"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,6 +69,7 @@ class StaticInt8:
             ("mode", self.mode, ("auto", *MODES)),
             ("calibration", self.calibration, ("percentile", "minmax")),
             ("weight_bits", self.weight_bits, (8, 4, 2)),
+            ("edge_arithmetic", self.edge_arithmetic, EDGE_ARITHMETICS),
         ):
             if value not in allowed:
                 raise RecipeError(f"{name}: {value!r}, expected one of {', '.join(map(str, allowed))}.")
@@ -137,7 +142,7 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
     failures: list[str] = []
     for mode in MODES if method.mode == "auto" else (method.mode,):
         percentile = method.percentile if method.calibration == "percentile" else None
-        plan = IntegerPlan(mode, statistics, percentile, method.weight_bits, degrees)
+        plan = IntegerPlan(mode, statistics, percentile, method.weight_bits, degrees, method.edge_arithmetic)
         try:
             candidate = integer_graph(source, plan).graph
             found = split.outputs(candidate)

@@ -249,7 +249,9 @@ def _(op: ops.EdgeSoftmax, site: Site) -> str:
 @emit.register
 def _(op: ops.HeadDot, site: Site) -> str:
     # x [., H*C] times a block-diagonal matrix [H*C, H] gives one inner product a head in one product.
-    attention = site.array("weight")
+    weight = site.graph.operand(site.value, "weight")
+    assert weight is not None
+    attention = real_constant(site.graph, weight)
     heads, width = attention.shape
     blocks = np.zeros((heads * width, heads), np.float32)
     blocks[np.arange(heads * width), np.repeat(np.arange(heads), width)] = attention.reshape(-1)

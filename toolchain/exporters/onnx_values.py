@@ -58,9 +58,11 @@ def qparams_of(value: Value) -> QParams:
 
 
 def real_constant(graph: Graph, value: Value) -> np.ndarray:
-    """The float32 array that a constant stands for, with one scale for the whole tensor where it holds codes."""
+    """The float32 array that a constant stands for."""
     array = graph.constant(value)
     if not value.type.dtype.is_integer:
         return array
     qparams = qparams_of(value)
-    return ((array.astype(np.int64) - qparams.zero_point) * np.float64(qparams.scale[0])).astype(np.float32)
+    scale = np.asarray(qparams.scale, np.float64)
+    per_row = scale.reshape(-1, *[1] * (array.ndim - 1)) if scale.size > 1 else scale  # [H, C] of a HeadDot
+    return ((array.astype(np.int64) - qparams.zero_point) * per_row).astype(np.float32)

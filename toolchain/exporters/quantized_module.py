@@ -25,13 +25,22 @@ class QuantizedModule(FeedModule):
     """
 
     def _register(self, op: Const, array: np.ndarray, dtype: torch.dtype) -> None:
-        if op.type.dtype is DType.I8:
-            return  # weights; each Linear stores the form of them that its kernel reads
-        if op.type.qparams is not None:  # self_scale and biases as real numbers
+        if self._is_linear_weight(op):
+            return  # each Linear stores the form of them that its kernel reads
+        if op.type.qparams is not None:  # self_scale, biases, factors and attention vectors as real numbers
             real = TensorType(op.type.domain, op.type.shape)
-            array = (array * scales_of(op.type)).astype(np.float32)
+            scales = scales_of(op.type)
+            per_row = scales.reshape(-1, *[1] * (array.ndim - 1)) if scales.size > 1 else scales
+            array = (array * per_row).astype(np.float32)
             op = Const(op.name, real, op.trainable, op.pruned)
         super()._register(op, array, dtype)
+
+    def _is_linear_weight(self, op: Const) -> bool:
+        """Whether a constant holds the int8 codes of a Linear; the int8 codes of a HeadDot are read as real numbers."""
+        if op.type.dtype is not DType.I8:
+            return False
+        readers = (v for v in self.graph.values if isinstance(v.op, ops.HeadDot))
+        return all(self.graph.values[v.inputs[1]].op != op for v in readers)
 
     def product(self, call: Call) -> Tensor:
         """x W^T + b with int8 weights: [rows, out] float32."""
@@ -42,7 +51,7 @@ class QuantizedModule(FeedModule):
         raise NotImplementedError(type(self).__name__)  # abstract: every subclass defines it
 
     def emit(self, op: ops.Op, call: Call) -> Tensor:
-        if isinstance(op, Const) and op.type.dtype is DType.I8:
+        if isinstance(op, Const) and self._is_linear_weight(op):
             return torch.empty(0)  # read by nobody
         if isinstance(op, Linear) and call.types[1].dtype is DType.I8:
             y = scale_rows(activate(op.activation, self.product(call)), op.row_factor, call.structure)

@@ -167,9 +167,11 @@ def segment_reduce(values: Array, segments: Array, count: int, reduce: Reduce) -
 @evaluate.register
 def _(op: ops.Propagate, call: Call) -> Array:
     if call.is_integer:
-        from toolchain.ir import reference_integer as integer
+        from toolchain.ir import reference_integer, reference_integer_edges
 
-        return integer.propagate(op, call)
+        if "weight" in op.operands:
+            return reference_integer_edges.propagate(op, call)
+        return reference_integer.propagate(op, call)
     topology = call.topology(op.topology)
     x, weight, self_scale, bias = call.arrays[0], *(call.array(s) for s in ("weight", "self_scale", "bias"))
     scaled = x
@@ -202,6 +204,10 @@ def _(op: ops.Gather, call: Call) -> Array:
 
 @evaluate.register
 def _(op: ops.Aggregate, call: Call) -> Array:
+    if call.is_integer:
+        from toolchain.ir import reference_integer_edges as integer
+
+        return integer.aggregate(op, call)
     assert call.types[0].topology is not None
     topology = call.topology(call.types[0].topology)
     ends = topology.target if op.end is End.TARGET else topology.source
@@ -210,6 +216,10 @@ def _(op: ops.Aggregate, call: Call) -> Array:
 
 @evaluate.register
 def _(op: ops.EdgeSoftmax, call: Call) -> Array:
+    if call.is_integer:
+        from toolchain.ir import reference_integer_edges as integer
+
+        return integer.edge_softmax(op, call)
     assert call.types[0].topology is not None
     topology = call.topology(call.types[0].topology)
     logits = call.arrays[0].astype(np.float64)
@@ -222,6 +232,10 @@ def _(op: ops.EdgeSoftmax, call: Call) -> Array:
 
 @evaluate.register
 def _(op: ops.HeadDot, call: Call) -> Array:
+    if call.is_integer:
+        from toolchain.ir import reference_integer_edges as integer
+
+        return integer.head_dot(op, call)
     x, weight = call.arrays
     heads, width = weight.shape
     return _float((x.reshape(-1, heads, width) * weight).sum(axis=2))
@@ -229,6 +243,10 @@ def _(op: ops.HeadDot, call: Call) -> Array:
 
 @evaluate.register
 def _(op: ops.HeadMean, call: Call) -> Array:
+    if call.is_integer:
+        from toolchain.ir import reference_integer_edges as integer
+
+        return integer.head_mean(op, call)
     x = call.arrays[0]
     return _float(x.reshape(-1, op.heads, x.shape[1] // op.heads).mean(axis=1))
 

@@ -1,18 +1,22 @@
-"""Fuse the addition of a constant into the Linear or Propagate before it."""
+"""Move the addition of a constant into the op that makes the value: its bias then costs nothing."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from toolchain.ir import Graph, GraphBuilder, Value, rewrite
-from toolchain.ir.ops import Add, Const, Linear, Propagate
+from toolchain.ir.ops import Add, Const, HeadMean, Linear, Propagate
 
 
 def fuse_bias(graph: Graph) -> Graph:
-    """Add(Linear | Propagate, const[C]) becomes the op's bias when nothing else reads the value in between."""
-    users = graph.users()
+    """Add(y, const[C]) goes where y is made, when nothing else reads a value in between.
+
+    A Linear or Propagate takes it as its bias, a HeadMean hands it to the op before it (once per head, which is the same
+    mean), an Add of two values to one of its operands.
+    """
+    mover = _Mover(graph, graph.users())
 
     def rule(builder: GraphBuilder, value: Value, inputs: tuple[int, ...]) -> int | None:
         if not isinstance(value.op, Add):
@@ -21,21 +25,64 @@ def fuse_bias(graph: Graph) -> Graph:
             producer, addend = graph.values[value.inputs[place]], graph.values[value.inputs[1 - place]]
             if not isinstance(addend.op, Const) or addend.type.shape != producer.type.shape:
                 continue
-            if not isinstance(producer.op, Linear | Propagate) or producer.op.activation or producer.op.row_factor:
-                continue
-            if len(users[producer.id]) != 1 or producer.id in graph.outputs:
-                continue
-            made = builder.values[inputs[place]]
-            bias = inputs[1 - place]
-            old = graph.operand(producer, "bias")
-            if old is not None:
-                total = graph.constant(old) + graph.constant(addend)
-                bias = builder.const(old.op.name, np.asarray(total), scope=old.scope)  # type: ignore[attr-defined]  # Const
-            op, operands = made.op, made.inputs[:-1] if old is not None else made.inputs
-            if isinstance(op, Propagate) and old is None:
-                op = replace(op, operands=(*op.operands, "bias"))
-            fused = replace(op, activation=value.op.activation)  # type: ignore[type-var]  # a dataclass with this field
-            return builder.add(fused, *operands, bias, scope=producer.scope or value.scope)
+            if mover.takes(producer) and (value.op.activation is None or not isinstance(producer.op, HeadMean)):
+                return mover.moved(builder, producer, inputs[place], addend, graph.constant(addend), value)
         return None
 
     return rewrite(graph, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mover:
+    graph: Graph
+    users: tuple[tuple[int, ...], ...]
+
+    def takes(self, value: Value) -> bool:
+        """Whether a constant can be added where a value is made, for its only reader."""
+        if len(self.users[value.id]) != 1 or value.id in self.graph.outputs:
+            return False
+        if isinstance(value.op, Linear | Propagate):
+            return value.op.activation is None and value.op.row_factor is None
+        if isinstance(value.op, HeadMean):
+            return self.takes(self.graph.values[value.inputs[0]])
+        return isinstance(value.op, Add) and value.op.activation is None and self._taker(value) is not None
+
+    def _taker(self, value: Value) -> int | None:
+        """Which operand of an Add can take a constant."""
+        operands = self.graph.operands(value)
+        if any(isinstance(o.op, Const) for o in operands):
+            return None  # that constant goes first
+        fits = (o.type.shape == value.type.shape and self.takes(o) for o in operands)
+        return next((place for place, is_taker in enumerate(fits) if is_taker), None)
+
+    def moved(
+        self, builder: GraphBuilder, value: Value, made: int, source: Value, addend: np.ndarray, reader: Value | None = None
+    ) -> int:  # fmt: skip
+        """The new id of `value` plus a constant.
+
+        Args:
+            made: new id of `value` as it was.
+            source: the Const that the addend, [C], comes from.
+            reader: the Add that goes away, and whose activation its operand takes over.
+        """
+        op, inputs = builder.values[made].op, builder.values[made].inputs
+        scope = value.scope or (reader.scope if reader is not None else "")
+        if isinstance(value.op, HeadMean):
+            before = self.graph.values[value.inputs[0]]
+            repeated = np.tile(addend, value.op.heads)  # [H * C]
+            return builder.add(op, self.moved(builder, before, inputs[0], source, repeated), scope=scope)
+        activation = reader.op.activation if reader is not None and isinstance(reader.op, Add) else None
+        if isinstance(value.op, Add):
+            place = self._taker(value)
+            assert place is not None
+            operands = list(inputs)
+            operands[place] = self.moved(builder, self.graph.values[value.inputs[place]], inputs[place], source, addend)
+            return builder.add(Add(activation), *operands, scope=scope)
+        old = self.graph.operand(value, "bias")
+        if old is not None:
+            addend, source, inputs = self.graph.constant(old) + addend, old, inputs[:-1]
+        elif isinstance(op, Propagate):
+            op = replace(op, operands=(*op.operands, "bias"))
+        assert isinstance(source.op, Const)
+        bias = builder.const(source.op.name, addend, trainable=source.op.trainable, scope=source.scope)
+        return builder.add(replace(op, activation=activation), *inputs, bias, scope=scope)  # type: ignore[type-var]  # Linear or Propagate

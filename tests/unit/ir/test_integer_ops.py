@@ -225,7 +225,7 @@ N8 = node(CHANNELS).with_dtype(I8, QParams((0.0625,)))
 REFUSED: dict[str, tuple[Op, tuple[TensorType, ...], TopologySpec, str]] = {
     "weighted aggregation": (ops.Propagate(0), (N8,), TopologySpec(weighted=True), "edge weights have no integer aggregation"),
     "rows that nobody scaled": (ops.Propagate(0), (N8,), NORMALIZED, "its producer already scaled"),
-    "product": (ops.Mul(), (N8, N8), PLAIN, "Mul has no integer form"),
+    "quotient": (ops.Div(), (N8, N8), PLAIN, "Div has no integer form"),
     "fused table": (ops.Propagate(0, activation=Function.ELU), (N8,), PLAIN, "only ReLU is a clamp"),
     "table of 16 bits": (
         ops.Activation(Function.TANH), (node(CHANNELS).with_dtype(I16, QParams((0.5,), 0, 16)),), PLAIN, "only int8 codes"
