@@ -18,7 +18,7 @@ from tests.cases import CASES, GRAPHS, MODELS, case_inputs, example
 from toolchain import GraphInputs, StaticInt8, ir, lower, quantize
 from toolchain.exporters.c.emitter import emit
 from toolchain.exporters.emission import Bounds
-from toolchain.ir.ops import Const, Dequantize, Input, LogSoftmax, Mul
+from toolchain.ir.ops import Const, Dequantize, Input, Mul
 from toolchain.passes import deployable
 
 MODES = ("float32", "int8", "sums-int16", "all-int16")
@@ -45,12 +45,6 @@ def is_integer_throughout(graph: ir.Graph) -> bool:
             return False
     ends = {v.id for v in floats if isinstance(v.op, Dequantize)}
     return not any(set(v.inputs) & ends for v in graph.values)
-
-
-def ends_in_a_softmax_only(graph: ir.Graph) -> bool:
-    """Whether the one float computation is a softmax over final integer logits."""
-    last = {v.id for v in graph.values if isinstance(v.op, LogSoftmax)}
-    return bool(last) and last <= set(graph.outputs)
 
 
 @functools.cache

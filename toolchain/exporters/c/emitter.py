@@ -53,7 +53,7 @@ def emit(
         if fixed_graph is None
         else topologies.Layout(16, {}, 16 + 4 * (bounds.graphs or 0) + 8)
     )
-    offsets, arena_bytes = arena_offsets(program, where)
+    offsets, arena_bytes = arena_offsets(program, where, fixed_graph is not None)
     note = f"{graph.name}: a graph neural network as C, written by pocketgnn. Do not edit: export the model again."
     text = source(program, where, offsets, fixed_graph, note)
     files = {"model.h": header(program, arena_bytes, note).encode(), **kernel_files(program.kernels)}
@@ -62,7 +62,12 @@ def emit(
         file_name="model.c",
         inputs=_feeds(graph),
         bounds=bounds,
-        facts={"name_in_c": program.name, "arena_bytes": arena_bytes, "constant_bytes": program.constant_bytes, "sparse_features": sparse_features},
+        facts={
+            "name_in_c": program.name,
+            "arena_bytes": arena_bytes,
+            "constant_bytes": program.constant_bytes,
+            "sparse_features": sparse_features,
+        },
         extra_files=files,
     )
 

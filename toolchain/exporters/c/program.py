@@ -194,13 +194,7 @@ class Program:
         return isinstance(value.op, Pool) and value.type.dtype is DType.F32
 
     def buffers(self) -> list[Buffer]:
-        """All memory of run(), and the place where a caller may put the edges before any of it is used."""
-        edges = self.bounds.edges
-        assert edges is not None
-        given = Buffer(GIVEN_EDGES, 4 * edges, 0, 0)
-        return [given, *self._run_buffers()]
-
-    def _run_buffers(self) -> list[Buffer]:
+        """All memory of run()."""
         return [Buffer(name, life.bytes, life.first, life.last) for name, life in self._lifetimes.items()]
 
     # --- topologies ---------------------------------------------------------------------------------------------------

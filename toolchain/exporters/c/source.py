@@ -6,7 +6,7 @@ import re
 import zlib
 
 from toolchain.exporters.c import literals, topologies
-from toolchain.exporters.c.arena import plan
+from toolchain.exporters.c.arena import Buffer, plan
 from toolchain.exporters.c.program import GIVEN_EDGES, Program, StageText
 from toolchain.exporters.c.topologies import Layout
 from toolchain.inputs import GraphInputs
@@ -34,9 +34,14 @@ def source(program: Program, where: Layout, offsets: dict[str, int], fixed: Grap
     return "\n".join(text)
 
 
-def arena_offsets(program: Program, where: Layout) -> tuple[dict[str, int], int]:
-    """Byte offset of every buffer of run(), behind the prepared graph, and the size of the arena."""
-    return plan(program.buffers(), where.end)
+def arena_offsets(program: Program, where: Layout, is_fixed: bool) -> tuple[dict[str, int], int]:
+    """Byte offset of every buffer of run(), behind the prepared graph, and the size of the arena.
+
+    GIVEN_EDGES is where a caller may put the edges before any of the others is used; a fixed graph needs no such place.
+    """
+    edges = 0 if is_fixed else program.bounds.edges
+    assert edges is not None
+    return plan([Buffer(GIVEN_EDGES, 4 * edges, 0, 0), *program.buffers()], where.end)
 
 
 def _walk_back(program: Program) -> list[str]:

@@ -47,13 +47,13 @@ def test_only_the_kernels_that_are_called_are_shipped() -> None:
 
 
 def test_no_buffer_holds_messages_of_all_edges() -> None:
-    """Ten times the edges cost ten times the prepared edges (2 bytes each), and not one byte more."""
+    """More edges cost the prepared edges (2 bytes each) and at most the place to receive them in, and not one byte more."""
     for model in ("gcn_graph", "gin_graph", "sage_mean", "sage_max"):
         small, large = (
             int(emit(zoo_graph(model, "int8"), replace(BOUNDS, edges=e)).facts["arena_bytes"]) for e in (640, 6400)
         )  # fmt: skip
         topologies = len(re.findall(r"static gnn_topology topology_at", text_of(model)))
-        assert large - small <= 2 * (6400 - 640) * topologies + 8
+        assert large - small <= (2 * topologies + 4) * (6400 - 640) + 8
 
 
 def test_attention_keeps_one_number_per_edge_and_head_and_no_messages() -> None:
@@ -92,7 +92,7 @@ def test_a_fixed_graph_lies_in_constants_and_not_in_the_arena() -> None:
     free = emit(zoo_graph("gcn_graph", "int8"), Bounds(60, 300, 1, 30))
     assert "fixed_source_0" in fixed.model.decode() and "gnn_prepare_topology" not in fixed.model.decode()
     assert fixed.facts["arena_bytes"] < free.facts["arena_bytes"] - 300 * 2
-    assert fixed.bounds is not None and (fixed.bounds.nodes, fixed.bounds.edges) == (60, 300)
+    assert fixed.bounds is not None and fixed.bounds.nodes == 60 and fixed.bounds.edges == 297  # 3 of 240 were loops
 
 
 def test_sparse_features_need_a_linear_layer_first() -> None:
