@@ -218,7 +218,8 @@ typedef struct gnn_requant {
 /* acc[c] = bias[c] + sum_k x[k] weight[c][k]; x are rows of int16 with a stride of in_padded = in rounded up to 4, of which the last (in_padded -
  * in) are read but multiplied by 0. The bias holds - zero_point_x * sum_k weight[c][k] already. Weights are rows of in_padded codes; within each
  * four the order is 0, 2, 1, 3 (so that SXTB16 yields pairs). 4-bit: two codes a byte, 2-bit: four codes a byte, low bits first, same order. Exactly
- * GNN_ROWS rows of x are readable; `rows` (1..GNN_ROWS) rows of y are written. scratch: in_padded bytes where weight_bits < 8, else may be NULL. */
+ * GNN_ROWS rows of x are readable; `rows` (1..GNN_ROWS) rows of y are written. scratch: in_padded bytes where weight_bits < 8, else may be NULL.
+ * x, scratch and weights of 8 bits lie on 4 bytes: Arm kernels load them by words. */
 typedef struct gnn_linear_layer {
     const uint8_t *weight;
     const int32_t *bias; /* [out] */

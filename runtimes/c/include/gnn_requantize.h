@@ -1,0 +1,123 @@
+/* Accumulators in, codes out: toolchain.ir.integer.requantize, exactly, for every shift in 1..62 and every int32 accumulator.
+ *
+ * From s = 33 on only the high word of the product matters, since the rounding constant has no bit below it:
+ *     (acc m + 2^(s-1)) >> s  ==  (high(acc m) + 2^(s-33)) >> (s - 32).
+ * A smaller s is raised to 33 by doubling m, and once that is full (m >= 2^30) by doubling acc. Where acc would leave int32, it
+ * saturates: the result is then 2^28 or more, far beyond every clamp. A left shift of acc is the same as a smaller s. */
+#ifndef GNN_REQUANTIZE_H
+#define GNN_REQUANTIZE_H
+
+#include "gnn_fixed.h"
+#include "gnn_kernels.h"
+#include "gnn_variant.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GNN_HIGH_SHIFT 33u /* smallest shift for which the high word is enough */
+
+/* A requantization ready for many accumulators of one multiplier. */
+typedef struct gnn_scale {
+    int32_t multiplier, rounding;
+    uint32_t shift; /* s - 32 */
+    uint32_t lift;  /* left shift of the accumulator, saturating; usually 0 */
+    int32_t zero_point, low, high;
+} gnn_scale;
+
+/* With m = requant->multiplier[c], or srdhm(m, R). */
+static GNN_INLINE gnn_scale gnn_scale_of(const gnn_requant *requant, uint32_t c, int32_t m)
+{
+    gnn_scale scale;
+    uint32_t s = (uint32_t)requant->shift[c] - requant->left_shift;
+    scale.lift = 0;
+    while (s < GNN_HIGH_SHIFT) {
+        if (m < 0x40000000) {
+            m *= 2;
+        } else {
+            ++scale.lift;
+        }
+        ++s;
+    }
+    scale.multiplier = m;
+    scale.rounding = (int32_t)1 << (s - GNN_HIGH_SHIFT);
+    scale.shift = s - 32u;
+    scale.zero_point = requant->zero_point;
+    scale.low = requant->low;
+    scale.high = requant->high;
+    return scale;
+}
+
+/* acc << lift, saturated. lift >= 1; from 31 on every acc but 0 and -1 saturates either way. */
+static GNN_INLINE int32_t gnn_lift(int32_t acc, uint32_t lift)
+{
+#if defined(GNN_DSP)
+    do {
+        __asm__("qadd %0, %0, %0" : "+r"(acc));
+    } while (--lift != 0u);
+    return acc;
+#else
+    const uint32_t shift = lift < 31u ? lift : 31u;
+    const int32_t most = INT32_MAX >> shift;
+    return acc > most ? INT32_MAX : acc < -most - 1 ? INT32_MIN : (int32_t)((uint32_t)acc << shift);
+#endif
+}
+
+/* addend + the high word of a * b. The sum fits: |a b| < 2^62 and |addend| <= 2^30. */
+static GNN_INLINE int32_t gnn_add_high(int32_t addend, int32_t a, int32_t b)
+{
+#if defined(GNN_DSP)
+    int32_t sum;
+    __asm__("smmla %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(addend));
+    return sum;
+#else
+    return addend + (int32_t)(((int64_t)a * b) >> 32);
+#endif
+}
+
+static GNN_INLINE int32_t gnn_clamp(int32_t value, int32_t low, int32_t high)
+{
+    value = value < low ? low : value;
+    return value > high ? high : value;
+}
+
+/* The code of an accumulator. */
+static GNN_INLINE int32_t gnn_requantize_code(const gnn_scale *scale, int32_t acc)
+{
+    if (scale->lift != 0u) {
+        acc = gnn_lift(acc, scale->lift);
+    }
+    acc = (gnn_add_high(scale->rounding, acc, scale->multiplier) >> scale->shift) + scale->zero_point;
+    return gnn_clamp(acc, scale->low, scale->high);
+}
+
+static GNN_INLINE void gnn_store_code(void *y, gnn_type type, size_t at, int32_t code)
+{
+    if (type == GNN_S8) {
+        ((int8_t *)y)[at] = (int8_t)code;
+    } else {
+        ((int16_t *)y)[at] = (int16_t)code;
+    }
+}
+
+static GNN_INLINE int32_t gnn_load_code(const void *x, gnn_type type, size_t at)
+{
+    return type == GNN_S8 ? ((const int8_t *)x)[at] : type == GNN_S16 ? ((const int16_t *)x)[at] : ((const int32_t *)x)[at];
+}
+
+/* y[r] = code of acc[r] for one output channel, with multiplier[c]. */
+static GNN_INLINE void gnn_linear_codes(const gnn_requant *requant, uint32_t c, const int32_t *acc, uint32_t rows,
+                                        const int32_t *row_factor, gnn_type type, void *y, uint32_t y_stride)
+{
+    uint32_t r;
+    for (r = 0; r < rows; ++r) {
+        const int32_t m = requant->multiplier[c];
+        const gnn_scale scale = gnn_scale_of(requant, c, row_factor == NULL ? m : gnn_srdhm(m, row_factor[r]));
+        gnn_store_code(y, type, (size_t)r * y_stride, gnn_requantize_code(&scale, acc[r]));
+    }
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,20 @@
+/* Which instructions the integer kernels use. Every variant gives the same codes; -DGNN_PLAIN_C asks for C without any of them. */
+#ifndef GNN_VARIANT_H
+#define GNN_VARIANT_H
+
+#if !defined(GNN_PLAIN_C)
+#if defined(__ARM_FEATURE_MVE)
+#define GNN_MVE 1 /* vectors of 16 bytes: Cortex-M55 */
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
+#define GNN_DSP 1 /* two products of 16 bits an instruction: Cortex-M4, M7, M33 */
+#endif
+#endif
+
+/* The body of a kernel, specialized by its constant arguments at every level of optimization. */
+#if defined(__GNUC__)
+#define GNN_INLINE inline __attribute__((always_inline))
+#else
+#define GNN_INLINE inline
+#endif
+
+#endif

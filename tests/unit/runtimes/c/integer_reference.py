@@ -1,0 +1,59 @@
+"""What integer kernels must compute, in Python's unbounded integers, on top of `toolchain.ir.integer`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.unit.runtimes.c.kernel_case import Struct
+from toolchain.ir.integer import srdhm
+
+QUAD = (0, 2, 1, 3)  # order of the weights within each four
+
+
+@dataclass(frozen=True, eq=False)
+class Requant:
+    """One gnn_requant.
+
+    Attributes:
+        m, s: [channels] or [1].
+    """
+
+    m: np.ndarray
+    s: np.ndarray
+    zero: int = 0
+    low: int = -128
+    high: int = 127
+    left: int = 0
+    per_channel: bool = False
+
+    def struct(self) -> Struct:
+        return Struct(
+            "gnn_requant",
+            {
+                "multiplier": self.m.astype(np.int32), "shift": self.s.astype(np.uint8), "per_channel": int(self.per_channel),
+                "left_shift": self.left, "zero_point": self.zero, "low": self.low, "high": self.high,
+            },
+        )  # fmt: skip
+
+    def codes(self, acc: np.ndarray, factor: np.ndarray | None = None, bias: np.ndarray | None = None) -> np.ndarray:
+        """Codes of accumulators [rows, channels], with Q31 row factors [rows] or None, and late biases [channels] or None."""
+        m = self.m if factor is None else srdhm(self.m[None, :], factor[:, None])
+        exact, s = acc.astype(object) * 2**self.left, self.s.astype(object)
+        half = np.array([1 << (int(v) - 1) for v in self.s], object)
+        value = (exact * m.astype(object) + (0 if bias is None else bias.astype(object)) + half) >> s
+        return np.clip(value + self.zero, self.low, self.high).astype(np.int64)
+
+
+def padded(width: int) -> int:
+    return width + -width % 4
+
+
+def packed(codes: np.ndarray, bits: int) -> np.ndarray:
+    """[out, in] weight codes as the rows that gnn_linear_layer describes: uint8."""
+    out, width = codes.shape
+    rows = np.zeros((out, padded(width)), np.int64)
+    rows[:, :width] = codes
+    stored = rows.reshape(out, -1, 4)[:, :, list(QUAD)].reshape(-1, 8 // bits) & (2**bits - 1)
+    return (stored << (bits * np.arange(8 // bits))).sum(axis=1).astype(np.uint8)
