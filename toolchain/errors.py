@@ -10,6 +10,7 @@ PocketGnnError
 ├── UnsafeCheckpoint      a checkpoint that only a full unpickle could load
 ├── MissingDependency     an optional library is not installed
 ├── RecipeError           a recipe or option is malformed
+├── TrainingDiverged      a training step has a loss that is not finite
 ├── QuantizationRefused   no integer configuration reaches the stated agreement
 ├── ExportError           a backend cannot take a graph
 ├── GateFailed            a stated parity, size or accuracy gate is not met
@@ -58,6 +59,10 @@ class MissingDependency(PocketGnnError):
 
 class RecipeError(PocketGnnError):
     """A recipe, target file or command-line option is malformed."""
+
+
+class TrainingDiverged(PocketGnnError):
+    """The loss of a training step is infinite or not a number; the message names the epoch and the step."""
 
 
 class QuantizationRefused(PocketGnnError):

@@ -2,7 +2,16 @@
 
 from toolchain.compression.dynamic_int8 import DynamicInt8
 from toolchain.compression.evaluation import evaluate
-from toolchain.compression.pruning import L1Unstructured, prune
+from toolchain.compression.pruning import (
+    ECS,
+    SNIP,
+    BoGP,
+    Iterative,
+    L1Blocks,
+    L1Unstructured,
+    StructuredChannels,
+    prune,
+)
 from toolchain.compression.qat import QAT
 from toolchain.compression.quantization import quantize
 from toolchain.compression.static_int8 import StaticInt8
@@ -10,11 +19,17 @@ from toolchain.compression.step_report import StepReport
 from toolchain.compression.training import fine_tune
 
 __all__ = [
+    "ECS",
     "QAT",
+    "SNIP",
+    "BoGP",
     "DynamicInt8",
+    "Iterative",
+    "L1Blocks",
     "L1Unstructured",
     "StaticInt8",
     "StepReport",
+    "StructuredChannels",
     "evaluate",
     "fine_tune",
     "prune",

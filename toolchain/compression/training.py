@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from toolchain.compression.step_report import Log, reported
-from toolchain.errors import InvalidInput, RecipeError
+from toolchain.errors import InvalidInput, RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 from toolchain.torch_module import GraphModule, TorchGraph
@@ -73,6 +73,7 @@ def fine_tune(
     Raises:
         InvalidInput: a batch without labels, or labels that do not fit the output.
         RecipeError: the graph is quantized.
+        TrainingDiverged: the loss is not finite.
     """
     if any(v.type.dtype.is_integer for v in graph.values):
         raise RecipeError(
@@ -109,10 +110,12 @@ def train_module(
 
     Args:
         before_epoch: called with the number of each epoch before it starts.
+
+    Raises:
+        TrainingDiverged: the loss is not finite; the epoch, the step and the loss are named.
     """
     rng_state = torch.get_rng_state()
     torch.manual_seed(schedule.seed)
-    _seed_loader(loader, schedule.seed)
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(schedule.epochs, 1))
@@ -123,16 +126,31 @@ def train_module(
         for epoch in range(schedule.epochs):
             if before_epoch is not None:
                 before_epoch(epoch)
-            for batch in batches():
+            for step, batch in enumerate(batches()):
                 optimizer.zero_grad()
                 output = module(TorchGraph.of(batch.inputs.prepare(module.graph.topologies)))[0]
-                batch.loss(output, loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                value = batch.loss(output, loss)
+                check_finite(value, f"epoch {epoch + 1} of {schedule.epochs}, step {step + 1}, lr {schedule.lr:g}")
+                value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 optimizer.step()
                 module.apply_masks()
             decay.step()
     finally:
         module.train(False)
         torch.set_rng_state(rng_state)
+
+
+def check_finite(loss: Tensor, place: str) -> None:
+    """Stop at a loss that no step can follow.
+
+    Raises:
+        TrainingDiverged: it is infinite or not a number.
+    """
+    if not torch.isfinite(loss).all():
+        raise TrainingDiverged(
+            f"{place}: the loss is {loss.item():g}, expected a finite number. Lower the learning rate, or look for extreme "
+            "features and weights in the data and the model."
+        )
 
 
 def cross_entropy(output: Tensor, labels: Tensor) -> Tensor:
@@ -191,8 +209,9 @@ def epoch_batches(loader: Iterable[Any], batch_size: int, seed: int) -> Callable
     """A function that gives the batches of the next epoch.
 
     A list is checked once, then shuffled and grouped to batches of `batch_size` graphs in every epoch; any other iterable
-    is a loader and iterated as it is.
+    is a loader and iterated as it is, its own generator seeded first.
     """
+    _seed_loader(loader, seed)
     if not isinstance(loader, list | tuple):
         return lambda: (Labelled.of(data) for data in loader)
     parts = [Labelled.of(data) for data in loader]

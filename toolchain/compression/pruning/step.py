@@ -1,0 +1,36 @@
+"""prune: a float Graph and a method in, a pruned Graph out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from toolchain.compression.pruning.magnitude import L1Unstructured
+from toolchain.compression.pruning.methods import PruningMethod
+from toolchain.compression.step_report import Log, reported
+from toolchain.errors import RecipeError
+from toolchain.ir import Graph
+
+
+def prune(
+    graph: Graph,
+    method: PruningMethod | None = None,
+    *,
+    validation: Iterable[Any] | None = None,
+    log: Log | None = None,
+) -> Graph:
+    """Prune a float Graph. What is pruned stays pruned in every later step.
+
+    Args:
+        method: L1Unstructured() if None.
+        validation: PyG graphs with labels, for the accuracy in the StepReport.
+        log: called with the StepReport.
+
+    Raises:
+        RecipeError: the graph is quantized, has nothing that the method could prune, or the method's options do not fit it.
+        TrainingDiverged: a method that trains met a loss that is not finite.
+    """
+    method = method or L1Unstructured()
+    if not isinstance(method, PruningMethod):
+        raise RecipeError(f"method: {method!r}, expected a pruning method such as L1Unstructured(0.2).")
+    return reported(method.name, graph, lambda: method.apply(graph), validation, log)
