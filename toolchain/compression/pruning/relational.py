@@ -14,10 +14,10 @@ PROPERTIES = ("degree centrality", "eigenvector centrality", "clustering", "edge
 
 
 def random_relational_graph(nodes: int, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Adjacency [N, N] bool, symmetric, with self-edges: the pairs above a threshold on random numbers.
+    """Adjacency [N, N] bool, symmetric, with self-edges: the pairs and self-edges above a threshold on random numbers.
 
-    The threshold lies where round((1 - amount) * N²) entries are True, or one fewer where no self-edge is left to make the
-    number even.
+    The threshold lies where round((1 - amount) * N²) entries are True. A pair makes two of them: where one is left over, a
+    self-edge below the threshold is taken, or the pair for a self-edge above it, either as likely.
     """
     rows, columns = np.triu_indices(nodes)
     order = np.argsort(rng.random(rows.size), kind="stable")
@@ -26,8 +26,11 @@ def random_relational_graph(nodes: int, amount: float, rng: np.random.Generator)
     wanted = round((1 - amount) * nodes**2)
     taken = np.cumsum(entries) <= wanted
     if entries[taken].sum() < wanted:
-        left = np.flatnonzero(~taken & (entries == 1))
-        taken[left[:1]] = True
+        above, below = (np.flatnonzero(part & (entries == 1)) for part in (taken, ~taken))
+        if above.size and (rng.random() < 0.5 or not below.size):
+            taken[[taken.sum(), above[-1]]] = True, False
+        else:
+            taken[below[:1]] = True
     adjacency = np.zeros((nodes, nodes), bool)
     adjacency[rows[taken], columns[taken]] = True
     return adjacency | adjacency.T
