@@ -84,11 +84,15 @@ def tu(root: str | Path, name: str) -> list[Data]:
     return list(dataset)
 
 
-def planetoid(root: str | Path, name: str) -> Data:
-    """Cora, CiteSeer or PubMed with the public split as train_mask, val_mask and test_mask, rows of x summing to 1.
+def planetoid(root: str | Path, name: str, *, normalize: bool = True) -> Data:
+    """Cora, CiteSeer or PubMed with the public split as train_mask, val_mask and test_mask.
 
     PyG downloads it unless its raw files lie in `root/name/raw`.
+
+    Args:
+        normalize: rows of x sum to 1, as in most papers. Without it the words of Cora and CiteSeer are 0 or 1, which a
+            model can be given as positions of ones.
     """
     if name not in ("Cora", "CiteSeer", "PubMed"):
         raise InvalidInput(f"data set {name!r}: expected Cora, CiteSeer or PubMed. Use tu(root, name) for TU sets.")
-    return Planetoid(str(root), name, transform=NormalizeFeatures())[0]
+    return Planetoid(str(root), name, transform=NormalizeFeatures() if normalize else None)[0]
