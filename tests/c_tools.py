@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,23 @@ def private_cache(patch: pytest.MonkeyPatch, folder: Path) -> None:
     zig = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zig"
     patch.setenv("ZIG_GLOBAL_CACHE_DIR", os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(zig)))
     patch.setenv("XDG_CACHE_HOME", str(folder))
+
+
+def compile_objects(command: Sequence[str], sources: Sequence[Path], folder: Path) -> list[Path]:
+    """One object per C file in `folder`, two at a time; what was compiled there before, with the same headers, is kept."""
+
+    def compile_one(source: Path) -> Path:
+        digest = hashlib.sha256("\0".join(command).encode())
+        for path in (source, *sorted(source.parent.glob("*.h"))):
+            if path.name != "model.h" or source.name == "model.c":
+                digest.update(path.read_bytes())
+        target = folder / f"{source.stem}-{digest.hexdigest()[:16]}.o"
+        if not target.exists():
+            run([*command, "-c", source, "-o", target], folder)
+        return target
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(compile_one, sources))
 
 
 def run(command: Sequence[str | Path], folder: Path) -> str:

@@ -24,8 +24,8 @@ def header(program: Program, arena_bytes: int, note: str) -> str:
     )
     lines = [
         f"/* {literals.comment(note)} */",
-        f"#ifndef GNN_{upper}_H",
-        f"#define GNN_{upper}_H",
+        f"#ifndef GNN_{upper}_MODEL_H",
+        f"#define GNN_{upper}_MODEL_H",
         "",
         '#include "gnn.h"',
         "",
