@@ -40,6 +40,7 @@ COMPILER_FLAGS = {
 MODEL_FLAGS = ("-O2",)
 FIRMWARE_FLAGS = ("-Os",)
 MIN_STACK_BYTES = 256
+PAINT_BYTES = 16384  # of the stack at most: a model takes some hundred bytes of it
 BLOCK_BYTES = {True: 2048, False: 32}  # of the input in one line: with an operating system, and without
 IMAGE = "image.elf"
 BUILD_SECONDS = 600  # zig builds its run-time library at the first link for a processor
@@ -188,7 +189,7 @@ def _model_header(artifact: Artifact, target: Target, name: str, build: bytes) -
     macro = f"GNN_{name.upper()}"
     values = {
         "MODEL": f"gnn_{name}_model",
-        "BOARD": f'"{target.board.name}"',
+        "NAMES": f'"{name}\\0{target.board.name}"',
         "BUILD": "{" + ", ".join(str(byte) for byte in build) + "}",
         "BLOCK": f"{BLOCK_BYTES[target.board.is_hosted]}u",
         "ARENA_BYTES": f"{macro}_ARENA_BYTES",
@@ -199,7 +200,8 @@ def _model_header(artifact: Artifact, target: Target, name: str, build: bytes) -
         "EDGE_WEIGHT": int(contract.edge_weight and not contract.fixed_graph),
         "BATCH": int((contract.max_graphs or 1) > 1 and not contract.fixed_graph),
         "FIXED_GRAPH": int(contract.fixed_graph),
-        "SPARSE_FEATURES": int(is_sparse),
+        "X_POINTER": "firmware_x_pointer" if is_sparse else "NULL",
+        "X_INDEX": "firmware_x_index" if is_sparse else "NULL",
     }
     lines = ['#include "model.h"', *(f"#define FIRMWARE_{key} {value}" for key, value in values.items())]
     if is_sparse:
@@ -231,7 +233,7 @@ def _link(compiler: CompilerName, command: Sequence[str], target: Target, object
         (folder / "image.ld").write_text(
             template.substitute(
                 flash_origin=hex(target.board.flash_origin), ram_origin=hex(target.board.ram_origin), room=hex(_ROOM),
-                ram_bytes=hex(target.ram_bytes),
+                ram_bytes=hex(target.ram_bytes), paint_bytes=hex(PAINT_BYTES),
             )
         )  # fmt: skip
         script = ["-T", "image.ld"]

@@ -16,7 +16,8 @@ from toolchain.errors import InvalidInput, MeasurementError
 from toolchain.inputs import GraphInputs
 
 VERSION = 1
-DAMAGED, UNKNOWN, OUTSIDE = 1, 2, 3  # codes of an X line
+DAMAGED = 1  # the status of an X line that answers a line which did not arrive whole
+SILENT = 1  # the option of an R line that sends no outputs
 _LINE = re.compile(rb".*([G-Z])((?:[0-9A-F]{2})*)$", re.DOTALL)  # from the last letter on: what precedes it was cut off
 
 
@@ -95,7 +96,6 @@ class Result:
     """
 
     status: int
-    remaining: int
     lines: int
     cycles: int
     stack_bytes: int
@@ -147,19 +147,17 @@ class Board:
             MeasurementError: nothing that speaks this version of the protocol answers.
         """
         (_, answer), = self._ask(b"I", bytes(3), self._answer_seconds)  # fmt: skip
-        version, block, hz, input_bytes, arena, build = struct.unpack_from("<xBHIII8s", answer)
+        version, block, input_bytes, arena_bytes, build = struct.unpack_from("<BxHII8s", answer, 36)
         if version != VERSION:
             raise MeasurementError(
                 f"the board speaks version {version} of the protocol, this host {VERSION}. Build a new image."
             )
-        nodes, edges, graphs, degree, features, edge_features, *flags, outputs = struct.unpack_from(
-            "<IIIIHHBBBB", answer, 24
-        )
+        nodes, edges, graphs, degree, features, edge_features, *flags, outputs = struct.unpack_from("<IIIIHHBBBB", answer, 12)
         reads_weight, reads_sparse, has_fixed_graph = (bool(flag) for flag in flags)
-        model, board, _ = answer[48:].split(b"\0")
+        model, board = answer[56:].split(b"\0")[:2]  # zeros may follow
         self._identity = Identity(
-            model.decode(), board.decode(), build, hz, block, input_bytes, arena, nodes, edges, graphs, degree,
-            0 if reads_sparse else features, edge_features, reads_weight, reads_sparse, has_fixed_graph, outputs,
+            model.decode(), board.decode(), build, _result(answer).cycles, block, input_bytes, arena_bytes, nodes, edges, graphs,
+            degree, 0 if reads_sparse else features, edge_features, reads_weight, reads_sparse, has_fixed_graph, outputs,
         )  # fmt: skip
         return self._identity
 
@@ -189,11 +187,12 @@ class Board:
 
     def infer(self, repetitions: int = 1) -> Inference:
         """Run the model on what was loaded and prepared; outputs are those of the last run."""
-        if not 1 <= repetitions <= 0xFFFF:
-            raise InvalidInput(f"{repetitions} repetitions, expected 1 to 65,535.")
-        answers = self._ask(b"R", struct.pack("<xH", repetitions), self._run_seconds)
-        results = tuple(_result(answer) for letter, answer in answers if letter == b"R")
-        return Inference(_outputs([answer for letter, answer in answers if letter == b"O"]), results)
+        results = []
+        for remaining in reversed(range(max(repetitions, 1))):
+            option = SILENT if remaining else 0
+            *lines, (_, answer) = self._ask(b"R", bytes([option, 0, 0]), self._run_seconds)
+            results.append(_result(answer))
+        return Inference(_outputs([line for _, line in lines]), tuple(results))
 
     # ---- lines -----------------------------------------------------------------------------------------------------
 
@@ -224,18 +223,18 @@ class Board:
                 kind, answer = line
                 if kind == b"Z":
                     raise BoardFault(self._explain(_fault(answer)))
-                if kind == b"X" and answer[1] != DAMAGED:
-                    why = "it does not know it" if answer[1] == UNKNOWN else "outside of its memory"
-                    raise MeasurementError(f"the board refuses a line {letter.decode()}: {why}. Build a new image.")
-                if kind == b"X":
+                if kind == b"X" and _result(answer).status == DAMAGED:
                     problem = "it received damaged lines"
                     break
-                if answer[:1] != bytes([self._number]) or kind not in (letter, b"O"):
+                if answer[0] != self._number:
                     continue  # of an earlier attempt
+                if kind == b"X" or (kind == b"W" and _result(answer).status != 0):
+                    why = "it has no such command" if kind == b"X" else "it is beyond its memory"
+                    raise MeasurementError(f"the board refuses a line {letter.decode()}: {why}. Build a new image.")
                 answers.append((kind, answer))
-                if kind == letter and _is_complete(letter, answers):
-                    return answers
-                if kind == letter and (letter != b"R" or _result(answer).remaining == 0):
+                if kind == letter:
+                    if _result(answer).lines == len(answers) - 1:
+                        return answers
                     problem = "lines of its answer were lost"
                     break
             else:
@@ -311,14 +310,7 @@ def _fault(answer: bytes) -> Fault:
 
 
 def _result(answer: bytes) -> Result:
-    return Result(*struct.unpack_from("<xBHIII", answer))
-
-
-def _is_complete(letter: bytes, answers: Sequence[tuple[bytes, bytes]]) -> bool:
-    if letter != b"R":
-        return True
-    last = _result(answers[-1][1])
-    return last.remaining == 0 and last.lines == sum(kind == b"O" for kind, _ in answers)
+    return Result(*struct.unpack_from("<xBHII", answer))
 
 
 def _outputs(lines: Sequence[bytes]) -> tuple[np.ndarray, ...]:

@@ -86,7 +86,7 @@ def verify(
 @click.option("--rivals/--no-rivals", default=True, show_default=True, help="Also PyG eager and torch.onnx.export.")
 @click.option("--graph-index", type=click.IntRange(0), help="Test graph to run; by default the one of median size.")
 @click.option("--target", "targets", multiple=True, metavar="TARGET",
-              help="An emulated microcontroller for artifacts of format c: cortex-m4, ..., or a .toml file. Repeatable.")  # fmt: skip
+              help="An emulated microcontroller for C artifacts: cortex-m4, ..., or a .toml file. Repeatable.")  # fmt: skip
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="Emulator of --target.")
 @click.option(
     "--compiler", type=click.Choice(COMPILERS), default="auto", show_default=True, help="Of --target's firmware."

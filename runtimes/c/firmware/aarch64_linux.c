@@ -6,12 +6,12 @@ static uint32_t stack[16384] __attribute__((aligned(16), used));
 
 __attribute__((naked, used)) void reset_handler(void)
 {
-    __asm volatile("adrp x0, stack\n\tadd x0, x0, :lo12:stack\n\tmov x1, #65536\n\tadd sp, x0, x1\n\tb start");
+    __asm volatile("adrp x0, stack\n\tadd x0, x0, :lo12:stack\n\tmov x1, #65536\n\tadd sp, x0, x1\n\tb start_up");
 }
 
-__attribute__((used)) static void start(void)
+__attribute__((used)) static void start_up(void)
 {
-    paint_stack(stack, stack + 16384);
+    paint_stack(stack);
     serve(board_init());
 }
 

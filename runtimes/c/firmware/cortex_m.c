@@ -2,7 +2,7 @@
 #include "board.h"
 #include "stack.h"
 
-extern uint32_t firmware_data[], firmware_data_end[], firmware_bss_end[], firmware_stack_top[];
+extern uint32_t firmware_data[], firmware_data_end[], firmware_bss_end[], firmware_paint[], firmware_stack_top[];
 extern const uint32_t firmware_data_load[];
 
 void reset_handler(void);
@@ -24,23 +24,23 @@ __attribute__((naked)) void reset_handler(void)
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
         "ldr r0, =0xE000ED88\n\tldr r1, [r0]\n\torr r1, r1, #0xF00000\n\tstr r1, [r0]\n\tdsb\n\tisb\n\t"
 #endif
-        "b start");
+        "b start_up");
 }
 
-__attribute__((used)) static void start(void)
+__attribute__((used)) static void start_up(void)
 {
     const uint32_t *load = firmware_data_load;
     for (uint32_t *word = firmware_data; word < firmware_data_end;)
         *word++ = *load++;
     for (uint32_t *word = firmware_data_end; word < firmware_bss_end;)
         *word++ = 0;
-    paint_stack(firmware_bss_end, firmware_stack_top);
+    paint_stack(firmware_paint);
     serve(board_init());
 }
 
 uint32_t board_stack(void)
 {
-    return stack_used(firmware_bss_end, firmware_stack_top);
+    return stack_used(firmware_paint, firmware_stack_top);
 }
 
 /* The processor stacked r0-r3, r12, lr, pc and xpsr; the exception number is the kind, CFSR the status. */

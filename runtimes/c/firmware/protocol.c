@@ -5,16 +5,15 @@
  * stands, so a receiver that lost bytes is in step again with the next line.
  *
  *   host                              board
- *   I struct number: who is there?    I struct identity, gnn_model from max_nodes to num_outputs, its name, 0, the board's name, 0
- *   W struct write: memory            W struct number: it is written
- *   P struct graph: prepare it        P struct result
- *   R struct repetitions: run         R struct result for every run; before the last one an O line for every block of output rows:
- *                                     struct rows, values
- *   anything else                     X struct number: not done, because of `code`
+ *   I struct command: who is there?   I struct result, gnn_model from max_nodes to num_outputs, struct identity
+ *   W struct write: memory            W struct result
+ *   P struct prepare: the edges       P struct result
+ *   R struct command: run             O struct rows, values: one line for every block of output rows; R struct result
+ *   anything else                     X struct result: not done
  *                                     Z struct fault: the board has stopped
  *
  * A line that is repeated has the effect that it had, so a host may repeat each one that is not answered. Edges are kept where the
- * model works later: a graph is written anew before it is prepared again, but needs not be prepared again for other features.
+ * model works later: they are written anew before they are prepared again, but need not be prepared again for other features.
  */
 #include "protocol.h"
 
@@ -23,14 +22,17 @@
 static struct input input;
 static uint64_t arena[(FIRMWARE_ARENA_BYTES + 7) / 8];
 
+static const struct identity identity = {
+    PROTOCOL_VERSION, 0, FIRMWARE_BLOCK, sizeof input, sizeof arena, FIRMWARE_BUILD, FIRMWARE_NAMES,
+};
+
 /* ---- lines ----------------------------------------------------------------------------------------------------- */
 
 union line {
     uint8_t bytes[sizeof(struct write) + 2]; /* the checksum too */
-    struct number number;
+    struct command command;
     struct write write;
-    struct graph graph;
-    struct repetitions repetitions;
+    struct prepare prepare;
 };
 
 static uint32_t checksum(uint32_t crc, uint32_t byte)
@@ -58,24 +60,11 @@ static uint32_t send(uint32_t crc, const void *bytes, size_t count)
     return crc;
 }
 
-static uint32_t send_text(uint32_t crc, const char *text)
-{
-    do
-        crc = send(crc, text, 1);
-    while (*text++ != 0);
-    return crc;
-}
-
 static void end(uint32_t crc)
 {
     const uint8_t bytes[2] = {(uint8_t)(crc >> 8), (uint8_t)crc};
     send(0, bytes, 2);
     board_write('\n');
-}
-
-static void answer(uint8_t letter, const void *bytes, size_t count)
-{
-    end(send(start(letter), bytes, count));
 }
 
 /* Waits for a line. Returns its letter, or 0 if it is damaged; `count` is the number of its bytes. */
@@ -98,7 +87,7 @@ static uint8_t receive(union line *line, uint32_t *count)
             }
         } else if (letter != 0) { /* a newline; the checksum of bytes and their checksum is 0 */
             *count = digits / 2 - 2;
-            return crc == 0 && *count >= sizeof(struct number) && *count <= sizeof(struct write) ? letter : 0;
+            return crc == 0 && *count >= sizeof(struct command) && *count <= sizeof(struct write) ? letter : 0;
         }
     }
 }
@@ -108,18 +97,21 @@ static uint8_t receive(union line *line, uint32_t *count)
 struct run {
     struct result *result;
     uint32_t started;
+    uint8_t is_silent;
 };
 
 static void send_rows(void *context, uint32_t output, uint32_t first, uint32_t rows, const float *values)
 {
     struct run *run = context;
-    struct result *result = run->result;
     const uint32_t paused = board_cycles();
-    if (result->remaining == 0) {
-        const uint16_t channels = FIRMWARE_MODEL.outputs[output].channels;
-        const struct rows header = {result->number, (uint8_t)output, channels, first};
-        end(send(send(start('O'), &header, sizeof header), values, rows * channels * sizeof *values));
-        result->lines++;
+    if (!run->is_silent) {
+        struct rows header;
+        header.number = run->result->number;
+        header.output = (uint8_t)output;
+        header.channels = FIRMWARE_MODEL.outputs[output].channels;
+        header.first = first;
+        end(send(send(start('O'), &header, sizeof header), values, rows * header.channels * sizeof *values));
+        run->result->lines++;
     }
     run->started += board_cycles() - paused;
 }
@@ -129,98 +121,75 @@ static uint8_t *edges(void)
     return (uint8_t *)arena + FIRMWARE_MODEL.edges_offset;
 }
 
-static void prepare(const struct graph *line, struct result *result)
+static void prepare(const struct prepare *line, struct result *result)
 {
+    uint32_t started;
 #if FIRMWARE_FIXED_GRAPH
     const gnn_graph *given = NULL;
+    (void)line;
 #else
-    const uint16_t *source = (const uint16_t *)(const void *)edges();
-    const gnn_graph graph = {line->num_nodes, line->num_edges, line->num_graphs, source, source + FIRMWARE_MAX_EDGES,
-#if FIRMWARE_BATCH
-        input.batch,
-#else
-        NULL,
+    gnn_graph graph, *given = &graph;
+    graph.num_nodes = line->num_nodes;
+    graph.num_edges = line->num_edges;
+    graph.num_graphs = line->num_graphs;
+    graph.source = (const uint16_t *)(const void *)edges();
+    graph.target = graph.source + FIRMWARE_MAX_EDGES;
+    graph.batch = INPUT_BATCH;
+    graph.edge_weight = INPUT_EDGE_WEIGHT;
 #endif
-#if FIRMWARE_EDGE_WEIGHT
-        input.edge_weight,
-#else
-        NULL,
-#endif
-    };
-    const gnn_graph *given = &graph;
-#endif
-    const uint32_t started = board_cycles();
+    started = board_cycles();
     result->status = (uint8_t)FIRMWARE_MODEL.prepare(given, arena, sizeof arena);
     result->cycles = board_cycles() - started;
-    result->stack_bytes = board_stack();
 }
 
-static const gnn_features features = {
-#if FIRMWARE_SPARSE_FEATURES
-    NULL, firmware_x_pointer, firmware_x_index,
-#elif FIRMWARE_FEATURES
-    input.x, NULL, NULL,
-#else
-    NULL, NULL, NULL,
-#endif
-#if FIRMWARE_EDGE_FEATURES
-    input.edge_attr,
-#else
-    NULL,
-#endif
-};
-
-static void run(struct result *result)
+static void infer(uint8_t is_silent, struct result *result)
 {
-    struct run run = {result, board_cycles()};
+    static const gnn_features features = {INPUT_X, FIRMWARE_X_POINTER, FIRMWARE_X_INDEX, INPUT_EDGE_ATTR};
+    struct run run = {result, board_cycles(), is_silent};
     const gnn_outputs outputs = {NULL, send_rows, &run};
     result->status = (uint8_t)FIRMWARE_MODEL.run(&features, arena, sizeof arena, &outputs);
     result->cycles = board_cycles() - run.started;
-    result->stack_bytes = board_stack();
 }
 
 /* ---- commands -------------------------------------------------------------------------------------------------- */
+
+static uint8_t write(const struct write *line, uint32_t count)
+{
+    uint8_t *place = line->is_edges ? edges() : (uint8_t *)&input;
+    const uint32_t room = line->is_edges ? 4 * FIRMWARE_MAX_EDGES : sizeof input, first = FIRMWARE_BLOCK * (uint32_t)line->block;
+    if (first + count > room)
+        return OUTSIDE;
+    for (uint32_t i = 0; i < count; i++)
+        place[first + i] = line->data[i];
+    return 0;
+}
 
 void serve(uint32_t cycles_per_second)
 {
     for (;;) {
         union line line;
-        struct result result = {0, 0, 0, 0, 0, 0};
-        uint32_t count, bytes = sizeof(struct number);
+        struct result result;
+        uint32_t count, crc;
         uint8_t letter = receive(&line, &count);
-        result.number = line.number.number;
-        if (letter == 'P' && count == sizeof line.graph) {
-            prepare(&line.graph, &result);
-            bytes = sizeof result;
+        result.number = line.command.number;
+        result.status = 0;
+        result.lines = 0;
+        result.cycles = cycles_per_second;
+        if (letter == 'W') {
+            result.status = write(&line.write, count - sizeof line.command);
+        } else if (letter == 'P') {
+            prepare(&line.prepare, &result);
         } else if (letter == 'R') {
-            bytes = sizeof result;
-            for (result.remaining = line.repetitions.repetitions; result.remaining > 0;) {
-                result.remaining--;
-                run(&result);
-                if (result.remaining > 0) answer('R', &result, sizeof result);
-            }
-        } else if (letter == 'W') {
-            uint8_t *place = line.write.is_edges ? edges() : (uint8_t *)&input;
-            const uint32_t room = line.write.is_edges ? 4 * FIRMWARE_MAX_EDGES : sizeof input;
-            const uint32_t first = FIRMWARE_BLOCK * (uint32_t)line.write.block;
-            count -= sizeof(struct number);
-            if (first + count > room) {
-                letter = 'X'; result.status = OUTSIDE;
-            } else {
-                for (uint32_t i = 0; i < count; i++)
-                    place[first + i] = line.write.data[i];
-            }
-        } else if (letter == 'I') {
-            const struct identity identity = {line.number.number, PROTOCOL_VERSION, FIRMWARE_BLOCK, cycles_per_second, sizeof input,
-                sizeof arena, FIRMWARE_BUILD};
-            const uint32_t crc = send(start(letter), &identity, sizeof identity);
-            end(send_text(send_text(send(crc, &FIRMWARE_MODEL.max_nodes, 24), FIRMWARE_MODEL.name), FIRMWARE_BOARD));
-            continue;
-        } else {
+            infer(line.command.option, &result);
+        } else if (letter != 'I') {
             result.status = letter == 0 ? DAMAGED : UNKNOWN;
             letter = 'X';
         }
-        answer(letter, &result, bytes);
+        result.stack_bytes = letter == 'P' || letter == 'R' ? board_stack() : 0;
+        crc = send(start(letter), &result, sizeof result);
+        if (letter == 'I')
+            crc = send(send(crc, &FIRMWARE_MODEL.max_nodes, 24), &identity, sizeof identity);
+        end(crc);
     }
 }
 
@@ -228,6 +197,6 @@ void serve_fault(uint32_t kind, uint32_t address, uint32_t return_address, uint3
 {
     const struct fault fault = {0, kind, address, return_address, fault_status};
     board_write('\n');
-    answer('Z', &fault, sizeof fault);
+    end(send(start('Z'), &fault, sizeof fault));
     board_stop();
 }

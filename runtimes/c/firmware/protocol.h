@@ -8,35 +8,38 @@
 
 #define PROTOCOL_VERSION 1
 
-/* I, W, P and R carry a number that the host chooses, and so do their answers. */
-struct number {
-    uint8_t number, code, unused[2];
-};
-enum { DAMAGED = 1, UNKNOWN = 2, OUTSIDE = 3 }; /* of an X line: checksum or length; letter; beyond the memory */
-
-struct identity {
-    uint8_t number, version;
-    uint16_t block;              /* bytes of memory in a W line */
-    uint32_t cycles_per_second;  /* 0: the board has no counter */
-    uint32_t input_bytes, arena_bytes;
-    uint8_t build[8]; /* start of the sha256 of model.c */
+/* What every line of the host starts with. R: `option` 1 runs without sending outputs. */
+struct command {
+    uint8_t number, option, unused[2];
 };
 
-/* The data belongs to byte FIRMWARE_BLOCK * block of the input, or of the edges: source [max_edges], target [max_edges]. */
+/* Data for byte FIRMWARE_BLOCK * block of the input, or of the edges: source [max_edges], target [max_edges]. */
 struct write {
     uint8_t number, is_edges;
     uint16_t block;
     uint8_t data[FIRMWARE_BLOCK];
 };
 
-struct graph {
+struct prepare {
     uint8_t number, unused[3];
     uint32_t num_nodes, num_edges, num_graphs;
 };
 
-struct repetitions {
-    uint8_t number, unused;
-    uint16_t repetitions;
+/* What every line of the board starts with, but those of outputs and faults. */
+struct result {
+    uint8_t number, status; /* P, R: a gnn_status; W, X: 0, or one of the codes below */
+    uint16_t lines;         /* O lines before this one that belong to it */
+    uint32_t cycles;        /* P, R: taken, without sending; I: in a second. 0 where the board has no counter */
+    uint32_t stack_bytes;   /* P, R: the most used since the start */
+};
+enum { DAMAGED = 1, UNKNOWN = 2, OUTSIDE = 3 }; /* checksum or length; letter; beyond the memory */
+
+struct identity {
+    uint8_t version, unused;
+    uint16_t block; /* bytes of memory in a W line */
+    uint32_t input_bytes, arena_bytes;
+    uint8_t build[8]; /* start of the sha256 of model.c */
+    char names[sizeof FIRMWARE_NAMES]; /* of the model and of the board, a 0 after each */
 };
 
 struct rows {
@@ -45,31 +48,35 @@ struct rows {
     uint32_t first;
 };
 
-struct result {
-    uint8_t number, status; /* a gnn_status */
-    uint16_t remaining;     /* runs that follow */
-    uint32_t lines;         /* O lines of this command: the host sees whether it got them all */
-    uint32_t cycles;        /* without the time to send outputs; 0 where the board has no counter */
-    uint32_t stack_bytes;   /* the most used since the start */
-};
-
 struct fault {
     uint32_t number, kind, address, return_address, status;
 };
 
-/* The arrays that a model reads beside the edges, at their largest size. */
+/* The arrays that a model reads beside the edges, at their largest size, and where they are. */
 struct input {
 #if FIRMWARE_FEATURES
     float x[FIRMWARE_MAX_NODES * FIRMWARE_FEATURES];
+#define INPUT_X input.x
+#else
+#define INPUT_X NULL
 #endif
 #if FIRMWARE_EDGE_FEATURES
     float edge_attr[FIRMWARE_MAX_EDGES * FIRMWARE_EDGE_FEATURES];
+#define INPUT_EDGE_ATTR input.edge_attr
+#else
+#define INPUT_EDGE_ATTR NULL
 #endif
 #if FIRMWARE_EDGE_WEIGHT
     float edge_weight[FIRMWARE_MAX_EDGES];
+#define INPUT_EDGE_WEIGHT input.edge_weight
+#else
+#define INPUT_EDGE_WEIGHT NULL
 #endif
 #if FIRMWARE_BATCH
     uint16_t batch[FIRMWARE_MAX_NODES];
+#define INPUT_BATCH input.batch
+#else
+#define INPUT_BATCH NULL
 #endif
 #if !(FIRMWARE_FEATURES || FIRMWARE_EDGE_FEATURES || FIRMWARE_EDGE_WEIGHT || FIRMWARE_BATCH)
     uint8_t nothing;

@@ -2,28 +2,28 @@
 #include "board.h"
 #include "stack.h"
 
-extern uint32_t firmware_data[], firmware_data_end[], firmware_bss_end[], firmware_stack_top[];
+extern uint32_t firmware_data[], firmware_data_end[], firmware_bss_end[], firmware_paint[], firmware_stack_top[];
 extern const uint32_t firmware_data_load[];
 
 __attribute__((naked, section(".vectors"), used)) void reset_handler(void)
 {
-    __asm volatile("la sp, firmware_stack_top\n\tla t0, trap_handler\n\tcsrw mtvec, t0\n\tj start");
+    __asm volatile("la sp, firmware_stack_top\n\tla t0, trap_handler\n\tcsrw mtvec, t0\n\tj start_up");
 }
 
-__attribute__((used)) static void start(void)
+__attribute__((used)) static void start_up(void)
 {
     const uint32_t *load = firmware_data_load;
     for (uint32_t *word = firmware_data; word < firmware_data_end;)
         *word++ = *load++;
     for (uint32_t *word = firmware_data_end; word < firmware_bss_end;)
         *word++ = 0;
-    paint_stack(firmware_bss_end, firmware_stack_top);
+    paint_stack(firmware_paint);
     serve(board_init());
 }
 
 uint32_t board_stack(void)
 {
-    return stack_used(firmware_bss_end, firmware_stack_top);
+    return stack_used(firmware_paint, firmware_stack_top);
 }
 
 /* Interrupts stay off, so every trap is a fault: mcause is the kind, mtval the status. */

@@ -1,13 +1,18 @@
-"""One exported model for the tests of measuring and comparing."""
+"""One exported model for the tests of measuring and comparing, and images of the hand-written C model."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
 
 import toolchain
+from device_benchmarks.firmware import FirmwareImage, build_firmware
+from device_benchmarks.target import load_target
+from tests.firmware_artifact import firmware_artifact
 from tests.small_model import write_model_file
 from toolchain.artifact import Artifact
 from toolchain.ir import Graph
@@ -39,3 +44,21 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         toolchain.export(lowered, "torchscript", folder / "small-float32"),
         toolchain.export(quantized, "torchscript", folder / "small-int8"),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def c_artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The hand-written model of tests/firmware_model."""
+    return firmware_artifact(tmp_path_factory.mktemp("firmware") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def firmware(c_artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., FirmwareImage]:
+    """Its image for a target, built once by the compiler that comes from pip, unless another is named."""
+
+    @cache
+    def build(target: str, compiler: str = "zig") -> FirmwareImage:
+        folder = tmp_path_factory.mktemp(f"{target}-{compiler}")
+        return build_firmware(c_artifact, load_target(target), folder, compiler=compiler)  # type: ignore[arg-type]  # a test's own word
+
+    return build
