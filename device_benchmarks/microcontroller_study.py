@@ -115,10 +115,10 @@ def on_all_targets(
                 result = emulated_benchmark(large, load_target("cortex-m4"), test, compiler=compiler)
                 runtime = runtimes.load(large)
                 host = np.concatenate([runtime.run(inputs)[0] for inputs in test])
-                accuracy = (host.argmax(1) == labels).mean()
+                accuracy, before = ((scores.argmax(1) == labels).mean() for scores in (host, reference))
                 note = (
-                    f"{result.compared - len(result.differences)} of {result.compared} test graphs equal to the host's; accuracy "
-                    f"{accuracy:.2%} (float {(reference.argmax(1) == labels).mean():.2%}), agreement {agreement(reference, host):.2%}"
+                    f"{result.compared - len(result.differences)} of {result.compared} test graphs equal to the host's; "
+                    f"accuracy {accuracy:.2%} (float {before:.2%}), agreement {agreement(reference, host):.2%}"
                 )
                 rows.append(Row(f"{name} w8, test split", result, note))
     return rows, failures
