@@ -21,7 +21,8 @@ GCN = TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC)
 WEIGHTED = TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC, weighted=True)
 IMPROVED = TopologySpec(SelfLoops.REPLACE, Normalization.NONE, loop_weight=2.0)
 SPECS = (PLAIN, GCN, WEIGHTED, IMPROVED, TopologySpec(weighted=True, reversed=True))
-HUB = 5000
+HUB = 60_000
+WORST = 8.042237  # of many, the value of which a plain sum of HUB sums of 64 is off the most: by 1.4e-5
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +39,10 @@ def zoo(name: str) -> GraphInputs:
 
 
 def hub(equal: bool) -> GraphInputs:
-    """A node with thousands of in-edges, of equal or of random features and weights."""
+    """A node with almost as many in-edges as there can be, of equal or of random features and weights."""
     ends = np.stack([np.arange(1, HUB + 1), np.zeros(HUB)]).astype(np.int64)
     generator = np.random.default_rng(0)
-    x = np.full((HUB + 1, 3), 0.7) if equal else generator.normal(size=(HUB + 1, 3))
+    x = np.full((HUB + 1, 3), WORST) if equal else generator.normal(size=(HUB + 1, 3))
     return GraphInputs(x, ends, np.full(HUB, 0.3) if equal else generator.uniform(0.1, 2, HUB))
 
 
@@ -119,7 +120,7 @@ def test_propagate_with_a_weight_per_head_equals_the_reference(library, name, he
 
 @pytest.mark.parametrize("equal", [True, False])
 @pytest.mark.parametrize("spec", [PLAIN, GCN, WEIGHTED], ids=str)
-def test_propagate_into_a_hub_of_thousands_is_as_exact_as_into_others(library, equal, spec):
+def test_propagate_into_a_hub_of_almost_all_nodes_is_as_exact_as_into_others(library, equal, spec):
     inputs = hub(equal)
     graph, prepared = inputs.prepare((spec,)), in_c(library, spec, inputs)
     for reduce in (Reduce.SUM, Reduce.MEAN):
@@ -264,7 +265,7 @@ def test_edge_softmax_equals_the_reference_also_in_place(library, name, heads, s
 
 
 @pytest.mark.parametrize("equal", [True, False])
-def test_edge_softmax_into_a_hub_of_thousands_equals_the_reference(library, equal):
+def test_edge_softmax_into_a_hub_of_almost_all_nodes_equals_the_reference(library, equal):
     inputs = hub(equal)
     graph, prepared = inputs.prepare((PLAIN,)), in_c(library, PLAIN, inputs)
     x = np.where(np.arange(HUB)[:, None] == 0, np.float32(1), np.float32(0.123)) if equal else normal(HUB, 2) * 3
