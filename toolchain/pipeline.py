@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from toolchain.artifact import Artifact
-from toolchain.compression import QAT, DynamicInt8, L1Unstructured, StaticInt8, StepReport, fine_tune, prune, quantize
+from toolchain.compression import QAT, DynamicInt8, StaticInt8, StepReport, fine_tune, prune, quantize
 from toolchain.datasets import loader
 from toolchain.errors import RecipeError
 from toolchain.exporters import PLANS_MEMORY, export
@@ -20,7 +20,8 @@ from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts, parts_of
-from toolchain.recipe import Bench, Export, FineTune, Prune, Quantize, Recipe, Verify, step_name
+from toolchain.pruning_methods import pruning
+from toolchain.recipe import Bench, Export, FineTune, PruneStep, Quantize, Recipe, Verify, step_name
 
 __all__ = ["BuildResult", "Built", "Recipe", "build"]
 
@@ -91,7 +92,7 @@ def build(
     for step in recipe.steps:
         progress(step_name(step).replace("_", "-"))
         match step:
-            case Prune() | FineTune():
+            case PruneStep() | FineTune():
                 changed = _compressed(step, result, parts, recipe.seed)
                 result.history = (result.history[0], ("compression", changed))
             case Quantize():
@@ -105,12 +106,10 @@ def build(
     return result
 
 
-def _compressed(step: Prune | FineTune, result: BuildResult, parts: GraphParts, seed: int) -> Graph:
+def _compressed(step: PruneStep | FineTune, result: BuildResult, parts: GraphParts, seed: int) -> Graph:
     log = result.reports.append
-    if isinstance(step, Prune):
-        targets = None if step.targets is None else tuple(step.targets)
-        method = L1Unstructured(step.amount, step.scope, targets, step.include_head)
-        return prune(result.graph, method, validation=parts.validation, log=log)
+    if isinstance(step, PruneStep):
+        return prune(result.graph, pruning(step, lambda: parts, seed), validation=parts.validation, log=log)
     batches = loader(parts.train, step.batch_size, seed)
     return fine_tune(
         result.graph, batches, epochs=step.epochs, lr=step.lr, weight_decay=step.weight_decay, seed=seed,

@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_serializer, model_validator
 
 from toolchain.errors import RecipeError
+from toolchain.prune_steps import METHODS, Prune, PruneStep, read_prune_step
+from toolchain.schema import STRICT, problem
+
+__all__ = [
+    "STEPS", "Bench", "Export", "FineTune", "Prune", "PruneStep", "Quantize", "Recipe", "Step", "Verify", "step_name",
+]  # fmt: skip
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["float32", "dynamic-int8", "static-int8"]
@@ -17,16 +23,7 @@ Format = Literal["torchscript", "onnx", "executorch", "c"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Prune(_Strict):
-    """Set the smallest weights to zero (compression.L1Unstructured)."""
-
-    amount: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    scope: Literal["layer", "global"] = "layer"
-    targets: list[str] | None = None
-    include_head: bool = False
+    model_config = STRICT
 
 
 class FineTune(_Strict):
@@ -89,11 +86,11 @@ class Bench(_Strict):
     rivals: bool = True
 
 
-Step = Prune | FineTune | Quantize | Export | Verify | Bench
-STEPS: dict[str, type[_Strict]] = {
+Step = PruneStep | FineTune | Quantize | Export | Verify | Bench
+STEPS: dict[str, type[BaseModel]] = {
     "prune": Prune, "fine_tune": FineTune, "quantize": Quantize, "export": Export, "verify": Verify, "bench": Bench,
 }  # fmt: skip
-_NAMES = {cls: name for name, cls in STEPS.items()}
+_NAMES = {cls: name for name, cls in STEPS.items()} | dict.fromkeys(METHODS.values(), "prune")
 
 
 def step_name(step: Step) -> str:
@@ -141,6 +138,7 @@ class Recipe(_Strict):
         for name in ("verify", "bench"):
             if name in names and "export" not in names:
                 raise ValueError(f"steps: {name} needs artifacts; put an export step before it")
+        _check_amounts([(index, step) for index, step in enumerate(self.steps) if isinstance(step, PruneStep)])
         return self
 
     @model_serializer(mode="plain")
@@ -174,30 +172,39 @@ class Recipe(_Strict):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise RecipeError(f"{place}: {'; '.join(_problem(e) for e in error.errors())}.") from error
+            raise RecipeError(f"{place}: {'; '.join(problem(e) for e in error.errors())}.") from error
 
 
 def _step(index: int, entry: Any) -> Step:
-    if isinstance(entry, _Strict):
-        return entry  # type: ignore[return-value]  # only the step classes are _Strict and reach this point
+    if isinstance(entry, BaseModel):
+        return entry  # type: ignore[return-value]  # only the step classes reach this point
     options: Any = {}
     name = entry
     if isinstance(entry, dict) and len(entry) == 1:
         name, options = next(iter(entry.items()))
     if not isinstance(name, str) or name not in STEPS:
         raise ValueError(f"steps.{index}: {name!r} is no step, expected one of {', '.join(STEPS)}")
+    options = options if options is not None else {}
+    if name == "prune":
+        return read_prune_step(options, f"steps.{index}.{name}")
     try:
-        return STEPS[name].model_validate(options if options is not None else {})  # type: ignore[return-value]  # as above
+        return STEPS[name].model_validate(options)  # type: ignore[return-value]  # as above
     except ValidationError as error:
-        problems = "; ".join(_problem(e, f"steps.{index}.{name}") for e in error.errors())
+        problems = "; ".join(problem(e, f"steps.{index}.{name}") for e in error.errors())
         raise ValueError(problems) from error
 
 
-def _problem(error: Any, prefix: str = "") -> str:
-    """One pydantic error as place, fact and expectation."""
-    place = ".".join([*([prefix] if prefix else []), *map(str, error["loc"])])
-    if error["type"] == "extra_forbidden":
-        return f"{place}: unknown key"
-    message = error["msg"].removeprefix("Value error, ")
-    given = "" if error["type"] in ("missing", "value_error") else f" (given {error['input']!r})"
-    return f"{place}: {message}{given}" if place else message
+def _check_amounts(steps: list[tuple[int, PruneStep]]) -> None:
+    """Masks only grow, so a later step of the same kind has to prune more than an earlier one."""
+    for (early, before), (late, after) in itertools.combinations(steps, 2):
+        kinds = [
+            (s.method, getattr(s, "scope", None), s.targets, getattr(s, "include_head", None)) for s in (before, after)
+        ]
+        if before.method == "channels" or kinds[0] != kinds[1]:
+            continue
+        first, second = getattr(before, "amount", None), getattr(after, "amount", None)
+        if first is not None and second is not None and second <= first:
+            raise ValueError(
+                f"steps.{late}.prune.amount: {second:g} prunes nothing more after the {first:g} of steps.{early}; the zeros "
+                "that are there count. Give a larger amount, or leave one of the steps out"
+            )

@@ -11,18 +11,44 @@ import click
 from toolchain.cli import options
 from toolchain.cli.console import Console
 from toolchain.cli.subjects import subject
+from toolchain.errors import RecipeError
 from toolchain.model_source import GraphParts
+from toolchain.prune_steps import METHODS, PruneStep, read_prune_step
 from toolchain.recipe import Quantize
 
 
 @click.command()
 @click.argument("model")
+@click.option("--method", type=click.Choice(list(METHODS)), default="l1", show_default=True,
+              help="l1: smallest weights; blocks: smallest 1x4 blocks; snip, ecs: by gradient; bogp: a relational mask "
+              "searched on the validation graphs; channels: whole channels, so that the model becomes smaller.")  # fmt: skip
 @click.option(
-    "--amount", type=options.Percentage(), default=0.2, show_default=True, help="Share of the weights to zero."
+    "--amount",
+    type=options.Percentage(),
+    help="Share of weights, blocks or channels to prune.  "
+    "[default: 20% with l1, 90% with snip and ecs, 50% with blocks and bogp]",
 )
-@click.option("--scope", type=click.Choice(["layer", "global"]), default="layer", show_default=True)
-@click.option("--fine-tune", "epochs", type=click.IntRange(0), default=0, show_default=True, help="Epochs afterwards.")
-@click.option("--lr", type=float, default=1e-3, show_default=True, help="Learning rate of --fine-tune.")
+@click.option("--density", type=options.Percentage(), help="Instead of --amount: the share that stays.")
+@click.option("--scope", type=click.Choice(["layer", "global"]), help="The share of each layer, or of all together.")
+@click.option("--target", "targets", multiple=True, metavar="PREFIX",
+              help="Prune only layers whose path or weight name starts so. Repeatable.")  # fmt: skip
+@click.option("--include-head", is_flag=True, default=None, help="Prune the head as well; channels never do.")
+@click.option("--rounds", type=click.IntRange(1), help="l1, blocks, snip: prune in so many rounds ...")
+@click.option("--epochs", type=click.IntRange(0),
+              help="... with so many epochs between two; ecs: before; bogp: of each trial.")  # fmt: skip
+@click.option("--block", type=click.IntRange(2), help="blocks: inputs per block.  [default: 4]")
+@click.option("--batches", type=click.IntRange(1), help="snip, ecs: batches of the gradient.  [default: 1]")
+@click.option("--at-initialization", is_flag=True, default=None, help="snip: sensitivities of newly drawn weights.")
+@click.option("--nodes", type=click.IntRange(2), help="bogp: nodes of the relational graph.")
+@click.option("--trials", type=click.IntRange(1), help="bogp: masks to try.  [default: 30]")
+@click.option("--channels", type=click.IntRange(1), help="channels: a number of each group instead of a share.")
+@click.option("--importance", type=click.Choice(["l1", "l2", "batch_norm", "random"]), help="channels: which go first.")
+@click.option("--heads", type=click.Choice(["channels", "heads"]),
+              help="channels: what attention layers lose, channels of every head or whole heads.")  # fmt: skip
+@click.option(
+    "--fine-tune", "epochs_after", type=click.IntRange(0), default=0, show_default=True, help="Epochs afterwards."
+)
+@click.option("--lr", type=float, default=1e-3, show_default=True, help="Learning rate of --fine-tune and --epochs.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
 @options.output_file("pruned.pgnn")
 @options.graphs
@@ -32,34 +58,53 @@ from toolchain.recipe import Quantize
 @options.overwrite
 @options.common
 def prune(
-    console: Console, model: str, amount: float, scope: Any, epochs: int, lr: float, batch_size: int, output: Path,
-    graphs: str | None, checkpoint: Path | None, name: str, seed: int, overwrite: bool,
+    console: Console, model: str, epochs_after: int, lr: float, batch_size: int, output: Path, graphs: str | None,
+    checkpoint: Path | None, name: str, seed: int, overwrite: bool, **given: Any,
 ) -> None:  # fmt: skip
-    """Set the smallest weights of every convolution to zero; they stay zero, whatever follows.
+    """Prune weights, or whole channels; what is pruned stays so, whatever follows.
 
     \b
     pocketgnn prune model.py --amount 20% --fine-tune 20 -o pruned.pgnn
+    pocketgnn prune model.py --amount 80% --scope global --rounds 5 --epochs 4 --fine-tune 20
+    pocketgnn prune model.py --method channels --amount 50% --fine-tune 20
     """
-    from toolchain.compression import L1Unstructured, StepReport, fine_tune
+    step = _prune_step(given, lr, batch_size)
+    from toolchain.compression import StepReport, fine_tune
     from toolchain.compression import prune as pruned
     from toolchain.datasets import loader
     from toolchain.graph_file import save_graph
+    from toolchain.pruning_methods import pruning
 
     opened, reports = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed), list[StepReport]()
     with console.progress() as progress:
         saved = opened.graph(name, progress)
         validation = opened.parts.validation if opened.source is not None else None
-        progress("pruning")
-        graph = pruned(saved.graph, L1Unstructured(amount, scope), validation=validation, log=reports.append)
+        method = pruning(step, lambda: opened.parts, seed)
+        progress(method.name)
+        graph = pruned(saved.graph, method, validation=validation, log=reports.append)
         steps = (*saved.steps, "compression") if saved.steps[-1] != "compression" else saved.steps
-        if epochs:
-            progress(f"fine-tuning {epochs} epochs")
+        if epochs_after:
+            progress(f"fine-tuning {epochs_after} epochs")
             batches = loader(opened.parts.train, batch_size, seed)
             graph = fine_tune(
-                graph, batches, epochs=epochs, lr=lr, seed=seed, validation=validation, log=reports.append
+                graph, batches, epochs=epochs_after, lr=lr, seed=seed, validation=validation, log=reports.append
             )
         save_graph(graph, steps, output, overwrite=overwrite)
     console.result({"file": str(output), "steps": [asdict(report) for report in reports]}, str(output))
+
+
+def _prune_step(given: dict[str, Any], lr: float, batch_size: int) -> PruneStep:
+    """The options that were given, checked as a prune step of a recipe is."""
+    schema = METHODS[given["method"]]
+    training = {"lr": lr, "batch_size": batch_size}
+    stated = {
+        key: list(value) if key == "targets" else value for key, value in given.items() if value not in (None, ())
+    }
+    stated |= {key: value for key, value in training.items() if key in schema.model_fields}
+    try:
+        return read_prune_step(stated, "prune")
+    except ValueError as error:
+        raise RecipeError(f"{error}.") from error
 
 
 @click.command()
