@@ -4,10 +4,11 @@
 
 static uint32_t stack[16384] __attribute__((aligned(16), used));
 
-__attribute__((naked, used)) void reset_handler(void)
-{
-    __asm volatile("adrp x0, stack\n\tadd x0, x0, :lo12:stack\n\tmov x1, #65536\n\tadd sp, x0, x1\n\tb start_up");
-}
+/* The top of the stack is its end, so that the room below it can be painted. */
+__asm(".pushsection .text.reset_handler, \"ax\"\n"
+      ".global reset_handler\n.type reset_handler, %function\nreset_handler:\n"
+      "\tadrp x0, stack\n\tadd x0, x0, :lo12:stack\n\tmov x1, #65536\n\tadd sp, x0, x1\n\tb start_up\n"
+      ".size reset_handler, . - reset_handler\n.popsection");
 
 __attribute__((used)) static void start_up(void)
 {

@@ -176,7 +176,7 @@ void serve(uint32_t cycles_per_second)
         result.lines = 0;
         result.cycles = cycles_per_second;
         if (letter == 'W') {
-            result.status = write(&line.write, count - sizeof line.command);
+            result.status = write(&line.write, count - (uint32_t)sizeof line.command);
         } else if (letter == 'P') {
             prepare(&line.prepare, &result);
         } else if (letter == 'R') {

@@ -21,7 +21,9 @@ def _on_arm(folder, source: bytes) -> Artifact:
     """The hand-written model with other C in place of its scale, which only the emulated processor compiles."""
     artifact = firmware_artifact(folder)
     contents = {name: (folder / name).read_bytes() for name in artifact.files}
-    contents["model.c"] = contents["model.c"].replace(b"static const float scale[4]", source + b"\nstatic const float scale[4]")
+    contents["model.c"] = contents["model.c"].replace(
+        b"static const float scale[4]", source + b"\nstatic const float scale[4]"
+    )
     contents["model.c"] = contents["model.c"].replace(b"        float sum = 0.0f;", b"        float sum = START;")
     return Artifact.save(artifact, contents, overwrite=True)
 
@@ -94,5 +96,7 @@ def test_a_made_up_graph_is_as_large_as_the_artifact_takes(c_artifact):
 def test_a_target_that_nothing_executes_names_what_to_install():
     nowhere = replace(M4, emulator=replace(M4.emulator, unicorn="", qemu=("qemu-system-nowhere",)))
 
-    with pytest.raises(MissingDependency, match="nothing is installed here that executes code for cortex-m4.*qemu-system-nowhere"):
+    with pytest.raises(
+        MissingDependency, match=r"nothing is installed here that executes code for cortex-m4.*qemu-system-nowhere"
+    ):
         default_engine(nowhere)

@@ -55,7 +55,8 @@ def test_an_image_too_large_for_the_flash_is_refused_with_the_largest_constants(
     (tmp_path / "build").mkdir()
 
     with pytest.raises(
-        DoesNotFit, match=r"tiny needs 20\d,\d{3} B of flash, cortex-m3 has 131,072 B. Largest constants: scale \(200,016 B\)"
+        DoesNotFit,
+        match=r"tiny needs 20\d,\d{3} B of flash, cortex-m3 has 131,072 B. Largest constants: scale \(200,016 B\)",
     ):
         build_firmware(artifact, load_target("cortex-m3"), tmp_path / "build", compiler="zig")
 
@@ -63,13 +64,15 @@ def test_an_image_too_large_for_the_flash_is_refused_with_the_largest_constants(
 def test_data_too_large_for_the_ram_is_refused_with_the_largest_objects(c_artifact, tmp_path):
     small = replace(M4, ram_bytes=1024)
 
-    with pytest.raises(DoesNotFit, match=r"needs 1,\d{3} B of RAM \(256 B of it for the stack\), .* input \(760 B\), arena \(536 B\)"):
+    with pytest.raises(
+        DoesNotFit, match=r"needs 1,\d{3} B of RAM \(256 B of it for the stack\), .* input \(760 B\), arena \(536 B\)"
+    ):
         build_firmware(c_artifact, small, tmp_path, compiler="zig")
     assert MIN_STACK_BYTES == 256
 
 
 def test_an_artifact_of_another_format_is_refused(exported, tmp_path):
-    with pytest.raises(ArtifactError, match="format 'torchscript', cortex-m4 runs c. Export the model with --to c"):
+    with pytest.raises(ArtifactError, match=r"format 'torchscript', cortex-m4 runs c. Export the model with --to c"):
         build_firmware(exported.float_artifact, M4, tmp_path)
 
 
@@ -93,7 +96,7 @@ def test_a_function_that_no_source_defines_is_named(tmp_path):
 def test_a_compiler_that_is_not_installed_is_named():
     nowhere = replace(M4, compile=replace(M4.compile, gcc_command="nobodys-gcc"))
 
-    with pytest.raises(MissingDependency, match="nobodys-gcc is not installed.*--compiler zig"):
+    with pytest.raises(MissingDependency, match=r"nobodys-gcc is not installed.*--compiler zig"):
         compiler_command("gcc", nowhere)
 
 

@@ -29,11 +29,11 @@ def _counted(emulator, graph):
     return prepare.by_function, emulator.counts(2 + 2 * inference.results[-1].lines).by_function, inference.outputs
 
 
-@pytest.mark.parametrize("compiler", ["zig", "gcc"])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("target", "compiler"),
+    [(target, "zig") for target in TARGETS] + [(target, "gcc") for target in TARGETS if target != "riscv32"],
+)
 def test_outputs_are_those_of_the_formula_on_every_machine(firmware, target, compiler):
-    if (target, compiler) == ("riscv32", "gcc"):
-        compiler = "zig"  # no multilib of the distribution's compiler is needed for the others
     with closing(QemuEmulator(firmware(target, compiler))) as emulator:
         board = Board(emulator)
         for seed in range(4):
@@ -60,7 +60,7 @@ def test_instructions_of_a_processor_that_only_qemu_has_are_counted(firmware):
         prepare, run, outputs = _counted(emulator, random_graph(4))
 
     assert prepare["gnn_tiny_prepare"] > 100
-    assert list(run)[0] == "gnn_tiny_run"
+    assert next(iter(run)) == "gnn_tiny_run"
     np.testing.assert_array_equal(outputs[0], expected_outputs(random_graph(4))[0])
 
 
@@ -91,5 +91,5 @@ def test_a_qemu_that_is_not_installed_is_named(firmware):
     image = firmware("cortex-m4")
     nowhere = replace(image.target, emulator=replace(image.target.emulator, qemu=("qemu-system-nowhere",)))
 
-    with pytest.raises(MissingDependency, match="qemu-system-nowhere is not installed.*--engine unicorn"):
+    with pytest.raises(MissingDependency, match=r"qemu-system-nowhere is not installed.*--engine unicorn"):
         QemuEmulator(replace(image, target=nowhere))

@@ -88,7 +88,9 @@ def test_outputs_come_back_bit_for_bit(emulator, seed):
 
 def test_a_prepared_graph_is_run_with_other_features(emulator):
     first, board = random_graph(1), Board(emulator)
-    second = type(first)(first.x + 1, first.edge_index, first.edge_weight, first.edge_attr, first.batch, first.num_graphs)
+    second = type(first)(
+        first.x + 1, first.edge_index, first.edge_weight, first.edge_attr, first.batch, first.num_graphs
+    )
 
     board.load(first)
     board.prepare(first)

@@ -55,7 +55,7 @@ def test_instruction_counts_repeat_exactly(firmware):
 def test_instructions_are_those_of_the_model_and_not_of_the_protocol(firmware):
     prepare, run, _ = _count(firmware("cortex-m4"), random_graph(4))
 
-    assert list(run.by_function)[0] == "gnn_tiny_run"
+    assert next(iter(run.by_function)) == "gnn_tiny_run"
     assert not {"send", "checksum", "board_write", "board_read", "receive"} & set(run.by_function)
     assert prepare.by_function["gnn_tiny_prepare"] < prepare.total
     assert (prepare + run).total == prepare.total + run.total
@@ -82,7 +82,8 @@ def test_a_fault_is_told_with_address_and_function(firmware):
     board.prepare(graph)
 
     with pytest.raises(
-        MeasurementError, match=r"tiny on cortex-m33: .* at 0x1000\w{4} in gnn_tiny_run\+0x\w+: there is no memory at 0xdeadbee0"
+        MeasurementError,
+        match=r"tiny on cortex-m33: .* at 0x1000\w{4} in gnn_tiny_run\+0x\w+: there is no memory at 0xdeadbee0",
     ):
         board.infer()
 
@@ -98,7 +99,7 @@ def test_an_image_that_hangs_is_given_up_with_its_place(firmware):
 
 
 def test_a_processor_that_unicorn_does_not_have_is_refused(firmware):
-    with pytest.raises(MeasurementError, match="cortex-m55: unicorn has no such processor. Use --engine qemu"):
+    with pytest.raises(MeasurementError, match=r"cortex-m55: unicorn has no such processor. Use --engine qemu"):
         UnicornEmulator(firmware("cortex-m55"))
 
 
