@@ -262,7 +262,7 @@ def _check_model(artifact: Artifact, model: Any) -> None:
         "name": c_name(artifact),
         "max_nodes": contract.max_nodes, "max_edges": contract.max_edges, "max_graphs": contract.max_graphs,
         "max_degree": contract.max_degree, "features": contract.features, "edge_features": contract.edge_features or 0,
-        "edge_weight": contract.edge_weight, "fixed_graph": contract.fixed_graph,
+        "edge_weight": contract.edge_weight and not contract.fixed_graph, "fixed_graph": contract.fixed_graph,
         "outputs": [(c_interface.DOMAINS.index(output.domain), output.channels) for output in outputs],
     }  # fmt: skip
     for key, expected in stated.items():

@@ -73,11 +73,11 @@ class Runtime(ABC):
                 raise OutsideContract(
                     "edge_index: differs from the fixed graph of this artifact. Pass x alone, or export without a fixed graph."
                 )
-            graph = GraphInputs(x, fixed.edge_index, fixed.edge_weight, fixed.edge_attr, fixed.batch, fixed.num_graphs)
-            if graph.num_nodes != fixed.num_nodes:
+            if np.ndim(x) == 2 and len(x) != fixed.num_nodes:
                 raise OutsideContract(
-                    f"x: {graph.num_nodes} rows, the fixed graph of this artifact has {fixed.num_nodes} nodes."
+                    f"x: {len(x)} rows, the fixed graph of this artifact has {fixed.num_nodes} nodes."
                 )
+            graph = GraphInputs(x, fixed.edge_index, fixed.edge_weight, fixed.edge_attr, fixed.batch, fixed.num_graphs)
         elif isinstance(inputs, GraphInputs):
             graph = inputs
         else:

@@ -20,6 +20,7 @@ import runtimes
 import toolchain
 from tests.c_tools import STRICT, cortex_m4_compilers, host_compilers, private_cache, run
 from tests.cases import MODELS, example
+from tests.fuzz.models import BOUNDS, fuzzed_graph
 from tests.small_model import last_error
 from tests.tiny_c_model import tiny_graph, write_tiny
 from toolchain.artifact import Artifact
@@ -27,6 +28,7 @@ from toolchain.cli import main
 from toolchain.errors import ArtifactError, ExportError
 from toolchain.exporters.packages import PACKAGES, Sample, synthetic_graph, write_package
 from toolchain.exporters.packages.arduino import library_name
+from toolchain.inputs import GraphInputs
 
 STAND_INS = Path(__file__).parent / "stand_ins"
 # what the Arduino library specification (format 1.5, rev. 2.2) requires
@@ -340,6 +342,80 @@ def test_the_zephyr_module_names_its_parts(artifact: Artifact, sample: Sample, t
     assert (folder / module["build"]["kconfig"]).read_text().startswith("config GNN_TINY\n")
     assert [(folder / place).is_dir() for place in module["samples"]] == [True]
     assert (folder / "samples" / "self_test" / "prj.conf").read_text() == "CONFIG_GNN_TINY=y\n"
+
+
+# --- exported models ---
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifact, Sample]]:
+    """A float model, an integer model with sparse features, and one with a fixed graph, each with a recorded run."""
+    folder, made = tmp_path_factory.mktemp("exported"), {}
+    for name in ("attributed", "sparse", "fixed"):
+        graph, sparse = fuzzed_graph("weighted" if name == "fixed" else name)
+        fixed = GraphInputs.from_pyg(example("gcn_weighted")) if name == "fixed" else None
+        artifact = toolchain.export(graph, "c", folder / name, bounds=BOUNDS, sparse_features=sparse, fixed_graph=fixed)
+        runtime, given = runtimes.load(artifact), synthetic_graph(artifact)
+        inputs = runtime.checked(given.x if fixed is not None else given)
+        made[name] = artifact, Sample(inputs, runtime.run(inputs))
+    return made
+
+
+@pytest.mark.parametrize("name", ["attributed", "sparse", "fixed"])
+def test_the_self_test_of_an_exported_model_passes(
+    name: str, exported: dict[str, tuple[Artifact, Sample]], tmp_path: Path
+) -> None:
+    artifact, sample = exported[name]
+    built = build(write_package(artifact, "cmake", tmp_path / "project", sample))
+    library = f"gnn_{artifact.provenance['name_in_c']}"
+
+    assert ctest(built) == 0
+    rows = [len(output) for output in sample.outputs]
+    assert run([built / f"{library}_example"], tmp_path).count("row") == sum(rows)
+
+
+def test_integer_models_are_held_to_every_bit(exported: dict[str, tuple[Artifact, Sample]], tmp_path: Path) -> None:
+    artifact, sample = exported["sparse"]
+    folder = write_package(artifact, "arduino", tmp_path / "project", sample)
+
+    assert "tolerance" not in (folder / "examples" / "SelfTest" / "sample.c").read_text()
+    nearly = tuple(np.nextafter(output, np.float32(np.inf), dtype=np.float32) for output in sample.outputs)
+    other = write_package(artifact, "arduino", tmp_path / "other", Sample(sample.inputs, nearly))
+    compiler = host_compilers()[sorted(host_compilers())[0]]
+    assert "passed (0)" in run([sketch_program(folder, compiler)], folder)
+    assert "failed (100)" in run([sketch_program(other, compiler)], other)
+
+
+def test_two_zephyr_modules_in_one_image_share_their_kernels(
+    exported: dict[str, tuple[Artifact, Sample]], tmp_path: Path
+) -> None:
+    """Zephyr links every object, so a kernel that both brought along would be defined twice."""
+    first, second = (
+        write_package(exported[name][0], "zephyr", tmp_path / name, exported[name][1])
+        for name in ("attributed", "sparse")
+    )
+    app = first / "samples" / "self_test"
+    with open(app / "prj.conf", "a") as stream:
+        stream.write("CONFIG_GNN_BINARY=y\n")
+
+    assert run([zephyr_app(app, second)], tmp_path) == "gnn_gat_mean_edge: self-test passed (0)\n"
+
+
+def test_zephyr_modules_of_different_versions_are_refused(
+    exported: dict[str, tuple[Artifact, Sample]], tmp_path: Path
+) -> None:
+    first, second = (
+        write_package(exported[name][0], "zephyr", tmp_path / name, exported[name][1])
+        for name in ("attributed", "sparse")
+    )
+    lists = second / "CMakeLists.txt"
+    lists.write_text(re.sub(r'"[0-9a-f]{16}"', '"0000000000000000"', lists.read_text()))
+    app = first / "samples" / "self_test"
+    with open(app / "prj.conf", "a") as stream:
+        stream.write("CONFIG_GNN_BINARY=y\n")
+
+    with pytest.raises(AssertionError, match="exported by different"):
+        zephyr_app(app, second)
 
 
 # --- the command ---

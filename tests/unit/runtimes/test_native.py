@@ -12,14 +12,21 @@ import numpy as np
 import pytest
 
 import runtimes
-from runtimes import c_interface
+import toolchain
+from runtimes import Runtime, c_interface
 from runtimes.native import NativeRuntime
 from tests.c_tools import private_cache
+from tests.cases import CASES, FEATURES, MODELS, case_inputs, example
+from tests.fuzz.models import fuzzed_graph
+from tests.parity import assert_close
 from tests.tiny_c_model import MAX_DEGREE, MAX_EDGES, MAX_NODES, OUTPUTS, SOURCE, tiny_graph, tiny_outputs, write_tiny
 from toolchain.artifact import Artifact, Output
 from toolchain.c_artifact import c_sources
 from toolchain.errors import ArtifactError, InvalidInput, OutsideContract
+from toolchain.exporters.emission import Bounds
 from toolchain.inputs import GraphInputs
+from toolchain.ir import Graph, interpret
+from toolchain.passes import deployable
 from toolchain.topology import SelfLoops, TopologySpec
 
 
@@ -283,3 +290,81 @@ def test_rows_per_edge_of_an_unknown_topology_are_refused(tmp_path: Path) -> Non
 
     with pytest.raises(ArtifactError, match="output_topologies"):
         runtimes.load(tmp_path / "loops")
+
+
+# --- models that were exported ---
+
+
+def exported(model: str, folder: Path, **options: Any) -> tuple[Runtime, Graph]:
+    graph = toolchain.lower(MODELS[model](), example(model), name=model)
+    artifact = toolchain.export(graph, "c", folder / model, bounds=Bounds(64, 512, 4, 64), **options)
+    return runtimes.load(artifact), deployable(graph)
+
+
+@pytest.mark.parametrize("model", ["gcn_weighted", "multi_output"])
+def test_an_exported_model_computes_what_the_interpreter_does(model: str, tmp_path: Path) -> None:
+    runtime, graph = exported(model, tmp_path)
+    for name in ("self_loops", "random_60", "batch_of_three"):
+        if (model, name) in CASES:
+            inputs = GraphInputs.from_pyg(case_inputs(model, name))
+            assert_close(runtime.run(inputs), interpret(graph, inputs))
+
+
+@pytest.mark.parametrize("model", ["gcn_weighted", "gat_mean_edge"])
+def test_a_model_with_a_fixed_graph_takes_features_alone(model: str, tmp_path: Path) -> None:
+    fixed = GraphInputs.from_pyg(example(model))
+    runtime, graph = exported(model, tmp_path, fixed_graph=fixed)
+    x = np.random.default_rng(0).standard_normal(fixed.x.shape).astype(np.float32)
+
+    assert_close(runtime.run(x), interpret(graph, replace(fixed, x=x)))
+    with pytest.raises(OutsideContract, match="differs from the fixed graph"):
+        runtime.run(replace(fixed, edge_index=fixed.edge_index[::-1]))
+    with pytest.raises(OutsideContract, match=r"has \d+ nodes"):
+        runtime.run(x[:-1])
+
+
+def test_edge_weights_that_cannot_be_normalized_are_invalid_input(tmp_path: Path) -> None:
+    runtime, _ = exported("gcn_weighted", tmp_path)
+    graph = GraphInputs(np.ones((2, FEATURES)), np.array([[0], [1]]), edge_weight=np.array([-5.0]))
+
+    with pytest.raises(InvalidInput, match="the weights into node 1 sum to"):
+        runtime.run(graph)
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runtime, Graph]:
+    graph, _ = fuzzed_graph("sparse")
+    folder = tmp_path_factory.mktemp("sparse") / "sparse"
+    artifact = toolchain.export(graph, "c", folder, bounds=Bounds(16, 64, 1, 16), sparse_features=True)
+    return runtimes.load(artifact), graph
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_binary_features_are_passed_as_the_positions_of_ones(share: float, sparse: tuple[Runtime, Graph]) -> None:
+    runtime, graph = sparse
+    rng = np.random.default_rng(1)
+    x = rng.random((7, runtime.artifact.contract.features)) < share
+    inputs = GraphInputs(x, rng.integers(0, 7, (2, 20)))
+    feeds = runtime.prepare(inputs)
+
+    assert "x" not in feeds
+    assert feeds["x_index"].size == x.sum()
+    assert_equal(runtime.run_feeds(feeds), interpret(graph, inputs))
+
+
+def test_features_that_are_not_binary_are_refused_by_a_model_for_positions(sparse: tuple[Runtime, Graph]) -> None:
+    runtime, _ = sparse
+    x = np.zeros((3, runtime.artifact.contract.features), np.float32)
+    x[1, 2] = 0.5
+
+    with pytest.raises(InvalidInput, match=r"x: 0\.5 at \[1, 2\].*which are 0 or 1"):
+        runtime.run(GraphInputs(x, np.zeros((2, 0))))
+
+
+def test_positions_beyond_their_array_never_reach_c(sparse: tuple[Runtime, Graph]) -> None:
+    runtime, _ = sparse
+    feeds = runtime.prepare(GraphInputs(np.ones((3, runtime.artifact.contract.features)), np.zeros((2, 0))))
+    feeds["x_index"] = feeds["x_index"][:-1].copy()
+
+    with pytest.raises(InvalidInput, match="x_pointer: points beyond"):
+        runtime.run_feeds(feeds)

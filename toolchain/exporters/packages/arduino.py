@@ -17,7 +17,7 @@ def project_files(model: PackagedModel) -> dict[str, str]:
     A library cannot choose compiler flags, and cores for processors with an FPU contract products and sums: only models
     whose arithmetic is integer throughout must agree bit for bit.
     """
-    exact = not model.is_float and not model.has_float_kernels
+    exact = not model.is_float and not model.has_float_sums
     folder = f"examples/{SKETCH}"
     return {
         "library.properties": _properties(model),

@@ -74,10 +74,10 @@ class PackagedModel:
         return f'#ifndef {guard}\n#define {guard}\n#include "{self.library}/model.h"\n#endif\n'
 
     @property
-    def has_float_kernels(self) -> bool:
-        """Whether floats are multiplied and added inside the model, beyond the borders of its integer part."""
-        at_borders = ("gnn_check_finite_f32.c", "gnn_edge_attr_f32.c")
-        return any(name.endswith("_f32.c") and name not in at_borders for name in self.sources)
+    def has_float_sums(self) -> bool:
+        """Whether floats are multiplied and added in one kernel; single operations are the same for every compiler."""
+        single = ("gnn_check_finite_f32.c", "gnn_edge_attr_f32.c", "gnn_binary_f32.c")
+        return any(name.endswith("_f32.c") and name not in single for name in self.sources)
 
     @property
     def is_float(self) -> bool:
