@@ -208,8 +208,11 @@ def rewrite(graph: Graph, rule: Rule) -> Graph:
 def copy_value(builder: GraphBuilder, graph: Graph, value: Value, inputs: tuple[int, ...]) -> int:
     """Append `value` unchanged; a float result type is inferred anew, so that narrowed operands flow through."""
     if isinstance(value.op, Const):
-        if value.op.name not in builder.constants:
-            builder.constants[value.op.name] = graph.constants[value.op.name]
-        return builder.add(value.op, scope=value.scope)
+        op, array = value.op, graph.constants[value.op.name]
+        if builder.constants.setdefault(op.name, array) is not array:  # a rewrite has stored another under this name
+            return builder.const(
+                op.name, array, type=op.type, trainable=op.trainable, pruned=op.pruned, scope=value.scope
+            )
+        return builder.add(op, scope=value.scope)
     stated = value.type if value.type.dtype.is_integer else None
     return builder.add(value.op, *inputs, type=stated, scope=value.scope)

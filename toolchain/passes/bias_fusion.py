@@ -26,10 +26,30 @@ def fuse_bias(graph: Graph) -> Graph:
             if not isinstance(addend.op, Const) or addend.type.shape != producer.type.shape:
                 continue
             if mover.takes(producer) and (value.op.activation is None or not isinstance(producer.op, HeadMean)):
-                return mover.moved(builder, producer, inputs[place], addend, graph.constant(addend), value)
+                return mover.moved(builder, producer, inputs[place], _Addend(inputs[1 - place]), value)
         return None
 
     return rewrite(graph, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class _Addend:
+    """A stored [C] in the new graph, to be added once, or to each of several heads."""
+
+    const: int
+    heads: int = 1
+
+    def stored(self, builder: GraphBuilder, old: int | None) -> int:
+        """The constant that a Linear or Propagate takes as its bias in place of the one it has, if any."""
+        if self.heads == 1 and old is None:
+            return self.const
+        place = self.const if old is None else old
+        added, named = (builder.values[i].op for i in (self.const, place))
+        assert isinstance(added, Const) and isinstance(named, Const)
+        array = np.tile(builder.constants[added.name], self.heads)  # [H * C]
+        if old is not None:
+            array = array + builder.constants[named.name]
+        return builder.const(named.name, array, trainable=named.trainable, scope=builder.values[place].scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +76,31 @@ class _Mover:
         return next((place for place, is_taker in enumerate(fits) if is_taker), None)
 
     def moved(
-        self, builder: GraphBuilder, value: Value, made: int, source: Value, addend: np.ndarray, reader: Value | None = None
-    ) -> int:  # fmt: skip
+        self, builder: GraphBuilder, value: Value, made: int, addend: _Addend, reader: Value | None = None
+    ) -> int:
         """The new id of `value` plus a constant.
 
         Args:
             made: new id of `value` as it was.
-            source: the Const that the addend, [C], comes from.
             reader: the Add that goes away, and whose activation its operand takes over.
         """
         op, inputs = builder.values[made].op, builder.values[made].inputs
         scope = value.scope or (reader.scope if reader is not None else "")
         if isinstance(value.op, HeadMean):
             before = self.graph.values[value.inputs[0]]
-            repeated = np.tile(addend, value.op.heads)  # [H * C]
-            return builder.add(op, self.moved(builder, before, inputs[0], source, repeated), scope=scope)
+            repeated = replace(addend, heads=addend.heads * value.op.heads)
+            return builder.add(op, self.moved(builder, before, inputs[0], repeated), scope=scope)
         activation = reader.op.activation if reader is not None and isinstance(reader.op, Add) else None
         if isinstance(value.op, Add):
             place = self._taker(value)
             assert place is not None
             operands = list(inputs)
-            operands[place] = self.moved(builder, self.graph.values[value.inputs[place]], inputs[place], source, addend)
+            operands[place] = self.moved(builder, self.graph.values[value.inputs[place]], inputs[place], addend)
             return builder.add(Add(activation), *operands, scope=scope)
-        old = self.graph.operand(value, "bias")
-        if old is not None:
-            addend, source, inputs = self.graph.constant(old) + addend, old, inputs[:-1]
+        has_bias = self.graph.operand(value, "bias") is not None
+        bias = addend.stored(builder, inputs[-1] if has_bias else None)
+        if has_bias:
+            inputs = inputs[:-1]
         elif isinstance(op, Propagate):
             op = replace(op, operands=(*op.operands, "bias"))
-        assert isinstance(source.op, Const)
-        bias = builder.const(source.op.name, addend, trainable=source.op.trainable, scope=source.scope)
         return builder.add(replace(op, activation=activation), *inputs, bias, scope=scope)  # type: ignore[type-var]  # Linear or Propagate
