@@ -38,7 +38,8 @@ class FineTune(_Strict):
 class Quantize(_Strict):
     """Make a variant of the Graph for each precision; "float32" keeps the Graph as it is.
 
-    With `qat_epochs` the static int8 variant is trained through its own integer arithmetic.
+    With `qat_epochs` the static int8 variant is trained through its own integer arithmetic. `edge_arithmetic: integer`
+    makes attention and values of edges integer too, for targets without a floating-point unit.
     """
 
     precisions: Annotated[list[Precision], Field(min_length=1)] = ["static-int8"]
@@ -47,6 +48,7 @@ class Quantize(_Strict):
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.9
     calibration_graphs: Annotated[int, Field(ge=1)] = 400
     min_agreement: Share = 0.98
+    edge_arithmetic: Literal["float", "integer"] = "float"
     qat_epochs: Annotated[int, Field(ge=0)] = 0
     qat_lr: Annotated[float, Field(gt=0)] = 1e-4
     batch_size: Annotated[int, Field(ge=1)] = 64

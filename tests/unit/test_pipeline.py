@@ -11,10 +11,11 @@ import pytest
 import runtimes
 import toolchain
 from tests.small_model import write_model_file
+from toolchain.compression import QAT
 from toolchain.errors import ArtifactError, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.model_source import GraphParts, ModelSource, parts_of
-from toolchain.pipeline import BuildResult, build
+from toolchain.pipeline import BuildResult, build, quantization
 from toolchain.recipe import Recipe
 
 STEPS: list[Any] = [
@@ -113,3 +114,11 @@ def test_an_existing_artifact_is_not_replaced_unasked(source: ModelSource, parts
 
     with pytest.raises(ArtifactError, match="already exists"):
         build(source.model(), parts, recipe("export"), tmp_path)
+
+
+@pytest.mark.parametrize("arithmetic", ["float", "integer"])
+def test_the_arithmetic_of_edges_reaches_the_quantizer(parts: GraphParts, arithmetic: str) -> None:
+    (step,) = recipe({"quantize": {"edge_arithmetic": arithmetic, "qat_epochs": 1}}).steps
+    method = quantization("static-int8", step, parts, seed=0)
+
+    assert isinstance(method, QAT) and method.static.edge_arithmetic == arithmetic

@@ -44,6 +44,7 @@ def test_what_is_written_reads_back() -> None:
         ({"version": 1, "steps": [{"prune": {"amount": 1.0}}]}, r"steps\.0\.prune\.amount"),
         ({"version": 1, "steps": [{"prune": {"amount": "0.2"}}]}, r"steps\.0\.prune\.amount"),
         ({"version": 1, "steps": [{"quantize": {"precisions": ["int4"]}}]}, r"steps\.0\.quantize\.precisions\.0"),
+        ({"version": 1, "steps": [{"quantize": {"edge_arithmetic": "int"}}]}, r"steps\.0\.quantize\.edge_arithmetic"),
         ({"version": 1, "steps": [{"export": {"formats": []}}]}, r"steps\.0\.export\.formats"),
         ({"version": 1, "steps": ["polish"]}, r"steps\.0: 'polish' is no step"),
         ({"version": 1, "steps": [{"prune": {}, "export": {}}]}, r"steps\.0"),
