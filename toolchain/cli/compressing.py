@@ -136,8 +136,8 @@ def _prune_step(given: dict[str, Any], lr: float, batch_size: int) -> PruneStep:
 @options.common
 def quantize(
     console: Console, model: str, precision: str, mode: Any, calibration: Any, percentile: float, calibration_graphs: int,
-    min_agreement: float, edge_arithmetic: Any, qat_epochs: int, qat_lr: float, output: Path, graphs: str | None, checkpoint: Path | None,
-    name: str, seed: int, overwrite: bool,
+    min_agreement: float, edge_arithmetic: Any, qat_epochs: int, qat_lr: float, output: Path, graphs: str | None,
+    checkpoint: Path | None, name: str, seed: int, overwrite: bool,
 ) -> None:  # fmt: skip
     """Turn weights, and with static-int8 values too, into 8-bit integers.
 
