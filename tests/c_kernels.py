@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +24,8 @@ import numpy as np
 C_ROOT = Path(__file__).resolve().parent.parent / "runtimes" / "c"
 INCLUDE, SOURCE = C_ROOT / "include", C_ROOT / "src"
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
+
+_REFUSED: dict[Path, str] = {}  # what a compiler said about files that it did not make
 
 _SCALARS: dict[str, type] = {
     "float": ctypes.c_float, "double": ctypes.c_double, "size_t": ctypes.c_size_t,
@@ -109,13 +112,16 @@ def cache_folder() -> Path:
     return folder
 
 
-def _produce(target: Path, command) -> None:  # type: ignore[no-untyped-def]  # (path) -> list of words
+def _produce(target: Path, command: Callable[[str], list[str]]) -> None:
     """Run a compiler into a temporary name, then rename: parallel test processes may build the same file."""
+    if target in _REFUSED:  # else every test that needs it would wait for the same error again
+        raise RuntimeError(_REFUSED[target])
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
         done = subprocess.run(command(str(made)), capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"{' '.join(command(target.name))}\n{done.stderr}")
+            _REFUSED[target] = f"{' '.join(command(target.name))}\n{done.stderr}"
+            raise RuntimeError(_REFUSED[target])
         made.rename(target)
 
 
