@@ -1,0 +1,86 @@
+"""RowFile: the rows of a study in a csv file that says how it was made and that an interrupted run goes on with."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from toolchain.errors import RecipeError
+
+Row = Mapping[str, str]
+
+
+@dataclass(slots=True)
+class RowFile:
+    """Rows that are written as soon as they are known.
+
+    The first two lines are comments: the last command, and the settings that every row was made with.
+
+    Attributes:
+        keys: columns that tell a row from the others.
+        values: columns of what was measured.
+        settings: what all rows have in common, such as "epochs=20". A file with other settings is not continued.
+    """
+
+    path: Path
+    keys: tuple[str, ...]
+    values: tuple[str, ...]
+    command: str
+    settings: str
+    rows: list[Row] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        made_with = lines[1].removeprefix("# settings: ") if len(lines) > 1 else ""
+        if made_with != self.settings:
+            raise RecipeError(
+                f"{self.path}: made with {made_with or 'no settings'}, this run has {self.settings}. Name another file with "
+                "--output, or remove this one."
+            )
+        self.rows = list(csv.DictReader(lines[2:]))
+
+    def has(self, **key: object) -> bool:
+        """Whether the row of these keys is there already."""
+        wanted = {name: str(value) for name, value in key.items()}
+        return any(all(row[name] == value for name, value in wanted.items()) for row in self.rows)
+
+    def add(self, **row: object) -> None:
+        """Write one more row; the file on disk is complete at every moment."""
+        if set(row) != {*self.keys, *self.values}:
+            raise ValueError(f"columns {sorted(row)}, expected {sorted((*self.keys, *self.values))}")
+        self.rows.append(
+            {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in row.items()}
+        )
+        text = io.StringIO()
+        text.write(f"# {self.command}\n# settings: {self.settings}\n")
+        writer = csv.DictWriter(text, [*self.keys, *self.values], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        staging = self.path.with_suffix(".partial")
+        staging.write_text(text.getvalue(), encoding="utf-8")
+        os.replace(staging, self.path)
+
+    def summary(self, over: str, *columns: str) -> list[str]:
+        """Lines with mean ± standard deviation of some columns over the rows that differ in key `over` only."""
+        kept = [key for key in self.keys if key != over]
+        groups: dict[tuple[str, ...], list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault(tuple(row[key] for key in kept), []).append(row)
+        lines = []
+        for names, rows in groups.items():
+            parts = [f"{column} {_spread([float(row[column]) for row in rows])}" for column in columns]
+            lines.append(f"{'  '.join(f'{name:12}' for name in names)}  {'  '.join(parts)}  ({len(rows)} rows)")
+        return lines
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.4f}"
