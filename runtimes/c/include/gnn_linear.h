@@ -55,13 +55,15 @@ static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int
         for (r = 0; r < rows; ++r) {
             acc[r] = gnn_dot(layer->bias[c], x + (size_t)r * in, w, in);
         }
-        if (type == GNN_S32) {
-            for (r = 0; r < rows; ++r) {
-                ((int32_t *)y)[c + (size_t)r * y_stride] = acc[r];
+        for (r = 0; r < rows; ++r) {
+            const size_t at = c + (size_t)r * y_stride;
+            if (type == GNN_S32) {
+                ((int32_t *)y)[at] = acc[r];
+            } else {
+                gnn_scale scale;
+                gnn_set_scale(&scale, &layer->requant, layer->requant.per_channel ? c : 0u, row_factor == NULL ? GNN_NO_FACTOR : row_factor[r]);
+                gnn_store_code(y, type, at, gnn_requantized(&scale, acc[r]));
             }
-        } else {
-            gnn_linear_codes(&layer->requant, layer->requant.per_channel ? c : 0u, acc, rows, row_factor, type,
-                             type == GNN_S8 ? (void *)((int8_t *)y + c) : (void *)((int16_t *)y + c), y_stride);
         }
     }
 }

@@ -1,15 +1,14 @@
 /* The integer Linear with the Arm DSP extension, about one instruction per product.
  *
- * The loop over output channels is written out, since it is where a model spends its time: compilers do not load several registers by
- * one instruction in a loop and keep too few values in registers. In plain words, for each channel c:
- *     acc[r] = bias[c] + sum_k x[r][k] w[c][k]                                      SMLAD: two products an instruction
- *     m[r]   = multiplier[c], or srdhm(multiplier[c], R[r])                         SMMLAR
- *     y[r][c] = saturate((rounding + high(acc[r] m[r])) >> (s - 32))                SMMLA, ASR, SSAT
+ * The loop over output channels is written out, since it is where a model spends its time: compilers neither load several registers by one
+ * instruction in a loop nor keep this many values in registers. In plain words, for each channel c and row r:
+ *     acc[r]  = bias[c] + sum_k x[r][k] w[c][k]                          SMLAD: two products an instruction
+ *     m[r]    = multiplier[c], or srdhm(multiplier[c], R[r])             SMMLAR
+ *     y[r][c] = saturate((rounding + high(acc[r] m[r])) >> (s - 32))     SMMLA, ASR, SSAT
  * with rounding = 2^(s-33) + z 2^(s-32), which holds the zero point. A channel for which that does not fit is left to C. */
 #ifndef GNN_LINEAR_DSP_H
 #define GNN_LINEAR_DSP_H
 
-#include "gnn_copy.h"
 #include "gnn_requantize.h"
 #include "gnn_unpack.h"
 
@@ -17,32 +16,29 @@
 extern "C" {
 #endif
 
-#define GNN_ROUNDING_LIMIT 23u /* for a zero point of 8 bits, |2 z + 1| << (s - 33) < 2^30 while s - 33 is less */
 #define GNN_INTERLEAVED 64u /* longest row that is interleaved on the stack (512 bytes) */
 
-/* What the loop works on. The assembly knows the offsets, which are stated from `multiplier` on. */
+/* What the loop works on. The assembly knows the offsets, stated from `multiplier` on. */
 typedef struct gnn_channels {
-    uint32_t bias_minus_multiplier; /* -16: bytes from the multiplier of a channel to its bias */
-    uint8_t *y_end;                 /* -12 */
-    uint32_t in;                    /* -8: bytes of a row of weights */
-    uint32_t x_stride;              /* -4: bytes of a row of x, or 0 where x is interleaved */
-    const int32_t *multiplier;      /* 0: of the current channel; the three advance */
+    uint32_t bias_minus_multiplier; /* -20: bytes from the multiplier of a channel to its bias */
+    uint8_t *y_end;                 /* -16 */
+    uint32_t in;                    /* -12: bytes of a row of weights */
+    uint32_t x_stride;              /* -8: bytes of a row of x, or 0 where x is interleaved */
+    const void *x;                  /* -4 */
+    const int32_t *multiplier;      /* 0: of the current channel; these four advance */
     const uint8_t *shift;           /* 4 */
     uint8_t *y;                     /* 8: row 0 */
     int32_t rounding;               /* 12: 2 z + 1 */
     uint32_t limit;                 /* 16: s - 33 must be less */
     const int32_t *row_factor;      /* 20: or NULL */
     const int8_t *w;                /* 24: of the current channel; advances */
-    const void *x;                  /* 28 */
-    uint32_t offset[GNN_ROWS];      /* 32: bytes from row 0 of y to each row */
-    int32_t factor[GNN_ROWS];       /* 48: 2 R of each row, modulo 2^32 */
-    int32_t acc[GNN_ROWS];          /* 64: of a channel that is left to C */
-    uint32_t low, high;             /* 80: both halves hold the bound */
+    uint32_t low, high;             /* 28: of int16, twice; high is 0 for the bounds of int8 */
+    uint32_t offset[GNN_ROWS];      /* 36: bytes from row 0 of y to each row */
+    int32_t factor[GNN_ROWS];       /* 52: 2 R of each row, modulo 2^32 */
+    int32_t acc[GNN_ROWS];          /* 68: of a channel that is left to C */
 } gnn_channels;
 
-#define GNN_CHANNELS_START 16u /* bytes before `multiplier` */
-
-/* acc[r] += four products. r0-r3 acc, r12 x, r8-r11 pairs of four rows; the word of weights is in `word`, r6 is free. */
+/* acc[r] += four products. r0-r3 acc, r12 x, r8-r11 a pair of each row, `word` four weights, r6 is free. */
 #define GNN_FOUR_PRODUCTS(word)                                                                                                        \
     "sxtb16 r6, " word "\n\t"                                                                                                          \
     "ldmia r12!, {r8-r11}\n\t"                                                                                                         \
@@ -63,35 +59,38 @@ typedef struct gnn_channels {
     "smlad " acc ", r8, r5, " acc "\n\t"                                                                                               \
     "smlad " acc ", r9, r4, " acc "\n\t"
 
-/* acc = (rounding + high(acc srdhm(m, R))) with 2 R at [lr, at]; m in r12, rounding in r8. 2 R may have become negative: then m 2^32 is
- * missing from the product. */
+/* acc = rounding + high(acc srdhm(m, R)) with 2 R at [lr, at], m in r12, rounding in r8. 2 R may have become negative: then m 2^32 is missing
+ * from the product. */
 #define GNN_FACTOR_PRODUCT(acc, at)                                                                                                    \
     "ldr r9, [lr, #" at "]\n\t"                                                                                                        \
     "and r10, r12, r9, asr #31\n\t"                                                                                                    \
     "smmlar r10, r12, r9, r10\n\t"                                                                                                     \
     "smmla " acc ", " acc ", r10, r8\n\t"
 
-#define GNN_STORE_S8                                                                                                                   \
-    "ssat r0, #8, r0\n\t"                                                                                                              \
-    "ssat r1, #8, r1\n\t"                                                                                                              \
-    "ssat r2, #8, r2\n\t"                                                                                                              \
-    "ssat r3, #8, r3\n\t"                                                                                                              \
-    "ldrd r9, r10, [lr, #36]\n\t"                                                                                                      \
-    "ldr r12, [lr, #44]\n\t"                                                                                                           \
-    "strb r3, [r6, r12]\n\t"                                                                                                           \
-    "strb r2, [r6, r10]\n\t"                                                                                                           \
-    "strb r1, [r6, r9]\n\t"                                                                                                            \
-    "strb r0, [r6], #1\n\t"
+#define GNN_SATURATE(bits)                                                                                                             \
+    "ssat r0, #" bits ", r0\n\t"                                                                                                       \
+    "ssat r1, #" bits ", r1\n\t"                                                                                                       \
+    "ssat r2, #" bits ", r2\n\t"                                                                                                       \
+    "ssat r3, #" bits ", r3\n\t"
 
-/* Any bounds of 16 bits, two rows at a time. */
+#define GNN_STORE(instruction, size)                                                                                                   \
+    "ldrd r9, r10, [lr, #40]\n\t"                                                                                                      \
+    "ldr r12, [lr, #48]\n\t"                                                                                                           \
+    instruction " r3, [r6, r12]\n\t"                                                                                                   \
+    instruction " r2, [r6, r10]\n\t"                                                                                                   \
+    instruction " r1, [r6, r9]\n\t"                                                                                                    \
+    instruction " r0, [r6], #" size "\n\t"
+
+#define GNN_STORE_S8 GNN_SATURATE("8") GNN_STORE("strb", "1")
+
+/* Any bounds of 16 bits: the maximum with low and the minimum with high of two rows at a time. */
 #define GNN_STORE_S16                                                                                                                  \
-    "ssat r0, #16, r0\n\t"                                                                                                             \
-    "ssat r1, #16, r1\n\t"                                                                                                             \
-    "ssat r2, #16, r2\n\t"                                                                                                             \
-    "ssat r3, #16, r3\n\t"                                                                                                             \
+    "ldrd r9, r10, [lr, #28]\n\t"                                                                                                      \
+    "cmp r10, #0\n\t"                                                                                                                  \
+    "beq 41f\n\t"                                                                                                                      \
+    GNN_SATURATE("16")                                                                                                                 \
     "pkhbt r0, r0, r1, lsl #16\n\t"                                                                                                    \
     "pkhbt r2, r2, r3, lsl #16\n\t"                                                                                                    \
-    "ldrd r9, r10, [lr, #80]\n\t"                                                                                                      \
     "ssub16 r8, r0, r9\n\t"                                                                                                            \
     "sel r0, r0, r9\n\t"                                                                                                               \
     "ssub16 r8, r2, r9\n\t"                                                                                                            \
@@ -100,14 +99,13 @@ typedef struct gnn_channels {
     "sel r0, r0, r10\n\t"                                                                                                              \
     "ssub16 r8, r10, r2\n\t"                                                                                                           \
     "sel r2, r2, r10\n\t"                                                                                                              \
-    "ldrd r9, r10, [lr, #36]\n\t"                                                                                                      \
-    "ldr r12, [lr, #44]\n\t"                                                                                                           \
     "lsr r3, r2, #16\n\t"                                                                                                              \
     "lsr r1, r0, #16\n\t"                                                                                                              \
-    "strh r3, [r6, r12]\n\t"                                                                                                           \
-    "strh r2, [r6, r10]\n\t"                                                                                                           \
-    "strh r1, [r6, r9]\n\t"                                                                                                            \
-    "strh r0, [r6], #2\n\t"
+    "b 42f\n"                                                                                                                          \
+    "41:\n\t"                                                                                                                          \
+    GNN_SATURATE("8") "\n"                                                                                                             \
+    "42:\n\t"                                                                                                                          \
+    GNN_STORE("strh", "2")
 
 /* The loop over channels. Ends with r0 = 0 where y == y_end, or with r0 = 1 for a channel that is left to C: y, multiplier and shift then
  * still point to it. r7 is saved here, since it may be the frame pointer. */
@@ -115,13 +113,9 @@ typedef struct gnn_channels {
     "push {r0, r7}\n\t"                                                                                                                \
     "mov lr, r0\n\t"                                                                                                                   \
     "ldr r7, [lr, #24]\n\t"                                                                                                            \
-    "ldr r4, [lr]\n\t"                                                                                                                 \
-    "ldr r6, [lr, #8]\n"                                                                                                               \
-    "1:\n\t" /* the next channel: r4 multiplier, r6 y, r7 weights, lr channels */                                                      \
-    "ldr r12, [lr, #28]\n\t"                                                                                                           \
-    "ldmdb lr, {r8-r11}\n\t"                                                                                                           \
-    "cmp r6, r9\n\t"                                                                                                                   \
-    "beq 8f\n\t"                                                                                                                       \
+    "ldmia lr, {r4-r6}\n\t"                                                                                                            \
+    "ldmdb lr, {r8-r12}\n"                                                                                                             \
+    "1:\n\t" /* the next channel: r4 multiplier, r6 y, r7 weights, r8-r12 the fields before `multiplier` */                            \
     "ldr r0, [r4, r8]\n\t"                                                                                                             \
     "add lr, r7, r10\n\t"                                                                                                              \
     "mov r1, r0\n\t"                                                                                                                   \
@@ -129,7 +123,9 @@ typedef struct gnn_channels {
     "mov r3, r0\n\t"                                                                                                                   \
     "cmp r11, #0\n\t"                                                                                                                  \
     "bne 5f\n"                                                                                                                         \
-    "2:\n\t" /* interleaved x */                                                                                                       \
+    "2:\n\t" /* interleaved x, 16 values of a row at a time */                                                                         \
+    "ldrd r4, r5, [r7], #8\n\t"                                                                                                        \
+    GNN_FOUR_PRODUCTS("r4") GNN_FOUR_PRODUCTS("r5")                                                                                    \
     "ldrd r4, r5, [r7], #8\n\t"                                                                                                        \
     GNN_FOUR_PRODUCTS("r4") GNN_FOUR_PRODUCTS("r5")                                                                                    \
     "cmp r7, lr\n\t"                                                                                                                   \
@@ -137,12 +133,11 @@ typedef struct gnn_channels {
     "3:\n\t" /* from accumulators to codes */                                                                                          \
     "ldr lr, [sp]\n\t"                                                                                                                 \
     "ldmia lr, {r4-r6, r8-r10}\n\t"                                                                                                    \
-    "ldrb r11, [r5]\n\t"                                                                                                               \
+    "ldrb r11, [r5], #1\n\t"                                                                                                           \
     "sub r11, r11, #33\n\t"                                                                                                            \
     "cmp r11, r9\n\t"                                                                                                                  \
     "bhs 7f\n\t"                                                                                                                       \
     "ldr r12, [r4], #4\n\t"                                                                                                            \
-    "add r5, r5, #1\n\t"                                                                                                               \
     "lsl r8, r8, r11\n\t"                                                                                                              \
     "add r11, r11, #1\n\t"                                                                                                             \
     "cmp r10, #0\n\t"                                                                                                                  \
@@ -158,7 +153,11 @@ typedef struct gnn_channels {
     "asr r3, r3, r11\n\t"                                                                                                              \
     store                                                                                                                              \
     "stmia lr, {r4-r6}\n\t"                                                                                                            \
-    "b 1b\n"                                                                                                                           \
+    "ldmdb lr, {r8-r12}\n\t"                                                                                                           \
+    "cmp r6, r9\n\t"                                                                                                                   \
+    "bne 1b\n\t"                                                                                                                       \
+    "movs r0, #0\n\t"                                                                                                                  \
+    "b 8f\n"                                                                                                                           \
     "5:\n\t" /* x in rows */                                                                                                           \
     "add r6, r12, r11\n\t"                                                                                                             \
     "add r10, r6, r11\n\t"                                                                                                             \
@@ -172,29 +171,27 @@ typedef struct gnn_channels {
     "bne 51b\n\t"                                                                                                                      \
     "b 3b\n"                                                                                                                           \
     "6:\n\t" /* with row factors */                                                                                                    \
-    GNN_FACTOR_PRODUCT("r0", "48") GNN_FACTOR_PRODUCT("r1", "52") GNN_FACTOR_PRODUCT("r2", "56") GNN_FACTOR_PRODUCT("r3", "60")        \
+    GNN_FACTOR_PRODUCT("r0", "52") GNN_FACTOR_PRODUCT("r1", "56") GNN_FACTOR_PRODUCT("r2", "60") GNN_FACTOR_PRODUCT("r3", "64")        \
     "b 4b\n"                                                                                                                           \
     "7:\n\t" /* left to C */                                                                                                           \
-    "str r7, [lr, #24]\n\t"                                                                                                            \
-    "add lr, lr, #64\n\t"                                                                                                              \
-    "stmia lr, {r0-r3}\n\t"                                                                                                            \
-    "movs r0, #1\n\t"                                                                                                                  \
-    "b 9f\n"                                                                                                                           \
+    "add r4, lr, #68\n\t"                                                                                                              \
+    "stmia r4, {r0-r3}\n\t"                                                                                                            \
+    "movs r0, #1\n"                                                                                                                    \
     "8:\n\t"                                                                                                                           \
     "str r7, [lr, #24]\n\t"                                                                                                            \
-    "movs r0, #0\n"                                                                                                                    \
-    "9:\n\t"                                                                                                                           \
     "pop {r1, r7}\n\t"
 
 /* Runs channels until `y_end`; whether it stopped at one that is left to C. */
 static GNN_INLINE uint32_t gnn_run_channels(gnn_channels *channels, gnn_type type)
 {
     register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)&channels->multiplier;
+#define GNN_CLOBBERED "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
     if (type == GNN_S8) {
-        __asm__ volatile(GNN_CHANNEL_LOOP(GNN_STORE_S8) : "+r"(at) : : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+        __asm__ volatile(GNN_CHANNEL_LOOP(GNN_STORE_S8) : "+r"(at) : : GNN_CLOBBERED);
     } else {
-        __asm__ volatile(GNN_CHANNEL_LOOP(GNN_STORE_S16) : "+r"(at) : : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+        __asm__ volatile(GNN_CHANNEL_LOOP(GNN_STORE_S16) : "+r"(at) : : GNN_CLOBBERED);
     }
+#undef GNN_CLOBBERED
     return at;
 }
 
@@ -202,19 +199,18 @@ static GNN_INLINE uint32_t gnn_run_channels(gnn_channels *channels, gnn_type typ
 static GNN_INLINE void gnn_interleave(const int16_t *x, uint32_t in, uint32_t *y)
 {
     const int16_t *const end = x + in;
-    do {
-        GNN_COPY(y, x, 4u);
-        GNN_COPY(y + 1, x + in, 4u);
-        GNN_COPY(y + 2, x + 2u * in, 4u);
-        GNN_COPY(y + 3, x + 3u * in, 4u);
-        x += 2;
-        y += GNN_ROWS;
-    } while (x != end);
-}
-
-static GNN_INLINE uint32_t gnn_both_halves(int32_t bound)
-{
-    return ((uint32_t)bound & 0xFFFFu) * 0x10001u;
+    const int16_t *x1 = x + in, *x2 = x1 + in, *x3 = x2 + in;
+    __asm__ volatile("1:\n\t"
+                     "ldr r8, [%[x]], #4\n\t"
+                     "ldr r9, [%[x1]], #4\n\t"
+                     "ldr r10, [%[x2]], #4\n\t"
+                     "ldr r11, [%[x3]], #4\n\t"
+                     "stmia %[y]!, {r8-r11}\n\t"
+                     "cmp %[x], %[end]\n\t"
+                     "bne 1b"
+                     : [x] "+&r"(x), [x1] "+&r"(x1), [x2] "+&r"(x2), [x3] "+&r"(x3), [y] "+&r"(y)
+                     : [end] "r"(end) /* x1 starts there */
+                     : "r8", "r9", "r10", "r11", "cc", "memory");
 }
 
 /* y[r][c] = code; type is GNN_S8 or GNN_S16. */
@@ -223,17 +219,17 @@ static GNN_INLINE void gnn_linear_dsp(const gnn_linear_layer *layer, const int16
 {
     const gnn_requant *requant = &layer->requant;
     const uint32_t in = (layer->in + 3u) & ~3u, bits = layer->weight_bits, bytes = type == GNN_S8 ? 1u : 2u;
+    const int is_s8 = requant->high - requant->low == 255 && requant->low == -128;
     const uint8_t *weight = layer->weight;
     uint8_t *const y_last = (uint8_t *)y + layer->out * bytes;
     uint32_t pairs[GNN_INTERLEAVED * GNN_ROWS / 2u];
     gnn_channels channels;
-    const int32_t *factor = row_factor;
     uint32_t r, offset = 0;
     channels.bias_minus_multiplier = (uint32_t)((uintptr_t)layer->bias - (uintptr_t)requant->multiplier);
     channels.in = in;
     channels.x_stride = 2u * in;
     channels.x = x;
-    if (in <= GNN_INTERLEAVED && in % 8u == 0u) {
+    if (in <= GNN_INTERLEAVED && in % 16u == 0u) {
         gnn_interleave(x, in, pairs);
         channels.x_stride = 0;
         channels.x = pairs;
@@ -243,32 +239,40 @@ static GNN_INLINE void gnn_linear_dsp(const gnn_linear_layer *layer, const int16
     channels.y = (uint8_t *)y;
     channels.rounding = 2 * requant->zero_point + 1;
     channels.limit = GNN_ROUNDING_LIMIT;
-    if (requant->left_shift != 0u || (uint32_t)(requant->zero_point + 128) > 255u || (type == GNN_S8 && requant->high - requant->low != 255)) {
+    if (requant->left_shift != 0u || (uint32_t)(requant->zero_point + 128) > 255u || (type == GNN_S8 && !is_s8)) {
         channels.limit = 0; /* all channels are left to C */
     }
     if (type == GNN_S16) {
         channels.low = gnn_both_halves(requant->low);
-        channels.high = gnn_both_halves(requant->high);
+        channels.high = is_s8 ? 0u : gnn_both_halves(requant->high);
     }
     channels.row_factor = row_factor;
     for (r = 0; r < GNN_ROWS; ++r) {
         channels.offset[r] = offset;
-        channels.factor[r] = row_factor == NULL ? 0 : (int32_t)((uint32_t)*factor * 2u);
-        if (r + 1u < rows) { /* rows too many are stored where the last one overwrites them */
+        channels.factor[r] = row_factor == NULL ? 0 : (int32_t)((uint32_t)*row_factor * 2u);
+        if (r + 1u < rows) { /* rows too many are stored where the last one then overwrites them */
             offset += y_stride * bytes;
-            ++factor;
+            row_factor += row_factor != NULL;
         }
     }
     channels.w = (const int8_t *)weight;
     do {
-        channels.y_end = bits == 8u && requant->per_channel ? y_last : channels.y + bytes;
+        channels.y_end = y_last;
+        if (!requant->per_channel || bits != 8u) { /* one channel at a time */
+            channels.y_end = channels.y + bytes;
+        }
         if (bits != 8u) {
             gnn_unpack(weight, bits, in, scratch);
             weight += in * bits / 8u;
             channels.w = scratch;
         }
         if (gnn_run_channels(&channels, type) != 0u) {
-            gnn_linear_codes(requant, (uint32_t)(channels.shift - requant->shift), channels.acc, rows, row_factor, type, channels.y, y_stride);
+            for (r = 0; r < rows; ++r) {
+                gnn_scale scale;
+                gnn_set_scale(&scale, requant, (uint32_t)(channels.shift - requant->shift),
+                              channels.row_factor == NULL ? GNN_NO_FACTOR : channels.row_factor[r]);
+                gnn_store_codes(&scale, &channels.acc[r], 1, type, channels.y + channels.offset[r]);
+            }
             channels.y += bytes;
             ++channels.multiplier;
             ++channels.shift;

@@ -16,6 +16,7 @@ extern "C" {
 #endif
 
 #define GNN_HIGH_SHIFT 33u /* smallest shift for which the high word is enough */
+#define GNN_NO_FACTOR (-1)
 
 /* A requantization ready for many accumulators of one multiplier. */
 typedef struct gnn_scale {
@@ -24,29 +25,6 @@ typedef struct gnn_scale {
     uint32_t lift;  /* left shift of the accumulator, saturating; usually 0 */
     int32_t zero_point, low, high;
 } gnn_scale;
-
-/* With m = requant->multiplier[c], or srdhm(m, R). */
-static GNN_INLINE gnn_scale gnn_scale_of(const gnn_requant *requant, uint32_t c, int32_t m)
-{
-    gnn_scale scale;
-    uint32_t s = (uint32_t)requant->shift[c] - requant->left_shift;
-    scale.lift = 0;
-    while (s < GNN_HIGH_SHIFT) {
-        if (m < 0x40000000) {
-            m *= 2;
-        } else {
-            ++scale.lift;
-        }
-        ++s;
-    }
-    scale.multiplier = m;
-    scale.rounding = (int32_t)1 << (s - GNN_HIGH_SHIFT);
-    scale.shift = s - 32u;
-    scale.zero_point = requant->zero_point;
-    scale.low = requant->low;
-    scale.high = requant->high;
-    return scale;
-}
 
 /* acc << lift, saturated. lift >= 1; from 31 on every acc but 0 and -1 saturates either way. */
 static GNN_INLINE int32_t gnn_lift(int32_t acc, uint32_t lift)
@@ -81,16 +59,6 @@ static GNN_INLINE int32_t gnn_clamp(int32_t value, int32_t low, int32_t high)
     return value > high ? high : value;
 }
 
-/* The code of an accumulator. */
-static GNN_INLINE int32_t gnn_requantize_code(const gnn_scale *scale, int32_t acc)
-{
-    if (scale->lift != 0u) {
-        acc = gnn_lift(acc, scale->lift);
-    }
-    acc = (gnn_add_high(scale->rounding, acc, scale->multiplier) >> scale->shift) + scale->zero_point;
-    return gnn_clamp(acc, scale->low, scale->high);
-}
-
 static GNN_INLINE void gnn_store_code(void *y, gnn_type type, size_t at, int32_t code)
 {
     if (type == GNN_S8) {
@@ -105,15 +73,56 @@ static GNN_INLINE int32_t gnn_load_code(const void *x, gnn_type type, size_t at)
     return type == GNN_S8 ? ((const int8_t *)x)[at] : type == GNN_S16 ? ((const int16_t *)x)[at] : ((const int32_t *)x)[at];
 }
 
-/* y[r] = code of acc[r] for one output channel, with multiplier[c]. */
-static GNN_INLINE void gnn_linear_codes(const gnn_requant *requant, uint32_t c, const int32_t *acc, uint32_t rows,
-                                        const int32_t *row_factor, gnn_type type, void *y, uint32_t y_stride)
+#if defined(GNN_DSP)
+#define GNN_ROUNDING_LIMIT 23u /* for a zero point of 8 bits, |2 z + 1| << (s - 33) < 2^30 while s - 33 is less */
+
+static GNN_INLINE uint32_t gnn_both_halves(int32_t bound)
 {
-    uint32_t r;
-    for (r = 0; r < rows; ++r) {
-        const int32_t m = requant->multiplier[c];
-        const gnn_scale scale = gnn_scale_of(requant, c, row_factor == NULL ? m : gnn_srdhm(m, row_factor[r]));
-        gnn_store_code(y, type, (size_t)r * y_stride, gnn_requantize_code(&scale, acc[r]));
+    return ((uint32_t)bound & 0xFFFFu) * 0x10001u;
+}
+#endif
+
+/* The scale of multiplier[c], or of srdhm(multiplier[c], factor) unless factor is GNN_NO_FACTOR. */
+GNN_SHARED void gnn_set_scale(gnn_scale *scale, const gnn_requant *requant, uint32_t c, int32_t factor)
+{
+    uint32_t s = (uint32_t)requant->shift[c] - requant->left_shift, lift = 0;
+    int32_t m = requant->multiplier[c];
+    if (factor >= 0) {
+        m = gnn_srdhm(m, factor);
+    }
+    while (s < GNN_HIGH_SHIFT) {
+        if (m < 0x40000000) {
+            m *= 2;
+        } else {
+            ++lift;
+        }
+        ++s;
+    }
+    scale->multiplier = m;
+    scale->rounding = (int32_t)1 << (s - GNN_HIGH_SHIFT);
+    scale->shift = s - 32u;
+    scale->lift = lift;
+    scale->zero_point = requant->zero_point;
+    scale->low = requant->low;
+    scale->high = requant->high;
+}
+
+/* The code of an accumulator. */
+static GNN_INLINE int32_t gnn_requantized(const gnn_scale *scale, int32_t acc)
+{
+    if (scale->lift != 0u) {
+        acc = gnn_lift(acc, scale->lift);
+    }
+    acc = (gnn_add_high(scale->rounding, acc, scale->multiplier) >> scale->shift) + scale->zero_point;
+    return gnn_clamp(acc, scale->low, scale->high);
+}
+
+/* y[i] = code of acc[i]. */
+GNN_SHARED void gnn_store_codes(const gnn_scale *scale, const int32_t *acc, uint32_t count, gnn_type type, void *y)
+{
+    uint32_t i;
+    for (i = 0; i < count; ++i) {
+        gnn_store_code(y, type, i, gnn_requantized(scale, acc[i]));
     }
 }
 

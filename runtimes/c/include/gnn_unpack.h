@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /* One row of `in` codes of 4 or 2 bits as int8, in the same order; `in` is a multiple of 4. */
-static GNN_INLINE void gnn_unpack(const uint8_t *packed, uint32_t bits, uint32_t in, int8_t *y)
+GNN_SHARED void gnn_unpack(const uint8_t *packed, uint32_t bits, uint32_t in, int8_t *y)
 {
     const uint32_t sign = 1u << (bits - 1u);
     const int8_t *const end = y + in;

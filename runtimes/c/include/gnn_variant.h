@@ -1,7 +1,8 @@
-/* Which instructions the integer kernels use. Every variant gives the same codes; -DGNN_PLAIN_C asks for C without any of them. */
+/* Which instructions the integer kernels use, and how they share code. */
 #ifndef GNN_VARIANT_H
 #define GNN_VARIANT_H
 
+/* Every variant gives the same codes; -DGNN_PLAIN_C asks for C without special instructions. */
 #if !defined(GNN_PLAIN_C)
 #if defined(__ARM_FEATURE_MVE)
 #define GNN_MVE 1 /* vectors of 16 bytes: Cortex-M55 */
@@ -15,6 +16,14 @@
 #define GNN_INLINE inline __attribute__((always_inline))
 #else
 #define GNN_INLINE inline
+#endif
+
+/* A part of several kernels. A microcontroller has it once: the linker takes one of the equal weak definitions, and --gc-sections drops
+ * the others. Elsewhere speed matters more, and compilers inline it. */
+#if defined(__GNUC__) && defined(__ELF__) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
+#define GNN_SHARED __attribute__((weak, noinline))
+#else
+#define GNN_SHARED static inline
 #endif
 
 #endif

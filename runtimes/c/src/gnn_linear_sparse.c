@@ -25,9 +25,9 @@ void gnn_linear_sparse(const gnn_linear_layer *layer, const uint32_t *x_pointer,
                     ((int32_t *)y)[to] = acc;
                 } else {
                     const uint32_t which = layer->requant.per_channel ? channel : 0u;
-                    const int32_t m = layer->requant.multiplier[which];
-                    const gnn_scale scale = gnn_scale_of(&layer->requant, which, row_factor == NULL ? m : gnn_srdhm(m, row_factor[r]));
-                    gnn_store_code(y, y_type, to, gnn_requantize_code(&scale, acc));
+                    gnn_scale scale;
+                    gnn_set_scale(&scale, &layer->requant, which, row_factor == NULL ? GNN_NO_FACTOR : row_factor[r]);
+                    gnn_store_code(y, y_type, to, gnn_requantized(&scale, acc));
                 }
             }
         }

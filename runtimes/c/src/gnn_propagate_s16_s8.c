@@ -4,6 +4,5 @@
 void gnn_propagate_s16_s8(const gnn_propagate_op *op, const gnn_topology *topology, const int16_t *x, uint32_t first, uint32_t rows,
                          int8_t *y, uint32_t y_stride, int32_t *scratch)
 {
-    (void)scratch;
-    gnn_propagate_block(op, topology, x, GNN_S16, first, rows, y, GNN_S8, y_stride);
+    gnn_propagate_block(op, topology, x, GNN_S16, first, rows, y, GNN_S8, y_stride, scratch);
 }

@@ -4,6 +4,5 @@
 void gnn_propagate_s8_s16(const gnn_propagate_op *op, const gnn_topology *topology, const int8_t *x, uint32_t first, uint32_t rows,
                          int16_t *y, uint32_t y_stride, int32_t *scratch)
 {
-    (void)scratch;
-    gnn_propagate_block(op, topology, x, GNN_S8, first, rows, y, GNN_S16, y_stride);
+    gnn_propagate_block(op, topology, x, GNN_S8, first, rows, y, GNN_S16, y_stride, scratch);
 }
