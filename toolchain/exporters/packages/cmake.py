@@ -161,5 +161,5 @@ target_link_libraries(app PRIVATE gnn::{name})
 `src/{library}/model.h` has the largest sizes. Several models may be linked into one program if they were exported by the same
 version of pocketgnn: they share their kernels, and each keeps its graphs in arenas of its own.
 
-Built and tested with CMake, gcc, clang and zig cc on Linux. MSVC was not tried.
+Built and tested with CMake, gcc and clang on Linux. MSVC was not tried.
 """
