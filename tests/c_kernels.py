@@ -83,9 +83,11 @@ def load(sources: tuple[Path, ...], *flags: str, compiler: str | None = None) ->
         "-fPIC",
     )
     objects = compile_objects(command, sources)
-    library = cache_folder() / f"{_digest(*(o.name for o in objects), *command)}.so"
+    # Linked with -ffast-math, a library would switch subnormal floats off for the whole process that loads it.
+    link = [word for word in command if word != "-ffast-math"]
+    library = cache_folder() / f"{_digest(*(o.name for o in objects), *link, 'linked')}.so"
     if not library.exists():
-        _produce(library, lambda path: [*command, "-shared", "-o", path, *map(str, objects)])
+        _produce(library, lambda path: [*link, "-shared", "-o", path, *map(str, objects)])
     return ctypes.CDLL(str(library))
 
 
