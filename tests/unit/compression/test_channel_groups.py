@@ -11,7 +11,7 @@ from tests.cases import MODELS, example
 from tests.every_op import every_op
 from tests.unit.compression.hand_built import Layers, gcn_graph, gin_graph, sage_graph
 from toolchain.compression import DynamicInt8, quantize
-from toolchain.compression.channel_groups import channel_groups, tie
+from toolchain.compression.channel_groups import HeadUnit, channel_groups, tie
 from toolchain.errors import RecipeError
 from toolchain.frontend import lower
 from toolchain.ir import Graph, ops
@@ -145,6 +145,21 @@ def test_heads_lose_the_same_channels():
     assert (written == written[0]).all()
     np.testing.assert_array_equal(channels.axes["att"][1], written[0])
     assert channels.groups[0].prunable == tuple(written[0])
+
+
+@pytest.mark.parametrize(("unit", "columns"), [("channels", 4), ("heads", 3)])
+def test_channels_weighed_by_computed_edge_weights_are_heads_too(unit: HeadUnit, columns: int):
+    def make(m: Layers) -> int:
+        topology = m.builder.topology(every_op().topologies[0])
+        weights = m.builder.add(ops.Gather(topology, ops.End.SOURCE), m.linear(0, 3, "weights"))
+        return m.builder.add(ops.Propagate(topology, operands=("weight",)), m.linear(0, 12, "values"), weights)
+
+    channels = channel_groups(built(make), unit)
+    values, weights = channels.axes["values.weight"][0].reshape(3, 4), channels.axes["weights.weight"][0]
+
+    assert len(np.unique(values)) == columns
+    assert (values == (values[:1] if unit == "channels" else weights[:, None])).all()
+    assert [len(g.prunable) for g in channels.groups[:-1]] == ([0, 4] if unit == "channels" else [3])
 
 
 def test_whole_heads_go_with_their_scores():

@@ -17,6 +17,8 @@ from toolchain.compression.pruning.gradients import weight_gradients
 from toolchain.compression.pruning.sensitivity import union_ranks
 from toolchain.compression.step_report import sparsity
 from toolchain.errors import InvalidInput, RecipeError, TrainingDiverged
+from toolchain.ir import Graph
+from toolchain.ir.ops import Dropout
 
 # --- gradients ---
 
@@ -55,6 +57,18 @@ def test_measuring_changes_neither_the_graph_nor_the_random_state():
 
     assert torch.equal(expected, torch.rand(3))
     assert all(np.array_equal(array, graph.constants[name]) for name, array in before.items())
+
+
+def test_dropout_does_not_blur_the_gradients():
+    def graph(p: float) -> Graph:
+        layers = Layers("dropout")
+        h = layers.relu(layers.linear(layers.input(7), 12, "lin"))
+        h = layers.builder.add(Dropout(p), h) if p else h
+        return layers.finish(layers.linear(h, 2, "head"))
+
+    with_dropout, without = (weight_gradients(graph(p), ["lin.weight"], points(20))["lin.weight"] for p in (0.5, 0.0))
+
+    np.testing.assert_array_equal(with_dropout, without)
 
 
 def test_no_graphs_and_no_labels_are_refused():
@@ -167,10 +181,12 @@ def test_ecs_by_layer_gives_every_layer_the_density():
     assert [int((pruned.constants[n] == 0).sum()) for n in ("lins.0.weight", "lins.1.weight")] == [42, 60]
 
 
-def test_ecs_leaves_pruned_what_was_pruned_before():
-    graph = prune(mlp_graph(), L1Unstructured(0.3))
+def test_ecs_leaves_pruned_what_was_pruned_before_and_counts_it():
+    graph = prune(mlp_graph(), L1Unstructured(0.5))
     pruned = prune(graph, ECS(points(40), 0.6))
+    size = 12 * 7 + 10 * 12
 
+    assert sparsity(pruned) * (size + 20) == pytest.approx(round(0.6 * size))
     for name in ("lins.0.weight", "lins.1.weight"):
         assert (pruned.constants[name][graph.constants[name] == 0] == 0).all()
 
