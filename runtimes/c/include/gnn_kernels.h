@@ -71,12 +71,15 @@ void gnn_prepare_end(uint32_t id, void *arena);
 gnn_status gnn_run_start(const gnn_model *model, uint32_t id, const gnn_features *features, const void *arena, size_t arena_bytes,
                          const gnn_outputs *outputs);
 
-/* Checks a graph and fills the arrays of `out` that are not NULL, in O(N + E) time and no further memory.
- * num_nodes and num_graphs were checked by the caller; indices, degrees, the edge count and weights are checked here. The row
- * pointer and source are always there. `out` needs `weight` if spec->weighted; scale of a weighted topology comes from the
- * summed weights (float32, in edge order; self-loop of REMAINING with weights: the last given one keeps its weight). */
+/* Checks a graph and fills the arrays of `out` that are not NULL, except scale, in O(N + E) time and no further memory. num_nodes and num_graphs
+ * were checked by the caller; indices, degrees, the edge count and weights are checked here. The row pointer and source are always there.
+ * `out` needs `weight` if spec->weighted (of repeated self-loops under REMAINING the last one keeps its weight). */
 gnn_status gnn_prepare_topology(const gnn_topology_spec *spec, const gnn_graph *graph, uint32_t max_edges, uint32_t max_degree,
                                 const gnn_topology *out);
+
+/* Fills topology->scale [N] of a topology that gnn_prepare_topology filled (with weight, if spec->weighted). A function of its own, since
+ * integer models need no floating point to prepare a graph. GNN_ERROR_WEIGHT where weights sum to less than 0. */
+gnn_status gnn_prepare_scale(const gnn_topology_spec *spec, uint32_t num_nodes, const gnn_topology *topology);
 
 /* Checks batch (sorted, below num_graphs) and writes graph_pointer [G + 1]: nodes of graph g are [g] .. [g + 1]. */
 gnn_status gnn_prepare_graphs(const gnn_graph *graph, uint32_t *graph_pointer);
@@ -326,6 +329,83 @@ void gnn_quantize_s16(const gnn_quantize_op *op, const float *x, uint32_t rows, 
 /* y = (float)((double)(x - zero_point) * scale[c]); scale [channels] if per_channel, else [1]. Types GNN_S8, GNN_S16, GNN_S32. */
 void gnn_dequantize(gnn_type x_type, const void *x, uint32_t x_stride, const float *scale, uint32_t per_channel, int32_t zero_point,
                     uint32_t rows, uint32_t channels, float *y);
+
+/* ---- integer edges --------------------------------------------------------------------------------------------- */
+
+/* y[r][h] = requantize(bias[h] + sum_c x[r][h][c] weight[h][c]); the bias is - zero_point_x * sum_c weight[h][c]. x_stride in elements. */
+typedef struct gnn_head_dot_op {
+    const int8_t *weight; /* [heads][width] */
+    const int32_t *bias;  /* [heads] */
+    uint16_t heads, width;
+    gnn_requant requant; /* one multiplier per head */
+} gnn_head_dot_op;
+void gnn_head_dot_s8(const gnn_head_dot_op *op, const int8_t *x, uint32_t x_stride, uint32_t rows, int16_t *y);
+void gnn_head_dot_s16(const gnn_head_dot_op *op, const int16_t *x, uint32_t x_stride, uint32_t rows, int16_t *y);
+
+/* y = requantize(x - zero_point) with `above` for codes from the zero point on, with `below` for the others. */
+typedef struct gnn_leaky_relu_op {
+    gnn_type x_type, y_type;
+    int16_t zero_point;       /* of x */
+    gnn_requant above, below; /* per tensor */
+} gnn_leaky_relu_op;
+void gnn_leaky_relu(const gnn_leaky_relu_op *op, const void *x, size_t count, void *y);
+
+/* Softmax over the in-edges of every node, per head: codes of logits around 0 to weights at scale 1 / 32767, which sum to exactly 32767
+ * at every node that has in-edges, 2^16 at most (toolchain.ir.integer_softmax). y may be x. */
+typedef struct gnn_edge_softmax_op {
+    uint32_t multiplier; /* difference of codes to exponent: (min(d, reach) * multiplier) >> shift */
+    uint16_t reach;
+    uint8_t shift;
+    uint16_t heads;
+} gnn_edge_softmax_op;
+void gnn_edge_softmax_s16(const gnn_edge_softmax_op *op, const uint32_t *row_pointer, uint32_t num_nodes, const int16_t *x, int16_t *y);
+
+/* y_i = requantize(sum_j w_ij (x_j - zero_point)) with weights [E'][heads] of gnn_edge_softmax_s16; bias as in gnn_propagate_op. x is the whole
+ * node array. y_type GNN_S8 or GNN_S16, y_stride in elements. No sum leaves int32, since the weights of a node sum to 32767. */
+typedef struct gnn_propagate_weighted_op {
+    uint16_t channels, heads;
+    int16_t zero_point;  /* of x */
+    const int64_t *bias; /* [channels] or NULL */
+    gnn_requant requant; /* per tensor */
+} gnn_propagate_weighted_op;
+void gnn_propagate_weighted_s8(const gnn_propagate_weighted_op *op, const gnn_topology *topology, const int8_t *x,
+                               const int16_t *edge_weight, uint32_t first, uint32_t rows, gnn_type y_type, void *y, uint32_t y_stride);
+void gnn_propagate_weighted_s16(const gnn_propagate_weighted_op *op, const gnn_topology *topology, const int16_t *x,
+                                const int16_t *edge_weight, uint32_t first, uint32_t rows, gnn_type y_type, void *y,
+                                uint32_t y_stride);
+
+/* y[r][c] = requantize(sum_h (x[r][h][c] - zero_point)). */
+typedef struct gnn_head_mean_op {
+    uint16_t heads, width; /* of x; y has `width` channels */
+    gnn_type x_type, y_type;
+    int16_t zero_point; /* of x */
+    gnn_requant requant; /* per tensor */
+} gnn_head_mean_op;
+void gnn_head_mean(const gnn_head_mean_op *op, const void *x, uint32_t rows, void *y);
+
+/* Aggregate of edge rows at their targets. Edges come sorted by target, so a node is complete before the next one begins: `acc` [channels]
+ * holds one node between two blocks, and y [N, channels] is written with a node's last in-edge. start gives every node the code of 0,
+ * which those without in-edges keep. GNN_MEAN: with srdhm(m, recip_q31(in-edges)). target[r] is the node of edge first + r (gnn_targets). */
+typedef struct gnn_aggregate_op {
+    uint16_t channels;
+    gnn_type x_type, y_type;
+    gnn_reduce reduce;
+    int16_t zero_point; /* of x */
+    gnn_requant requant; /* per tensor */
+} gnn_aggregate_op;
+void gnn_aggregate_start(const gnn_aggregate_op *op, uint32_t num_nodes, void *y);
+void gnn_aggregate(const gnn_aggregate_op *op, const uint32_t *row_pointer, const uint16_t *target, const void *x, uint32_t first,
+                   uint32_t rows, int32_t *acc, void *y);
+
+/* y = requantize((a - a_zero) (b - b_zero)). Channels of a and b are `channels` or 1; a stride (in elements) of 0 repeats one row (a constant). */
+typedef struct gnn_mul_op {
+    uint16_t channels;
+    gnn_type a_type, b_type, y_type;
+    int16_t a_zero, b_zero;
+    gnn_requant requant; /* per tensor */
+} gnn_mul_op;
+void gnn_mul(const gnn_mul_op *op, const void *a, uint32_t a_channels, uint32_t a_stride, const void *b, uint32_t b_channels,
+             uint32_t b_stride, uint32_t rows, void *y);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
 #define GNN_PROPAGATE_H
 
 #include "gnn_requantize.h"
+#include "gnn_sum_rows.h"
 
 #if defined(GNN_DSP)
 #include "gnn_propagate_dsp.h"
@@ -11,6 +12,13 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* One row: where its in-edges are, and its requantization. */
+typedef struct gnn_row {
+    const uint16_t *index;
+    uint32_t count;
+    gnn_scale scale;
+} gnn_row;
 
 /* zero_point + ((total m + bias + 2^(s-1)) >> s), clamped: the bias joins before the only rounding. */
 GNN_SHARED int32_t gnn_biased_code(const gnn_requant *requant, int32_t total, int32_t m, int64_t bias)
@@ -21,32 +29,70 @@ GNN_SHARED int32_t gnn_biased_code(const gnn_requant *requant, int32_t total, in
     return (value < low ? low : value > high ? high : (int32_t)value) + zero_point;
 }
 
-/* t[c] = (S << self_shift) + self_scale (x_i - zero), with S the sum, the largest or the smallest of x_j - zero over `count` sources j. */
-static GNN_INLINE void gnn_propagate_row(const gnn_propagate_op *op, const uint16_t *index, uint32_t count, const void *x, gnn_type type,
-                                         uint32_t node, int32_t *t)
+static GNN_INLINE int gnn_is_sum(const gnn_propagate_op *op)
+{
+    return op->reduce == GNN_SUM || op->reduce == GNN_MEAN;
+}
+
+/* The Q31 factor of a row, or GNN_NO_FACTOR. */
+static GNN_INLINE int32_t gnn_factor_of(const gnn_propagate_op *op, const gnn_topology *topology, uint32_t node, uint32_t count)
+{
+    if (op->factor == GNN_FACTOR_NORMALIZATION) {
+        return topology->row_factor[node];
+    }
+    return op->factor == GNN_FACTOR_MEAN ? gnn_mean_factor(count) : GNN_NO_FACTOR;
+}
+
+/* Reads the row of a node. */
+GNN_SHARED void gnn_start_row(gnn_row *row, const gnn_propagate_op *op, const gnn_topology *topology, uint32_t node)
+{
+    const uint32_t begin = topology->row_pointer[node], count = topology->row_pointer[node + 1u] - begin;
+    row->index = topology->source + begin;
+    row->count = count;
+    gnn_set_scale(&row->scale, &op->requant, 0, gnn_factor_of(op, topology, node, count));
+}
+
+/* t[c] = the sum, the largest or the smallest code of column c over the row's sources. */
+GNN_SHARED void gnn_reduce_columns(const gnn_propagate_op *op, const gnn_row *row, const void *x, gnn_type type, int32_t *t)
 {
     const uint32_t channels = op->channels;
-    const int is_sum = op->reduce == GNN_SUM || op->reduce == GNN_MEAN;
-    const uint32_t counted = is_sum || count == 0u ? count : 1u; /* how many codes are in S, each with its zero point */
-    const uint32_t zeros = ((counted << op->self_shift) + (uint32_t)op->self_scale) * (uint32_t)op->zero_point;
-    uint32_t e, c;
+    uint32_t c, e;
     for (c = 0; c < channels; ++c) {
-        t[c] = 0;
-    }
-    for (e = 0; e < count; ++e) {
-        const size_t row = (size_t)index[e] * channels;
-        for (c = 0; c < channels; ++c) {
-            const int32_t code = gnn_load_code(x, type, row + c);
-            if (is_sum) {
-                t[c] += code;
-            } else if (e == 0u || (op->reduce == GNN_MAX ? code > t[c] : code < t[c])) {
-                t[c] = code;
+        int32_t total = 0;
+        for (e = 0; e < row->count; ++e) {
+            const int32_t code = gnn_load_code(x, type, (size_t)row->index[e] * channels + c);
+            if (gnn_is_sum(op)) {
+                total += code;
+            } else if (e == 0u || (op->reduce == GNN_MAX ? code > total : code < total)) {
+                total = code;
             }
         }
+        t[c] = total;
     }
+}
+
+/* The codes of a row, from the reduced codes t: T = (S << self_shift) + self_scale (x_i - zero), requantized. */
+GNN_SHARED void gnn_finish_row(const gnn_propagate_op *op, const gnn_topology *topology, const gnn_row *row, const void *x, gnn_type x_type,
+                               uint32_t node, int32_t *t, gnn_type y_type, void *y)
+{
+    const uint32_t channels = op->channels;
+    const uint32_t counted = gnn_is_sum(op) || row->count == 0u ? row->count : 1u; /* codes in S, each with its zero point */
+    const int32_t zero_point = op->zero_point;
+    const uint32_t zeros = ((counted << op->self_shift) + (uint32_t)op->self_scale) * (uint32_t)zero_point;
+    uint32_t c;
     for (c = 0; c < channels; ++c) {
-        const uint32_t self = (uint32_t)op->self_scale * (uint32_t)gnn_load_code(x, type, (size_t)node * channels + c);
+        const uint32_t self = (uint32_t)op->self_scale * (uint32_t)gnn_load_code(x, x_type, (size_t)node * channels + c);
         t[c] = (int32_t)(((uint32_t)t[c] << op->self_shift) + self - zeros);
+    }
+    if (op->bias == NULL) {
+        gnn_store_codes(&row->scale, t, channels, y_type, y);
+    } else {
+        const int32_t factor = gnn_factor_of(op, topology, node, row->count);
+        int32_t m = op->requant.multiplier[0];
+        m = factor < 0 ? m : gnn_srdhm(m, factor);
+        for (c = 0; c < channels; ++c) {
+            gnn_store_code(y, y_type, c, gnn_biased_code(&op->requant, t[c], m, op->bias[c]));
+        }
     }
 }
 
@@ -55,33 +101,20 @@ static GNN_INLINE void gnn_propagate_block(const gnn_propagate_op *op, const gnn
 {
     const uint32_t end = first + rows;
     for (; first != end; ++first) {
-        const uint32_t begin = topology->row_pointer[first], count = topology->row_pointer[first + 1u] - begin;
-        const uint16_t *index = topology->source + begin;
-        int32_t factor = GNN_NO_FACTOR;
-        gnn_scale scale;
-        if (op->factor == GNN_FACTOR_NORMALIZATION) {
-            factor = topology->row_factor[first];
-        } else if (op->factor == GNN_FACTOR_MEAN) {
-            factor = gnn_recip_q31(count);
-        }
-        gnn_set_scale(&scale, &op->requant, 0, factor);
+        gnn_row row;
+        gnn_start_row(&row, op, topology, first);
 #if defined(GNN_DSP)
-        if (x_type == GNN_S8 && gnn_can_sum_words(op, &scale, count, y_type)) {
-            gnn_sum_words(op, &scale, index, count, (const int8_t *)x, first, y, y_type);
+        if (x_type == GNN_S8 && gnn_can_sum_words(op, &row.scale, row.count, y_type)) {
+            gnn_sum_words(op, &row.scale, row.index, row.count, (const int8_t *)x, first, y, y_type);
         } else
 #endif
         {
-            gnn_propagate_row(op, index, count, x, x_type, first, scratch);
-            if (op->bias == NULL) {
-                gnn_store_codes(&scale, scratch, op->channels, y_type, y);
+            if (GNN_SUMS_ROWS(x_type) && gnn_is_sum(op)) {
+                gnn_sum_rows(x, x_type, op->channels, row.index, row.count, scratch);
             } else {
-                int32_t m = op->requant.multiplier[0];
-                uint32_t c;
-                m = factor < 0 ? m : gnn_srdhm(m, factor);
-                for (c = 0; c < op->channels; ++c) {
-                    gnn_store_code(y, y_type, c, gnn_biased_code(&op->requant, scratch[c], m, op->bias[c]));
-                }
+                gnn_reduce_columns(op, &row, x, x_type, scratch);
             }
+            gnn_finish_row(op, topology, &row, x, x_type, first, scratch, y_type, y);
         }
         y = y_type == GNN_S8 ? (void *)((int8_t *)y + y_stride) : (void *)((int16_t *)y + y_stride);
     }

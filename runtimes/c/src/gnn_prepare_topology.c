@@ -1,15 +1,6 @@
-#include <float.h>
-
 #include "gnn_fixed.h"
 #include "gnn_kernels.h"
 #include "gnn_math.h"
-
-/* 1 / sqrt(degree), as numpy rounds it: to float before the root and after. Degrees beyond float give 0. */
-static float inverse_root(double degree)
-{
-    const float rounded = degree > (double)FLT_MAX ? 0.0f : (float)degree;
-    return rounded > 0.0f ? 1.0f / gnn_sqrt(rounded) : 0.0f;
-}
 
 /* A counting sort: row_pointer counts in-edges, then holds the end of each row, and moves down to its start while the edges are
  * placed from the last to the first, which keeps their order. An added self-loop takes the last place of its row. */
@@ -96,30 +87,6 @@ gnn_status gnn_prepare_topology(const gnn_topology_spec *spec, const gnn_graph *
             if (sources[e] == targets[e]) {
                 out->weight[row_pointer[targets[e] + 1u] - 1u] = given[e];
             }
-        }
-    }
-    if (spec->symmetric && (spec->weighted || out->scale != NULL)) {
-        for (uint32_t i = 0; i < num_nodes; ++i) {
-            const uint32_t end = row_pointer[i + 1u];
-            double degree = (double)(end - row_pointer[i] - loops);
-            if (spec->weighted) { /* sums of both signs may cancel, so they are kept in double */
-                degree = 0.0;
-                for (uint32_t e = row_pointer[i]; e < end; ++e) {
-                    degree += (double)out->weight[e];
-                }
-            } else if (loops) {
-                degree += (double)spec->loop_weight;
-            }
-            if (degree < 0.0) {
-                return GNN_ERROR_WEIGHT;
-            }
-            if (out->scale != NULL) {
-                out->scale[i] = inverse_root(degree);
-            }
-        }
-    } else if (out->scale != NULL) {
-        for (uint32_t i = 0; i < num_nodes; ++i) {
-            out->scale[i] = 1.0f;
         }
     }
     return GNN_OK;

@@ -101,12 +101,25 @@ def _prepare(program: Program, where: Layout, fixed: GraphInputs | None) -> str:
             f"        const gnn_topology topology = topology_at_{index}(memory);",
             f"        status = gnn_prepare_topology(&topology_spec_{index}, graph, GNN_{upper}_MAX_EDGES, "
             f"GNN_{upper}_MAX_DEGREE, &topology);",
+            *_scale(program, index),
             "    }",
         ]
     return "\n".join(
         [*lines, "    if (status == GNN_OK) {", "        gnn_prepare_end(MODEL_ID, arena);", "    }",
          "    return status;", "}"]
     )  # fmt: skip
+
+
+def _scale(program: Program, index: int) -> list[str]:
+    """The float factors of a normalization, which integer models do not need."""
+    if "scale" not in program.topology_arrays[index]:
+        return []
+    program.kernels.add("gnn_prepare_scale")
+    return [
+        "        if (status == GNN_OK) {",
+        f"            status = gnn_prepare_scale(&topology_spec_{index}, graph->num_nodes, &topology);",
+        "        }",
+    ]
 
 
 # --- run --------------------------------------------------------------------------------------------------------------

@@ -53,7 +53,10 @@ static void record_prepare(uint32_t weighted, gnn_self_loops loops, gnn_topology
 {
     const gnn_topology_spec spec = {loops, 1.0f, 1, (uint8_t)weighted, 0};
     const gnn_graph graph = {NODES, EDGES, GRAPHS, source, target, batch, edge_weight};
-    const gnn_status status = gnn_prepare_topology(&spec, &graph, EDGES + NODES, EDGES + NODES, topology);
+    gnn_status status = gnn_prepare_topology(&spec, &graph, EDGES + NODES, EDGES + NODES, topology);
+    if (status == GNN_OK) {
+        status = gnn_prepare_scale(&spec, NODES, topology);
+    }
     record(&status, sizeof(uint8_t));
     record(scale, sizeof scale);
     record(row_factor, sizeof row_factor);

@@ -83,6 +83,8 @@ def prepare(
         edge_weight=edge_weight,
     )
     status = library.gnn_prepare_topology(c_spec(spec), graph, max_edges, max_degree, topology)
+    if status == 0 and "scale" in wanted:
+        status = library.gnn_prepare_scale(c_spec(spec), num_nodes, topology)
     assert_guards(*arrays.values())
     return Prepared(status, arrays, topology)
 
