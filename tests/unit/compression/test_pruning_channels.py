@@ -57,6 +57,19 @@ def test_the_pruned_graph_equals_the_zeroed_one_exactly(name: str, heads: HeadUn
         assert largest_difference(small, same_size, inputs) == 0.0
 
 
+@pytest.mark.parametrize("name", ["gcn_graph", "gin_graph", "gat_concat", "gine_edge_attr"])
+def test_a_graph_whose_norms_and_biases_are_folded_loses_the_same_channels(name: str):
+    graph = deployable(lower(MODELS[name](), example(name)))
+    channels = channel_groups(graph)
+    dropped = choose(graph, channels, StructuredChannels(amount=0.5))
+    inputs = GraphInputs.from_pyg(case_inputs(name, "random_60"))
+
+    assert [len(g.prunable) for g in channels.groups] == [
+        len(g.prunable) for g in channel_groups(lower(MODELS[name](), example(name))).groups
+    ]
+    assert largest_difference(removed(graph, channels, dropped), zeroed(graph, channels, dropped), inputs) == 0.0
+
+
 @pytest.mark.parametrize("name", sorted(LAYER_NORM_EVERYWHERE))
 def test_a_model_with_layer_norm_around_every_layer_is_refused_with_the_reason(name: str):
     with pytest.raises(RecipeError, match=r"LayerNorm .* averages over them, so that its statistics would change"):
