@@ -2,18 +2,22 @@
 #ifndef GNN_LOOP_H
 #define GNN_LOOP_H
 
-/* gcc -O3 unrolls a loop of 16 steps before it looks for vectors, and then finds none. With this limit it vectorizes first. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define GNN_VECTOR_LOOP _Pragma("GCC unroll 8")
+/* Steps of such a loop over one row of sums, and over each of four rows of sums: 16 vectors of 128 bits at most, or, on Cortex-M, which
+ * has 32 float registers but no float vectors, 16 of them. */
+#define GNN_LANES 16u
+#if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
+#define GNN_LANES_OF_FOUR 4u
 #else
-#define GNN_VECTOR_LOOP
+#define GNN_LANES_OF_FOUR 16u
 #endif
 
-/* Steps of such a loop: four vectors of 128 bits. Cortex-M has no float vectors but 32 registers. */
-#if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
-#define GNN_LANES 4u
+/* gcc -O3 unrolls a loop of 16 steps before it looks for vectors, and then finds none. With a limit it vectorizes first. */
+#if !defined(__GNUC__) || defined(__clang__)
+#define GNN_VECTOR_LOOP
+#elif defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
+#define GNN_VECTOR_LOOP _Pragma("GCC unroll 16")
 #else
-#define GNN_LANES 16u
+#define GNN_VECTOR_LOOP _Pragma("GCC unroll 8")
 #endif
 
 #endif

@@ -1,5 +1,5 @@
 #include "gnn_copy.h"
-#include "gnn_float.h"
+#include "gnn_finish.h"
 #include "gnn_kernels.h"
 #include "gnn_round.h"
 
@@ -55,15 +55,12 @@ void gnn_linear_dynamic(const gnn_linear_dynamic_layer *layer, const float range
             for (uint32_t o = 0; o < out; ++o) {
                 float *const place = block + i * out + o;
                 int32_t sum = 0;
-                float value;
                 if (step > 0.0f && in != 0u) {
                     GNN_COPY(&sum, place, sizeof sum);
                 }
-                value = (float)sum * (step * layer->weight_scale[o]);
-                value = layer->bias != NULL ? value + layer->bias[o] : value;
-                value = layer->relu ? gnn_relu(value) : value;
-                *place = scale != NULL ? value * scale[r + i] : value;
+                *place = (float)sum * (step * layer->weight_scale[o]);
             }
+            gnn_finish_row(block + i * out, out, layer->bias, layer->relu, scale != NULL ? scale + r + i : NULL);
         }
     }
 }

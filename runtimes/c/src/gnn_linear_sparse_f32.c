@@ -1,4 +1,4 @@
-#include "gnn_float.h"
+#include "gnn_finish.h"
 #include "gnn_kernels.h"
 
 void gnn_linear_sparse_f32(const gnn_linear_f32_layer *layer, const uint32_t *x_pointer, const uint16_t *x_index, uint32_t first,
@@ -16,10 +16,6 @@ void gnn_linear_sparse_f32(const gnn_linear_f32_layer *layer, const uint32_t *x_
                 row[o] += weight[o];
             }
         }
-        for (uint32_t o = 0; o < out; ++o) {
-            float sum = layer->bias != NULL ? row[o] + layer->bias[o] : row[o];
-            sum = layer->relu ? gnn_relu(sum) : sum;
-            row[o] = scale != NULL ? sum * scale[r] : sum;
-        }
+        gnn_finish_row(row, out, layer->bias, layer->relu, scale != NULL ? scale + r : NULL);
     }
 }
