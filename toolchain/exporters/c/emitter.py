@@ -13,12 +13,12 @@ from toolchain.exporters.c.program import Program
 from toolchain.exporters.c.schedule import schedule
 from toolchain.exporters.c.source import arena_offsets, source
 from toolchain.exporters.c.sparse import check_sparse
-from toolchain.exporters.c.steps_integer import largest_degree
+from toolchain.exporters.c.steps_edges import largest_degree
 from toolchain.exporters.emission import Bounds, Emission
 from toolchain.feeds import Feed, FeedKind
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
-from toolchain.ir.ops import Input, Propagate, Role
+from toolchain.ir.ops import Input, Role
 
 MAX_NODES = 65_535  # node numbers are uint16
 MAX_EDGES = 2**31 - 1
@@ -119,7 +119,7 @@ def _checked(graph: Graph, bounds: Bounds, fixed: GraphInputs | None) -> Bounds:
             )
     assert bounds.edges is not None
     degree = bounds.edges if bounds.degree is None else bounds.degree
-    possible = [d for v in graph.values if isinstance(v.op, Propagate) and (d := largest_degree(graph, v)) is not None]
+    possible = [d for v in graph.values if (d := largest_degree(graph, v)) is not None]
     if fixed is not None and min([degree, *possible]) < degree:
         raise ExportError(
             f"a node of the fixed graph has {degree} in-edges; the integer sums of this model hold {min(possible)}. Quantize "

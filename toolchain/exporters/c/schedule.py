@@ -87,6 +87,7 @@ def schedule(graph: Graph) -> Schedule:
             if collected:
                 levels[-1] = max(levels[-1], 1)
         level[value.id] = max(levels)
+    _postpone(graph, level)
 
     def key(value: Value) -> StageKey:
         return StageKey(
@@ -108,6 +109,25 @@ def schedule(graph: Graph) -> Schedule:
     )
     stage_of = {v.id: i for i, stage in enumerate(stages) for v in stage.values}
     return Schedule(stages, _stored(graph, stage_of), stage_of)
+
+
+def _postpone(graph: Graph, level: dict[int, int]) -> None:
+    """Move what is made of edge inputs alone to the stage of its first reader: then it needs no memory for all edges."""
+    users = graph.users()
+    movable: set[int] = set()
+    for value in graph.values:
+        rows = [o for o in graph.operands(value) if not isinstance(o.op, Const)]
+        if value.type.domain is Domain.EDGE and all(o.id in movable for o in rows):
+            movable.add(value.id)
+    for value in reversed(graph.values):
+        if value.id not in movable or value.id in graph.outputs or not users[value.id]:
+            continue
+        limits = []
+        for user in (graph.values[u] for u in users[value.id]):
+            is_here = (user.type.domain, user.type.topology) == (value.type.domain, value.type.topology)
+            whole = any(reads_whole(graph, user, place) for place, i in enumerate(user.inputs) if i == value.id)
+            limits.append(level[user.id] - (0 if is_here and not whole else 1))
+        level[value.id] = max(level[value.id], min(limits))
 
 
 def _is_given(value: Value) -> bool:

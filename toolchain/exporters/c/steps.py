@@ -1,11 +1,14 @@
-"""What calls an op becomes: the dispatch, and the ops that only move rows. Arithmetic is in steps_float and steps_integer."""
+"""What calls an op becomes: the dispatch, and the ops that only move rows.
+
+Arithmetic is in steps_float, steps_integer and, for attention and edges, steps_edges.
+"""
 
 from __future__ import annotations
 
 from functools import singledispatch
 
 from toolchain.errors import ExportError
-from toolchain.exporters.c import steps_float, steps_integer
+from toolchain.exporters.c import steps_edges, steps_float, steps_integer
 from toolchain.exporters.c.layers import is_integer
 from toolchain.exporters.c.program import Program
 from toolchain.ir import Domain, Value, ops
@@ -32,11 +35,18 @@ def _compute(op: ops.Op, program: Program, value: Value) -> None:
 @_compute.register(ops.Sub)
 @_compute.register(ops.Maximum)
 @_compute.register(ops.Activation)
+@_compute.register(ops.HeadDot)
+@_compute.register(ops.HeadMean)
+@_compute.register(ops.EdgeSoftmax)
+@_compute.register(ops.Aggregate)
+@_compute.register(ops.Mul)
 @_compute.register(ops.Quantize)
 @_compute.register(ops.Dequantize)
 def _(op: ops.Op, program: Program, value: Value) -> None:
-    arithmetic = steps_integer if is_integer(program.graph.values[value.inputs[0]].type) else steps_float
-    arithmetic.compute(op, program, value)
+    if not is_integer(program.graph.values[value.inputs[0]].type):
+        steps_float.compute(op, program, value)
+    else:
+        (steps_edges if steps_edges.takes(program.graph, value) else steps_integer).compute(op, program, value)
 
 
 @_compute.register
@@ -139,14 +149,16 @@ def _is_x(value: Value) -> bool:
 
 def collect(program: Program, value: Value) -> None:
     """Append what a Pool or Aggregate does in its operand's stage: start before the loop, add every block in it."""
-    integer = is_integer(program.graph.values[value.inputs[0]].type)
-    (steps_integer if integer else steps_float).collect(program, value)
+    if not is_integer(program.graph.values[value.inputs[0]].type):
+        steps_float.collect(program, value)
+    else:
+        (steps_edges if steps_edges.takes(program.graph, value) else steps_integer).collect(program, value)
 
 
 def before(program: Program, value: Value) -> None:
     """Append what a value needs ahead of the loop of its stage: ranges, statistics, the end of a collection."""
-    if not is_integer(program.graph.values[value.inputs[0]].type if value.inputs else value.type):
-        steps_float.before(program, value)
+    integer = is_integer(program.graph.values[value.inputs[0]].type if value.inputs else value.type)
+    (steps_edges if integer else steps_float).before(program, value)
 
 
 def _row_bytes(value: Value) -> str:

@@ -123,7 +123,7 @@ def _linear_input(program: Program, value: Value, x: Value) -> str:
 # --- sums of neighbours -----------------------------------------------------------------------------------------------
 
 
-def largest_degree(graph: Graph, value: Value) -> int | None:
+def largest_sum_degree(graph: Graph, value: Value) -> int | None:
     """In-edges beyond which the sum of an integer Propagate could leave int32; None for a maximum."""
     op = value.op
     assert isinstance(op, ops.Propagate)
@@ -162,7 +162,7 @@ def _(op: ops.Propagate, program: Program, value: Value) -> None:
         f".requant = {requant}",
     ]
     if bias is not None:
-        fields.append(f".bias = {program.constant(f'bias_{number}', _late_bias(graph, value, bias, ratio))}")
+        fields.append(f".bias = {program.constant(f'bias_{number}', late_bias(graph, value, bias, ratio))}")
     struct = program.struct("gnn_propagate_op", f"propagate_{number}", fields)
     place, y = program.place(x), program.place(value, writes=True)
     topology = program.topology(op.topology, *(["row_factor"] if normalized else []))
@@ -173,8 +173,8 @@ def _(op: ops.Propagate, program: Program, value: Value) -> None:
     )
 
 
-def _late_bias(graph: Graph, value: Value, bias: Value, ratio: np.ndarray) -> np.ndarray:
-    """B_c = rint(b_c / s_y * 2^s) as int64 [C]: the bias joins before the only rounding (`reference_integer._biased`)."""
+def late_bias(graph: Graph, value: Value, bias: Value, ratio: np.ndarray) -> np.ndarray:
+    """B_c = rint(b_c / s_y * 2^s) as int64 [C]: the bias joins before the only rounding (`reference_integer.biased`)."""
     _, s = multipliers(ratio)
     added = np.rint(graph.constant(bias).astype(np.float64) / np.float64(scale_of(value.type)) * np.float64(2) ** s)
     if (np.abs(added) >= 2.0**61).any():
