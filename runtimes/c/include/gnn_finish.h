@@ -9,7 +9,7 @@ extern "C" {
 #endif
 
 /* y = relu?(y + bias) * scale for one row; bias and scale may be NULL. */
-static inline void gnn_finish_row(float *y, uint32_t channels, const float *bias, int relu, const float *scale)
+static inline void gnn_finish_row_f32(float *y, uint32_t channels, const float *bias, int relu, const float *scale)
 {
     uint32_t c;
     if (bias) {

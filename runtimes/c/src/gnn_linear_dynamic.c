@@ -60,7 +60,7 @@ void gnn_linear_dynamic(const gnn_linear_dynamic_layer *layer, const float range
                 }
                 *place = (float)sum * (step * layer->weight_scale[o]);
             }
-            gnn_finish_row(block + i * out, out, layer->bias, layer->relu, scale != NULL ? scale + r + i : NULL);
+            gnn_finish_row_f32(block + i * out, out, layer->bias, layer->relu, scale != NULL ? scale + r + i : NULL);
         }
     }
 }

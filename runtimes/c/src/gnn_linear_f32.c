@@ -74,7 +74,7 @@ void gnn_linear_f32(const gnn_linear_f32_layer *layer, const float *x, uint32_t 
         }
         x += (size_t)count * in;
         for (const uint32_t end = r + count; r < end; ++r, y += out) {
-            gnn_finish_row(y, out, layer->bias, layer->relu, scale != NULL ? scale + r : NULL);
+            gnn_finish_row_f32(y, out, layer->bias, layer->relu, scale != NULL ? scale + r : NULL);
         }
     }
 }

@@ -16,6 +16,6 @@ void gnn_linear_sparse_f32(const gnn_linear_f32_layer *layer, const uint32_t *x_
                 row[o] += weight[o];
             }
         }
-        gnn_finish_row(row, out, layer->bias, layer->relu, scale != NULL ? scale + r : NULL);
+        gnn_finish_row_f32(row, out, layer->bias, layer->relu, scale != NULL ? scale + r : NULL);
     }
 }

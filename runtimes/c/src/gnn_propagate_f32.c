@@ -119,6 +119,6 @@ void gnn_propagate_f32(const gnn_propagate_f32_op *op, const gnn_topology *topol
                 y[c] += op->self_scale[0] * self[c];
             }
         }
-        gnn_finish_row(y, channels, op->bias, op->relu, out_scale != NULL ? out_scale + r : NULL);
+        gnn_finish_row_f32(y, channels, op->bias, op->relu, out_scale != NULL ? out_scale + r : NULL);
     }
 }
