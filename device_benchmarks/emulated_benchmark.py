@@ -103,7 +103,7 @@ class EmulatedBenchmark:
 
 def emulated_benchmark(
     artifact: Artifact, target: Target, graphs: Sequence[GraphInputs], *, counted: int = 0, engine: Engine | None = None,
-    compiler: CompilerName | None = None, progress: Callable[[str], None] = lambda line: None,
+    compiler: CompilerName | None = None, seconds: float = 300.0, progress: Callable[[str], None] = lambda line: None,
 ) -> EmulatedBenchmark:  # fmt: skip
     """Build the image, execute it on every graph, and compare each output with the host's, bit for bit.
 
@@ -111,6 +111,7 @@ def emulated_benchmark(
         graphs: real graphs; of a model that reads sparse features, the one whose features are stored in the image.
         counted: position of the graph whose instructions are counted.
         engine, compiler: by default unicorn where it has the processor, and gcc where it is installed.
+        seconds: how long one inference may take in the emulator before it counts as hung.
 
     Raises:
         DoesNotFit: the image, its data or its stack are larger than the target's memories.
@@ -133,11 +134,11 @@ def emulated_benchmark(
         features = graphs[counted] if reads_sparse else None
         image = build_firmware(artifact, target, Path(folder), compiler=compiler, sparse_features=features)
         progress(f"{target.name}: counting instructions in {chosen}")
-        with closing(EMULATORS[chosen](image, counting=True)) as emulator:
-            prepare, run = comparison.count(counted, _board(emulator, image), emulator)
+        with closing(EMULATORS[chosen](image, counting=True, seconds=seconds)) as emulator:
+            prepare, run = comparison.count(counted, _board(emulator, image, seconds), emulator)
         progress(f"{target.name}: comparing {len(graphs)} graphs")
-        with closing(EMULATORS[chosen](image)) as emulator:
-            comparison.compare_all(_board(emulator, image))
+        with closing(EMULATORS[chosen](image, seconds=seconds)) as emulator:
+            comparison.compare_all(_board(emulator, image, seconds))
     _check_stack(image, comparison.stack_bytes)
     graph = graphs[counted]
     return EmulatedBenchmark(
@@ -225,8 +226,8 @@ class _Comparison:
             )
 
 
-def _board(emulator: Emulator, image: FirmwareImage) -> Board:
-    board = Board(emulator, partial(explain_fault, image))
+def _board(emulator: Emulator, image: FirmwareImage, seconds: float) -> Board:
+    board = Board(emulator, partial(explain_fault, image), answer_seconds=30.0, run_seconds=seconds, attempts=2)
     if board.identity.build != image.build:
         raise MeasurementError(f"the board runs another build of {board.identity.model} than this artifact.")
     return board

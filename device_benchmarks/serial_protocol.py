@@ -126,7 +126,7 @@ class Board:
     """
 
     def __init__(
-        self, stream: ByteStream, explain: Callable[[Fault], str] = str, *, answer_seconds: float = 2.0, run_seconds: float = 60.0,
+        self, stream: ByteStream, explain: Callable[[Fault], str] = str, *, answer_seconds: float = 5.0, run_seconds: float = 60.0,
         attempts: int = 5,
     ) -> None:  # fmt: skip
         self._stream, self._explain = stream, explain
@@ -152,7 +152,9 @@ class Board:
             raise MeasurementError(
                 f"the board speaks version {version} of the protocol, this host {VERSION}. Build a new image."
             )
-        nodes, edges, graphs, degree, features, edge_features, *flags, outputs = struct.unpack_from("<IIIIHHBBBB", answer, 12)
+        nodes, edges, graphs, degree, features, edge_features, *flags, outputs = struct.unpack_from(
+            "<IIIIHHBBBB", answer, 12
+        )
         reads_weight, reads_sparse, has_fixed_graph = (bool(flag) for flag in flags)
         model, board = answer[56:].split(b"\0")[:2]  # zeros may follow
         self._identity = Identity(
