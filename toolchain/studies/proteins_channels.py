@@ -132,7 +132,9 @@ def main() -> None:
     settings = Settings(arguments.train_epochs, arguments.epochs)
     rows = RowFile(arguments.output, KEYS, VALUES, command, str(settings))
     study(rows, settings, arguments.data_root, seeds=range(arguments.seeds), models=arguments.models)
-    print("\n".join(rows.summary("seed", "dense", "removed", "test", "difference", "difference64", "bytes_after")))
+    print("\n".join(rows.summary("seed", "dense", "removed", "test")))
+    for column in ("difference", "difference64"):
+        print(f"largest {column}: {max(float(row[column]) for row in rows.rows):g}")
 
 
 if __name__ == "__main__":
