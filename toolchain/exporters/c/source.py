@@ -8,6 +8,7 @@ import zlib
 from toolchain.exporters.c import literals, topologies
 from toolchain.exporters.c.arena import Buffer, plan
 from toolchain.exporters.c.program import GIVEN_EDGES, Program, StageText
+from toolchain.exporters.c.steps_float import weights_enter_sums
 from toolchain.exporters.c.topologies import Layout
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Domain, Value
@@ -152,7 +153,7 @@ def _run_body(program: Program, where: Layout, offsets: dict[str, int]) -> str:
         )
     for index in sorted(program.topology_arrays):
         if re.search(rf"\b(topology_{index}|num_edges_{index}|topology_{index}_weight)\b", used):
-            unweighted = "weight" in program.topology_arrays[index] and not _multiplies(program, index)
+            unweighted = "weight" in program.topology_arrays[index] and not weights_enter_sums(program.graph.topologies[index])
             lines.append(
                 f"    {'' if unweighted else 'const '}gnn_topology topology_{index} = topology_at_{index}(memory);"
             )
@@ -165,12 +166,6 @@ def _run_body(program: Program, where: Layout, offsets: dict[str, int]) -> str:
     if "num_nodes" not in used:
         lines.append("    (void)num_nodes;")
     return "\n".join([*lines, checks, body, "    return GNN_OK;", "}"])
-
-
-def _multiplies(program: Program, index: int) -> bool:
-    """Whether the weights of a topology enter its sums."""
-    spec = program.graph.topologies[index]
-    return spec.weighted or spec.loop_weight != 1.0
 
 
 def _feature_checks(program: Program) -> str:

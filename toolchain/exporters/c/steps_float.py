@@ -13,7 +13,7 @@ from toolchain.exporters.c.program import Program
 from toolchain.exporters.c.steps_integer import reads_sparse
 from toolchain.ir import DType, Value, ops
 from toolchain.ir.ops import Const, End, Extent, Function, Reduce
-from toolchain.topology import Normalization
+from toolchain.topology import Normalization, SelfLoops, TopologySpec
 
 PLAIN_SUM_TERMS = 500  # up to so many floats are summed plainly: see gnn_aggregate_start_f32
 _REDUCE = {Reduce.SUM: "GNN_SUM", Reduce.MEAN: "GNN_MEAN", Reduce.MAX: "GNN_MAX", Reduce.MIN: "GNN_MIN"}
@@ -37,6 +37,11 @@ def _fused_relu(op: ops.Op) -> int:
     if activation not in (None, Function.RELU):
         raise ExportError(f"{activation} is fused into {type(op).__name__}; the C kernels fuse ReLU only.")
     return int(activation is Function.RELU)
+
+
+def weights_enter_sums(spec: TopologySpec) -> bool:
+    """Whether edges of a topology weigh something else than 1."""
+    return spec.weighted or (spec.loop_weight != 1.0 and spec.self_loops is not SelfLoops.KEEP)
 
 
 def _row_scale(program: Program, factor: ops.RowFactor | None) -> str:
@@ -88,7 +93,7 @@ def _(op: ops.Propagate, program: Program, value: Value) -> None:
     graph, number = program.graph, value.id
     x, weight = graph.values[value.inputs[0]], graph.operand(value, "weight")
     spec = graph.topologies[op.topology]
-    arrays = ["weight"] if spec.weighted or spec.loop_weight != 1.0 else []
+    arrays = ["weight"] if weights_enter_sums(spec) else []
     if spec.normalization is Normalization.SYMMETRIC:
         arrays.append("scale")
     fields = [
