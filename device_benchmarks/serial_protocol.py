@@ -307,7 +307,7 @@ def _input_arrays(graph: GraphInputs, who: Identity) -> list[tuple[int, np.ndarr
 
 
 def _fault(answer: bytes) -> Fault:
-    kind, address, return_address, status = struct.unpack_from("<IIII", answer, 4)
+    kind, address, return_address, status = struct.unpack("<IIII", answer)
     return Fault(kind, address & ~1, return_address & ~1, status)  # bit 0 says Thumb, and is part of no address
 
 

@@ -30,8 +30,13 @@ void board_stop(void);
 /* What the start-up code ends in. */
 void serve(uint32_t cycles_per_second);
 
-/* What a fault handler ends in: tells the host the kind of fault (in the processor's own numbers), the address of the instruction,
- * the return address and the fault status (0 where the processor has none), then stops. */
-void serve_fault(uint32_t kind, uint32_t address, uint32_t return_address, uint32_t fault_status);
+/* Why the processor stopped: the kind of fault in its own numbers, the address of the instruction, the return address, and the
+ * fault status (0 where there is none). */
+struct fault {
+    uint32_t kind, address, return_address, status;
+};
+
+/* What a fault handler ends in: tells the host, then stops. */
+void serve_fault(const struct fault *fault);
 
 #endif

@@ -10,11 +10,9 @@ void fault_handler(void);
 
 typedef void (*vector)(void);
 
-/* Interrupts stay off, so the table ends with the system exceptions. */
-__attribute__((section(".vectors"), used)) static const vector vectors[16] = {
-    (vector)(uintptr_t)firmware_stack_top, reset_handler, fault_handler, fault_handler, fault_handler, fault_handler,
-    fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler,
-    fault_handler, fault_handler,
+/* Stack, reset, NMI, HardFault. Nothing else comes: interrupts stay off, and so do the other faults, which are HardFaults then. */
+__attribute__((section(".vectors"), used)) static const vector vectors[4] = {
+    (vector)(uintptr_t)firmware_stack_top, reset_handler, fault_handler, fault_handler,
 };
 
 /* First of all full access to CP10 and CP11: the compiler may use FPU and MVE registers for anything from here on. */
@@ -43,18 +41,19 @@ uint32_t board_stack(void)
     return stack_used(firmware_paint, firmware_stack_top);
 }
 
-/* The processor stacked r0-r3, r12, lr, pc and xpsr; the exception number is the kind, CFSR the status. */
+/* struct fault on the stack: the exception number, pc and lr as the processor stacked them, and CFSR where there is one. */
 __attribute__((naked)) void fault_handler(void)
 {
     __asm volatile("mrs r0, ipsr\n\t"
-                   "mov r3, sp\n\t"
-                   "ldr r1, [r3, #24]\n\t"
-                   "ldr r2, [r3, #20]\n\t"
+                   "ldr r1, [sp, #24]\n\t"
+                   "ldr r2, [sp, #20]\n\t"
 #if __ARM_ARCH_ISA_THUMB > 1 && __ARM_ARCH >= 7
                    "ldr r3, =0xE000ED28\n\t"
                    "ldr r3, [r3]\n\t"
 #else
                    "movs r3, #0\n\t"
 #endif
+                   "push {r0-r3}\n\t"
+                   "mov r0, sp\n\t"
                    "bl serve_fault");
 }

@@ -193,10 +193,9 @@ void serve(uint32_t cycles_per_second)
     }
 }
 
-void serve_fault(uint32_t kind, uint32_t address, uint32_t return_address, uint32_t fault_status)
+void serve_fault(const struct fault *fault)
 {
-    const struct fault fault = {0, kind, address, return_address, fault_status};
     board_write('\n');
-    end(send(start('Z'), &fault, sizeof fault));
+    end(send(start('Z'), fault, sizeof *fault));
     board_stop();
 }

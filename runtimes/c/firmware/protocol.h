@@ -48,10 +48,6 @@ struct rows {
     uint32_t first;
 };
 
-struct fault {
-    uint32_t number, kind, address, return_address, status;
-};
-
 /* The arrays that a model reads beside the edges, at their largest size, and where they are. */
 struct input {
 #if FIRMWARE_FEATURES

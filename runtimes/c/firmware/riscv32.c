@@ -26,8 +26,9 @@ uint32_t board_stack(void)
     return stack_used(firmware_paint, firmware_stack_top);
 }
 
-/* Interrupts stay off, so every trap is a fault: mcause is the kind, mtval the status. */
+/* Interrupts stay off, so every trap is a fault. struct fault on the stack: mcause, mepc, ra, mtval. */
 __attribute__((naked, aligned(4), used)) static void trap_handler(void)
 {
-    __asm volatile("csrr a0, mcause\n\tcsrr a1, mepc\n\tmv a2, ra\n\tcsrr a3, mtval\n\tj serve_fault");
+    __asm volatile("addi sp, sp, -16\n\tcsrr t0, mcause\n\tsw t0, 0(sp)\n\tcsrr t0, mepc\n\tsw t0, 4(sp)\n\t"
+                   "sw ra, 8(sp)\n\tcsrr t0, mtval\n\tsw t0, 12(sp)\n\tmv a0, sp\n\tj serve_fault");
 }
