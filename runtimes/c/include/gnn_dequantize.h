@@ -9,54 +9,38 @@
 extern "C" {
 #endif
 
-/* value >> shift, rounded half to even. 1 <= shift <= 62. */
-static GNN_INLINE uint64_t gnn_round_shift(uint64_t value, uint32_t shift)
+/* (float)((double)magnitude * scale) for a magnitude of 24 bits or more and a normal scale. */
+GNN_SHARED float gnn_dequantized_wide(uint32_t magnitude, float scale)
 {
-    const uint64_t whole = value >> shift, half = (uint64_t)1 << (shift - 1u), rest = value & (2u * half - 1u);
-    return whole + (rest > half || (rest == half && (whole & 1u) != 0u));
+    const uint32_t bits = gnn_bits_of(scale);
+    uint64_t product = (uint64_t)magnitude * ((bits & 0x7FFFFFu) | 0x800000u); /* of 2^(exponent - 150); up to 56 bits */
+    uint32_t exponent = bits >> 23 & 0xFFu, width;
+    for (width = 53; width != 0u; width = width == 53u ? 24u : 0u) { /* to the bits of a double, then to those of a float */
+        uint32_t half = 0, rest = 0;                                  /* what is shifted out: its first bit, and whether any other is set */
+        while (product >> width != 0u) {
+            rest |= half;
+            half = (uint32_t)product & 1u;
+            product >>= 1;
+            ++exponent;
+        }
+        product += half & (rest | ((uint32_t)product & 1u));
+    }
+    exponent = ((exponent - 1u) << 23) + (uint32_t)product; /* product is in [2^23, 2^24]; 2^24 carries into the exponent */
+    return gnn_float_of((bits & 0x80000000u) | (exponent < GNN_HIGHEST_BITS ? exponent : GNN_HIGHEST_BITS));
 }
 
-/* (float)((double)value * scale) for |value| <= 2^32 and a positive scale. */
-static GNN_INLINE float gnn_dequantized(int64_t value, float scale)
+/* (float)((double)(code - zero_point) * scale). */
+static GNN_INLINE float gnn_dequantized(int32_t code, int32_t zero_point, float scale)
 {
-    if (value >= -0x1000000 && value <= 0x1000000) {
-        return (float)(int32_t)value * scale; /* 24 bits by 24 bits: the double would be exact, so there is one rounding either way */
+    uint32_t magnitude = (uint32_t)code - (uint32_t)zero_point;
+    if (code < zero_point) {
+        magnitude = 0u - magnitude;
+        scale = -scale;
     }
-    {
-        const uint32_t bits = gnn_bits_of(scale);
-        uint64_t product = (uint64_t)(value < 0 ? -value : value);
-        uint32_t exponent = bits >> 23;
-        product *= exponent == 0u ? bits : (bits & 0x7FFFFFu) | 0x800000u; /* up to 57 bits */
-        exponent = exponent == 0u ? 1u : exponent;
-        /* to the 53 bits of a double, then to the 24 of a float */
-        if (product >> 53 != 0u) {
-            uint32_t shift = 1;
-            while (product >> (53u + shift) != 0u) {
-                ++shift;
-            }
-            product = gnn_round_shift(product, shift) << shift;
-        }
-        if (product >> 24 != 0u) {
-            uint32_t shift = 1;
-            while (product >> (24u + shift) != 0u) {
-                ++shift;
-            }
-            product = gnn_round_shift(product, shift);
-            exponent += shift;
-            if (product >> 24 != 0u) {
-                product >>= 1;
-                ++exponent;
-            }
-        }
-        while (product < 0x800000u && exponent > 1u) {
-            product <<= 1;
-            --exponent;
-        }
-        {
-            const uint32_t magnitude = exponent > 254u ? GNN_HIGHEST_BITS : (exponent << 23) + (uint32_t)product - 0x800000u;
-            return gnn_float_of(value < 0 ? magnitude | 0x80000000u : magnitude);
-        }
+    if (magnitude <= 0x1000000u) {
+        return (float)(int32_t)magnitude * scale; /* 24 bits by 24 bits: the double would be exact, so there is one rounding either way */
     }
+    return gnn_dequantized_wide(magnitude, scale);
 }
 
 #ifdef __cplusplus

@@ -9,8 +9,7 @@
 #ifndef GNN_LINEAR_DSP_H
 #define GNN_LINEAR_DSP_H
 
-#include "gnn_requantize.h"
-#include "gnn_unpack.h"
+#include "gnn_linear.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -20,22 +19,23 @@ extern "C" {
 
 /* What the loop works on. The assembly knows the offsets, stated from `multiplier` on. */
 typedef struct gnn_channels {
-    uint32_t bias_minus_multiplier; /* -20: bytes from the multiplier of a channel to its bias */
-    uint8_t *y_end;                 /* -16 */
-    uint32_t in;                    /* -12: bytes of a row of weights */
-    uint32_t x_stride;              /* -8: bytes of a row of x, or 0 where x is interleaved */
+    uint32_t x_stride;              /* -20: bytes of a row of x, or 0 where x is interleaved */
+    uint32_t bias_minus_multiplier; /* -16: bytes from the multiplier of a channel to its bias */
+    uint8_t *y_end;                 /* -12 */
+    uint32_t in;                    /* -8: bytes of a row of weights */
     const void *x;                  /* -4 */
-    const int32_t *multiplier;      /* 0: of the current channel; these four advance */
-    const uint8_t *shift;           /* 4 */
-    uint8_t *y;                     /* 8: row 0 */
+    const int32_t *multiplier;      /* 0: of the current channel; advances */
+    const uint8_t *shift;           /* 4: advances */
+    uint8_t *y;                     /* 8: row 0; advances */
     int32_t rounding;               /* 12: 2 z + 1 */
     uint32_t limit;                 /* 16: s - 33 must be less */
-    const int32_t *row_factor;      /* 20: or NULL */
+    uint32_t scaled;                /* 20: 0 for neither row factors nor a left shift, 1 for factors, 2 for both */
     const int8_t *w;                /* 24: of the current channel; advances */
     uint32_t low, high;             /* 28: of int16, twice; high is 0 for the bounds of int8 */
     uint32_t offset[GNN_ROWS];      /* 36: bytes from row 0 of y to each row */
-    int32_t factor[GNN_ROWS];       /* 52: 2 R of each row, modulo 2^32 */
-    int32_t acc[GNN_ROWS];          /* 68: of a channel that is left to C */
+    int32_t factor[GNN_ROWS];       /* 52: 2 R of each row modulo 2^32, or -1, which leaves m as it is */
+    uint32_t left_shift;            /* 68 */
+    int32_t acc[GNN_ROWS];          /* 72: of a channel that is left to C */
 } gnn_channels;
 
 /* acc[r] += four products. r0-r3 acc, r12 x, r8-r11 a pair of each row, `word` four weights, r6 is free. */
@@ -67,11 +67,12 @@ typedef struct gnn_channels {
     "smmlar r10, r12, r9, r10\n\t"                                                                                                     \
     "smmla " acc ", " acc ", r10, r8\n\t"
 
+/* The last bit of the shift by s - 32 is done here. */
 #define GNN_SATURATE(bits)                                                                                                             \
-    "ssat r0, #" bits ", r0\n\t"                                                                                                       \
-    "ssat r1, #" bits ", r1\n\t"                                                                                                       \
-    "ssat r2, #" bits ", r2\n\t"                                                                                                       \
-    "ssat r3, #" bits ", r3\n\t"
+    "ssat r0, #" bits ", r0, asr #1\n\t"                                                                                                       \
+    "ssat r1, #" bits ", r1, asr #1\n\t"                                                                                                       \
+    "ssat r2, #" bits ", r2, asr #1\n\t"                                                                                                       \
+    "ssat r3, #" bits ", r3, asr #1\n\t"
 
 #define GNN_STORE(instruction, size)                                                                                                   \
     "ldrd r9, r10, [lr, #40]\n\t"                                                                                                      \
@@ -114,15 +115,25 @@ typedef struct gnn_channels {
     "mov lr, r0\n\t"                                                                                                                   \
     "ldr r7, [lr, #24]\n\t"                                                                                                            \
     "ldmia lr, {r4-r6}\n\t"                                                                                                            \
-    "ldmdb lr, {r8-r12}\n"                                                                                                             \
-    "1:\n\t" /* the next channel: r4 multiplier, r6 y, r7 weights, r8-r12 the fields before `multiplier` */                            \
+    "ldmdb lr, {r5, r8-r10, r12}\n"                                                                                                             \
+    "1:\n\t" /* the next channel: r4 multiplier, r7 weights, r5, r8-r10 and r12 the fields before it */                            \
     "ldr r0, [r4, r8]\n\t"                                                                                                             \
     "add lr, r7, r10\n\t"                                                                                                              \
     "mov r1, r0\n\t"                                                                                                                   \
     "mov r2, r0\n\t"                                                                                                                   \
     "mov r3, r0\n\t"                                                                                                                   \
-    "cmp r11, #0\n\t"                                                                                                                  \
-    "bne 5f\n"                                                                                                                         \
+    "cbz r5, 2f\n\t"                                                                                                                   \
+    "add r6, r12, r5\n\t"                                                                                                              \
+    "add r10, r6, r5\n\t"                                                                                                              \
+    "add r11, r10, r5\n"                                                                                                               \
+    "5:\n\t" /* x in rows */                                                                                                           \
+    "ldr r4, [r7], #4\n\t"                                                                                                             \
+    "sxtb16 r5, r4\n\t"                                                                                                                \
+    "sxtb16 r4, r4, ror #8\n\t"                                                                                                        \
+    GNN_ROW_PRODUCTS("r0", "r12") GNN_ROW_PRODUCTS("r1", "r6") GNN_ROW_PRODUCTS("r2", "r10") GNN_ROW_PRODUCTS("r3", "r11")             \
+    "cmp r7, lr\n\t"                                                                                                                   \
+    "bne 5b\n\t"                                                                                                                      \
+    "b 3f\n"                                                                                                                           \
     "2:\n\t" /* interleaved x, 16 values of a row at a time */                                                                         \
     "ldrd r4, r5, [r7], #8\n\t"                                                                                                        \
     GNN_FOUR_PRODUCTS("r4") GNN_FOUR_PRODUCTS("r5")                                                                                    \
@@ -139,7 +150,6 @@ typedef struct gnn_channels {
     "bhs 7f\n\t"                                                                                                                       \
     "ldr r12, [r4], #4\n\t"                                                                                                            \
     "lsl r8, r8, r11\n\t"                                                                                                              \
-    "add r11, r11, #1\n\t"                                                                                                             \
     "cmp r10, #0\n\t"                                                                                                                  \
     "bne 6f\n\t"                                                                                                                       \
     "smmla r0, r0, r12, r8\n\t"                                                                                                        \
@@ -153,30 +163,26 @@ typedef struct gnn_channels {
     "asr r3, r3, r11\n\t"                                                                                                              \
     store                                                                                                                              \
     "stmia lr, {r4-r6}\n\t"                                                                                                            \
-    "ldmdb lr, {r8-r12}\n\t"                                                                                                           \
+    "ldmdb lr, {r5, r8-r10, r12}\n\t"                                                                                                           \
     "cmp r6, r9\n\t"                                                                                                                   \
     "bne 1b\n\t"                                                                                                                       \
     "movs r0, #0\n\t"                                                                                                                  \
     "b 8f\n"                                                                                                                           \
-    "5:\n\t" /* x in rows */                                                                                                           \
-    "add r6, r12, r11\n\t"                                                                                                             \
-    "add r10, r6, r11\n\t"                                                                                                             \
-    "add r11, r10, r11\n"                                                                                                              \
-    "51:\n\t"                                                                                                                          \
-    "ldr r4, [r7], #4\n\t"                                                                                                             \
-    "sxtb16 r5, r4\n\t"                                                                                                                \
-    "sxtb16 r4, r4, ror #8\n\t"                                                                                                        \
-    GNN_ROW_PRODUCTS("r0", "r12") GNN_ROW_PRODUCTS("r1", "r6") GNN_ROW_PRODUCTS("r2", "r10") GNN_ROW_PRODUCTS("r3", "r11")             \
-    "cmp r7, lr\n\t"                                                                                                                   \
-    "bne 51b\n\t"                                                                                                                      \
-    "b 3b\n"                                                                                                                           \
-    "6:\n\t" /* with row factors */                                                                                                    \
+    "6:\n\t" /* with row factors or a left shift */                                                                                    \
+    "cmp r10, #2\n\t"                                                                                                                  \
+    "bne 61f\n\t"                                                                                                                      \
+    "ldr r9, [lr, #68]\n\t"                                                                                                            \
+    "lsl r0, r0, r9\n\t"                                                                                                               \
+    "lsl r1, r1, r9\n\t"                                                                                                               \
+    "lsl r2, r2, r9\n\t"                                                                                                               \
+    "lsl r3, r3, r9\n\t"                                                                                                               \
+    "61:\n\t"                                                                                                                          \
     GNN_FACTOR_PRODUCT("r0", "52") GNN_FACTOR_PRODUCT("r1", "56") GNN_FACTOR_PRODUCT("r2", "60") GNN_FACTOR_PRODUCT("r3", "64")        \
-    "b 4b\n"                                                                                                                           \
+    "b 4b\n\t"                                                                                                                         \
     "7:\n\t" /* left to C */                                                                                                           \
-    "add r4, lr, #68\n\t"                                                                                                              \
+    "add r4, lr, #72\n\t"                                                                                                              \
     "stmia r4, {r0-r3}\n\t"                                                                                                            \
-    "movs r0, #1\n"                                                                                                                    \
+    "movs r0, #1\n\t"                                                                                                                  \
     "8:\n\t"                                                                                                                           \
     "str r7, [lr, #24]\n\t"                                                                                                            \
     "pop {r1, r7}\n\t"
@@ -214,18 +220,18 @@ static GNN_INLINE void gnn_interleave(const int16_t *x, uint32_t in, uint32_t *y
 }
 
 /* y[r][c] = code; type is GNN_S8 or GNN_S16. */
-static GNN_INLINE void gnn_linear_dsp(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor,
-                                      gnn_type type, void *y, uint32_t y_stride, int8_t *scratch)
+static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor,
+                                        gnn_type type, void *y, uint32_t y_stride, int8_t *scratch)
 {
-    const gnn_requant *requant = &layer->requant;
-    const uint32_t in = (layer->in + 3u) & ~3u, bits = layer->weight_bits, bytes = type == GNN_S8 ? 1u : 2u;
-    const int is_s8 = requant->high - requant->low == 255 && requant->low == -128;
-    const uint8_t *weight = layer->weight;
-    uint8_t *const y_last = (uint8_t *)y + layer->out * bytes;
+    const gnn_requant *const requant = &layer->requant;
+    const uint32_t in = gnn_padded(layer->in), bits = layer->weight_bits, bytes = type == GNN_S8 ? 1u : 2u;
+    const int is_s8 = requant->low == -128 && requant->high == 127;
     uint32_t pairs[GNN_INTERLEAVED * GNN_ROWS / 2u];
     gnn_channels channels;
+    const int32_t *factor = row_factor;
+    const uint8_t *weight = layer->weight;
+    uint8_t *const y_last = (uint8_t *)y + layer->out * bytes;
     uint32_t r, offset = 0;
-    channels.bias_minus_multiplier = (uint32_t)((uintptr_t)layer->bias - (uintptr_t)requant->multiplier);
     channels.in = in;
     channels.x_stride = 2u * in;
     channels.x = x;
@@ -234,43 +240,44 @@ static GNN_INLINE void gnn_linear_dsp(const gnn_linear_layer *layer, const int16
         channels.x_stride = 0;
         channels.x = pairs;
     }
-    channels.multiplier = requant->multiplier;
-    channels.shift = requant->shift;
-    channels.y = (uint8_t *)y;
     channels.rounding = 2 * requant->zero_point + 1;
     channels.limit = GNN_ROUNDING_LIMIT;
-    if (requant->left_shift != 0u || (uint32_t)(requant->zero_point + 128) > 255u || (type == GNN_S8 && !is_s8)) {
+    if ((uint32_t)(requant->zero_point + 128) > 255u || (type == GNN_S8 && !is_s8)) {
         channels.limit = 0; /* all channels are left to C */
     }
     if (type == GNN_S16) {
         channels.low = gnn_both_halves(requant->low);
         channels.high = is_s8 ? 0u : gnn_both_halves(requant->high);
     }
-    channels.row_factor = row_factor;
+    channels.left_shift = requant->left_shift;
+    channels.scaled = requant->left_shift != 0u ? 2u : row_factor != NULL;
     for (r = 0; r < GNN_ROWS; ++r) {
         channels.offset[r] = offset;
-        channels.factor[r] = row_factor == NULL ? 0 : (int32_t)((uint32_t)*row_factor * 2u);
+        channels.factor[r] = row_factor == NULL ? -1 : (int32_t)((uint32_t)*factor * 2u);
         if (r + 1u < rows) { /* rows too many are stored where the last one then overwrites them */
             offset += y_stride * bytes;
-            row_factor += row_factor != NULL;
+            ++factor;
         }
     }
+    channels.multiplier = requant->multiplier;
+    channels.shift = requant->shift;
+    channels.bias_minus_multiplier = (uint32_t)((uintptr_t)layer->bias - (uintptr_t)channels.multiplier);
+    channels.y = (uint8_t *)y;
     channels.w = (const int8_t *)weight;
     do {
         channels.y_end = y_last;
-        if (!requant->per_channel || bits != 8u) { /* one channel at a time */
-            channels.y_end = channels.y + bytes;
-        }
         if (bits != 8u) {
             gnn_unpack(weight, bits, in, scratch);
             weight += in * bits / 8u;
             channels.w = scratch;
         }
+        if (bits != 8u || !requant->per_channel) { /* one channel at a time */
+            channels.y_end = channels.y + bytes;
+        }
         if (gnn_run_channels(&channels, type) != 0u) {
             for (r = 0; r < rows; ++r) {
                 gnn_scale scale;
-                gnn_set_scale(&scale, requant, (uint32_t)(channels.shift - requant->shift),
-                              channels.row_factor == NULL ? GNN_NO_FACTOR : channels.row_factor[r]);
+                gnn_set_scale(&scale, requant, (uint32_t)(channels.shift - requant->shift), row_factor == NULL ? GNN_NO_FACTOR : row_factor[r]);
                 gnn_store_codes(&scale, &channels.acc[r], 1, type, channels.y + channels.offset[r]);
             }
             channels.y += bytes;

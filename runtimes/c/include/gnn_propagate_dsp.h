@@ -2,14 +2,13 @@
 #ifndef GNN_PROPAGATE_DSP_H
 #define GNN_PROPAGATE_DSP_H
 
-#include "gnn_requantize.h"
+#include "gnn_row.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define GNN_LANE_COUNT 255u /* codes whose sum fits a lane, all of them -128 */
-#define GNN_MULTIPLIER_BITS 14u /* SMLABB multiplies a lane by at most 2^14 */
+#define GNN_UNIT_BITS 14u    /* SMLABB multiplies a lane by at most 2^14 */
 
 /* What the loop over the columns of one row works on. The assembly knows the offsets, stated from `x` on. */
 typedef struct gnn_words {
@@ -17,17 +16,18 @@ typedef struct gnn_words {
     int32_t rounding;      /* -16: with the zero point of y */
     uint32_t shift;        /* -12 */
     int32_t base;          /* -8: what the zero point of x adds to every sum */
-    int32_t self_scale;    /* -4 */
+    uint32_t unit;         /* -4: 2^self_shift; 0 for sums without a self term and a shift */
     const int8_t *x;       /* 0: first row, at the current columns; advances */
     uint32_t stride;       /* 4 */
     const uint16_t *index; /* 8 */
     const uint16_t *end;   /* 12 */
     uint32_t second;       /* 16: from the first four columns to the second four: 4, or less where there are not 8 */
-    uint8_t *y;            /* 20: advances */
-    const int8_t *x_end;   /* 24 */
-    const int8_t *self;    /* 28: the node's own row, at the current columns; advances */
-    uint32_t unit;         /* 32: 2^self_shift */
-    uint32_t low, high;    /* 36: of int16, twice */
+    uint32_t second_y;     /* 20: the same in bytes of y */
+    uint8_t *y;            /* 24: advances */
+    const int8_t *x_end;   /* 28 */
+    int32_t self_scale;    /* 32 */
+    uint32_t self;         /* 36: bytes from x to the node's own row */
+    uint32_t low, high;    /* 40: of int16, twice */
 } gnn_words;
 
 /* Codes of the four sums r9, r10, r0, r1 at y = r12. */
@@ -48,24 +48,24 @@ typedef struct gnn_words {
     "ssat r1, #16, r1\n\t"                                                                                                             \
     "pkhbt r9, r9, r10, lsl #16\n\t"                                                                                                   \
     "pkhbt r0, r0, r1, lsl #16\n\t"                                                                                                    \
-    "ldrd r10, r1, [lr, #36]\n\t"                                                                                                      \
-    "ssub16 r11, r9, r10\n\t"                                                                                                          \
+    "ldrd r10, r1, [lr, #40]\n\t"                                                                                                      \
+    "ssub16 r6, r9, r10\n\t"                                                                                                          \
     "sel r9, r9, r10\n\t"                                                                                                              \
-    "ssub16 r11, r0, r10\n\t"                                                                                                          \
+    "ssub16 r6, r0, r10\n\t"                                                                                                          \
     "sel r0, r0, r10\n\t"                                                                                                              \
-    "ssub16 r11, r1, r9\n\t"                                                                                                           \
+    "ssub16 r6, r1, r9\n\t"                                                                                                           \
     "sel r9, r9, r1\n\t"                                                                                                               \
-    "ssub16 r11, r1, r0\n\t"                                                                                                           \
+    "ssub16 r6, r1, r0\n\t"                                                                                                           \
     "sel r0, r0, r1\n\t"                                                                                                               \
     "str r9, [r12]\n\t" /* these two may be unaligned, which the processor allows */                                                   \
     "str r0, [r12, #4]\n\t"
 
-/* Columns from x to x_end, eight at a time. `size` is that of a code of y. */
-#define GNN_WORD_LOOP(store, size_shift, four)                                                                                         \
+/* Columns from x to x_end, eight at a time; `four` codes of y have so many bytes. */
+#define GNN_WORD_LOOP(store, four)                                                                                           \
     "push {r0, r7}\n\t"                                                                                                                \
     "mov lr, r0\n"                                                                                                                     \
     "1:\n\t"                                                                                                                           \
-    "ldmia lr, {r4-r8, r12}\n\t"                                                                                                       \
+    "ldmia lr, {r4-r8, r11, r12}\n\t"                                                                                                  \
     "mov r0, #0\n\t" /* r0 columns 0 and 2, r1 1 and 3, r2 4 and 6, r3 5 and 7 */                                                      \
     "mov r1, #0\n\t"                                                                                                                   \
     "mov r2, #0\n\t"                                                                                                                   \
@@ -101,93 +101,100 @@ typedef struct gnn_words {
     "asr r0, r0, r6\n\t"                                                                                                               \
     "asr r1, r1, r6\n\t"                                                                                                               \
     store                                                                                                                              \
-    "ldrd r10, r11, [lr, #16]\n\t" /* where the second four are stored */                                                              \
-    "add r11, r11, r10, lsl #" size_shift "\n\t"                                                                                       \
-    "cmp r12, r11\n\t"                                                                                                                 \
+    "cmp r11, #0\n\t"                                                                                                                  \
     "beq 5f\n\t"                                                                                                                       \
-    "mov r12, r11\n\t"                                                                                                                 \
+    "add r12, r12, r11\n\t" /* the second four */                                                                                      \
+    "mov r11, #0\n\t"                                                                                                                  \
     "mov r0, r2\n\t"                                                                                                                   \
     "mov r1, r3\n\t"                                                                                                                   \
     "b 3b\n"                                                                                                                           \
     "5:\n\t" /* the next eight */                                                                                                      \
-    "add r12, r12, #" four "\n\t"                                                                                                      \
-    "str r12, [lr, #20]\n\t"                                                                                                           \
     "ldr r4, [lr]\n\t"                                                                                                                 \
-    "ldrd r5, r6, [lr, #24]\n\t"                                                                                                       \
+    "ldr r5, [lr, #28]\n\t"                                                                                                            \
+    "add r12, r12, #" four "\n\t"                                                                                                      \
     "add r4, r4, #8\n\t"                                                                                                               \
-    "add r6, r6, #8\n\t"                                                                                                               \
+    "str r12, [lr, #24]\n\t"                                                                                                           \
     "str r4, [lr]\n\t"                                                                                                                 \
-    "str r6, [lr, #28]\n\t"                                                                                                            \
     "cmp r4, r5\n\t"                                                                                                                   \
     "blo 1b\n\t"                                                                                                                       \
     "b 7f\n"                                                                                                                           \
     "6:\n\t" /* sum * 2^self_shift + self_scale * own code + base */                                                                   \
-    "ldr r9, [lr, #20]\n\t"                                                                                                            \
-    "ldrd r11, r4, [lr, #28]\n\t"                                                                                                      \
-    "sub r9, r12, r9\n\t"                                                                                                              \
-    "add r11, r11, r9, lsr #" size_shift "\n\t"                                                                                        \
-    "ldrsb r9, [r11]\n\t"                                                                                                              \
-    "ldrsb r10, [r11, #1]\n\t"                                                                                                         \
-    "ldrsb r5, [r11, #2]\n\t"                                                                                                          \
-    "ldrsb r6, [r11, #3]\n\t"                                                                                                          \
-    "mla r9, r8, r9, r7\n\t"                                                                                                           \
-    "mla r10, r8, r10, r7\n\t"                                                                                                         \
-    "mla r5, r8, r5, r7\n\t"                                                                                                           \
-    "mla r6, r8, r6, r7\n\t"                                                                                                           \
-    "smlabb r9, r0, r4, r9\n\t"                                                                                                        \
-    "smlabb r10, r1, r4, r10\n\t"                                                                                                      \
-    "smlatb r0, r0, r4, r5\n\t"                                                                                                        \
-    "smlatb r1, r1, r4, r6\n\t"                                                                                                        \
+    "ldr r9, [lr]\n\t"                                                                                                                 \
+    "ldrd r4, r10, [lr, #32]\n\t"                                                                                                      \
+    "add r9, r9, r10\n\t"                                                                                                              \
+    "cmp r11, #0\n\t"                                                                                                                  \
+    "it eq\n\t"                                                                                                                        \
+    "ldreq r10, [lr, #16]\n\t"                                                                                                         \
+    "it eq\n\t"                                                                                                                        \
+    "addeq r9, r9, r10\n\t"                                                                                                            \
+    "ldrsb r10, [r9, #1]\n\t"                                                                                                          \
+    "ldrsb r5, [r9, #2]\n\t"                                                                                                           \
+    "ldrsb r6, [r9, #3]\n\t"                                                                                                           \
+    "ldrsb r9, [r9]\n\t"                                                                                                               \
+    "mla r9, r4, r9, r7\n\t"                                                                                                           \
+    "mla r10, r4, r10, r7\n\t"                                                                                                         \
+    "mla r5, r4, r5, r7\n\t"                                                                                                           \
+    "mla r6, r4, r6, r7\n\t"                                                                                                           \
+    "smlabb r9, r0, r8, r9\n\t"                                                                                                        \
+    "smlabb r10, r1, r8, r10\n\t"                                                                                                      \
+    "smlatb r0, r0, r8, r5\n\t"                                                                                                        \
+    "smlatb r1, r1, r8, r6\n\t"                                                                                                        \
     "ldmdb lr, {r4-r8}\n\t"                                                                                                            \
     "b 4b\n"                                                                                                                           \
     "7:\n\t"                                                                                                                           \
     "pop {r0, r7}\n\t"
 
 /* Whether gnn_sum_words can do a row; the others are left to C. */
-static GNN_INLINE int gnn_can_sum_words(const gnn_propagate_op *op, const gnn_scale *scale, uint32_t count, gnn_type y_type)
+static GNN_INLINE int gnn_can_sum_words(const gnn_propagate_op *op, const gnn_row *row, gnn_type y_type)
 {
-    return (op->reduce == GNN_SUM || op->reduce == GNN_MEAN) && op->bias == NULL && op->channels >= 4u && count <= GNN_LANE_COUNT &&
-           op->self_shift <= GNN_MULTIPLIER_BITS && scale->lift == 0u && scale->shift <= GNN_ROUNDING_LIMIT &&
-           (uint32_t)(scale->zero_point + 128) <= 255u && (y_type != GNN_S8 || (scale->high == 127 && scale->low == -128));
+    const gnn_requant *const requant = &op->requant;
+    return gnn_is_sum(op) && op->bias == NULL && op->channels >= 4u && row->count <= GNN_LANE_COUNT &&
+           row->scale.lift <= requant->left_shift && op->self_shift + row->scale.lift <= GNN_UNIT_BITS &&
+           row->scale.shift <= GNN_ROUNDING_LIMIT && (uint32_t)(requant->zero_point + 128) <= 255u &&
+           (y_type != GNN_S8 || requant->high - requant->low == 255);
 }
 
 /* One row of y. */
-static GNN_INLINE void gnn_sum_words(const gnn_propagate_op *op, const gnn_scale *scale, const uint16_t *index, uint32_t count, const int8_t *x,
-                                     uint32_t node, void *y, gnn_type y_type)
+static GNN_INLINE void gnn_sum_words(const gnn_propagate_op *op, const gnn_row *row, const int8_t *x, uint32_t node, void *y, gnn_type y_type)
 {
-    const uint32_t channels = op->channels, whole = channels & ~7u, bytes = y_type == GNN_S8 ? 1u : 2u;
-    uint32_t at = 0, next = whole;
+    const uint32_t channels = op->channels, size = y_type == GNN_S8 ? 0u : 1u, lift = row->scale.lift;
     gnn_words words;
-    words.multiplier = scale->multiplier;
-    words.rounding = scale->rounding * (2 * scale->zero_point + 1);
-    words.shift = scale->shift;
-    words.base = (int32_t)(0u - ((count << op->self_shift) + (uint32_t)op->self_scale) * (uint32_t)op->zero_point);
-    words.self_scale = op->self_scale;
+    words.multiplier = row->scale.multiplier;
+    words.rounding = row->scale.rounding * (2 * op->requant.zero_point + 1);
+    words.shift = row->scale.shift;
+    words.unit = 1u << (op->self_shift + lift);
+    words.self_scale = (int32_t)((uint32_t)op->self_scale << lift);
+    words.base = (int32_t)(0u - (row->count * words.unit + (uint32_t)words.self_scale) * (uint32_t)op->zero_point);
+    if (words.unit == 1u && op->self_scale == 0) {
+        words.unit = 0;
+    }
+    words.x = x;
+    words.x_end = x + (channels & ~7u);
     words.stride = channels;
-    words.index = index;
-    words.end = index + count;
-    words.second = whole != 0u ? 4u : channels - 4u;
-    words.unit = 1u << op->self_shift;
-    words.low = gnn_both_halves(scale->low);
-    words.high = gnn_both_halves(scale->high);
-    do {
-        words.x = x + at;
-        words.x_end = x + next;
-        words.self = x + (size_t)node * channels + at;
-        words.y = (uint8_t *)y + at * bytes;
-        {
-            register uint32_t r0 __asm__("r0") = (uint32_t)(uintptr_t)&words.x;
+    words.self = node * channels;
+    words.index = row->index;
+    words.end = row->index + row->count;
+    words.second = channels < 8u ? channels - 4u : 4u;
+    words.second_y = words.second << size;
+    words.y = (uint8_t *)y;
+    words.low = gnn_both_halves(op->requant.low);
+    words.high = gnn_both_halves(op->requant.high);
+    for (;;) {
+        register uint32_t r0 __asm__("r0") = (uint32_t)(uintptr_t)&words.x;
 #define GNN_CLOBBERED "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
-            if (y_type == GNN_S8) {
-                __asm__ volatile(GNN_WORD_LOOP(GNN_STORE_WORDS_S8, "0", "4") : "+r"(r0) : : GNN_CLOBBERED);
-            } else {
-                __asm__ volatile(GNN_WORD_LOOP(GNN_STORE_WORDS_S16, "1", "8") : "+r"(r0) : : GNN_CLOBBERED);
-            }
-#undef GNN_CLOBBERED
+        if (y_type == GNN_S8) {
+            __asm__ volatile(GNN_WORD_LOOP(GNN_STORE_WORDS_S8, "4") : "+r"(r0) : : GNN_CLOBBERED);
+        } else {
+            __asm__ volatile(GNN_WORD_LOOP(GNN_STORE_WORDS_S16, "8") : "+r"(r0) : : GNN_CLOBBERED);
         }
-        at = channels - 8u; /* what is left overlaps what is done */
-        next = channels;
-    } while (whole != 0u && words.x_end != x + channels);
+#undef GNN_CLOBBERED
+        if (channels < 8u || words.x_end == x + channels) {
+            break;
+        }
+        words.x_end = x + channels; /* the columns that are left, together with some that are done */
+        words.x = words.x_end - 8;
+        words.y = (uint8_t *)y + ((channels - 8u) << size);
+    }
 }
 
 #ifdef __cplusplus

@@ -11,19 +11,24 @@
 #include "gnn_kernels.h"
 #include "gnn_variant.h"
 
+#if defined(GNN_MVE)
+#include <arm_mve.h>
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 #define GNN_HIGH_SHIFT 33u /* smallest shift for which the high word is enough */
 #define GNN_NO_FACTOR (-1)
+#define GNN_LANE_COUNT 255u /* int8 codes whose sum fits 16 bits, all of them -128 */
 
 /* A requantization ready for many accumulators of one multiplier. */
 typedef struct gnn_scale {
+    const gnn_requant *requant; /* zero point and bounds */
     int32_t multiplier, rounding;
     uint32_t shift; /* s - 32 */
     uint32_t lift;  /* left shift of the accumulator, saturating; usually 0 */
-    int32_t zero_point, low, high;
 } gnn_scale;
 
 /* acc << lift, saturated. lift >= 1; from 31 on every acc but 0 and -1 saturates either way. */
@@ -82,6 +87,18 @@ static GNN_INLINE uint32_t gnn_both_halves(int32_t bound)
 }
 #endif
 
+/* A code of any type, where speed matters less than size. */
+GNN_SHARED int32_t gnn_any_code(const void *x, gnn_type type, size_t at)
+{
+    return gnn_load_code(x, type, at);
+}
+
+/* gnn_recip_q31, once in a program. */
+GNN_SHARED int32_t gnn_mean_factor(uint32_t count)
+{
+    return gnn_recip_q31(count);
+}
+
 /* The scale of multiplier[c], or of srdhm(multiplier[c], factor) unless factor is GNN_NO_FACTOR. */
 GNN_SHARED void gnn_set_scale(gnn_scale *scale, const gnn_requant *requant, uint32_t c, int32_t factor)
 {
@@ -98,13 +115,11 @@ GNN_SHARED void gnn_set_scale(gnn_scale *scale, const gnn_requant *requant, uint
         }
         ++s;
     }
+    scale->requant = requant;
     scale->multiplier = m;
     scale->rounding = (int32_t)1 << (s - GNN_HIGH_SHIFT);
     scale->shift = s - 32u;
     scale->lift = lift;
-    scale->zero_point = requant->zero_point;
-    scale->low = requant->low;
-    scale->high = requant->high;
 }
 
 /* The code of an accumulator. */
@@ -113,17 +128,43 @@ static GNN_INLINE int32_t gnn_requantized(const gnn_scale *scale, int32_t acc)
     if (scale->lift != 0u) {
         acc = gnn_lift(acc, scale->lift);
     }
-    acc = (gnn_add_high(scale->rounding, acc, scale->multiplier) >> scale->shift) + scale->zero_point;
-    return gnn_clamp(acc, scale->low, scale->high);
+    acc = (gnn_add_high(scale->rounding, acc, scale->multiplier) >> scale->shift) + scale->requant->zero_point;
+    return gnn_clamp(acc, scale->requant->low, scale->requant->high);
 }
 
 /* y[i] = code of acc[i]. */
 GNN_SHARED void gnn_store_codes(const gnn_scale *scale, const int32_t *acc, uint32_t count, gnn_type type, void *y)
 {
+#if defined(GNN_MVE)
+    const int32x4_t multiplier = vdupq_n_s32(scale->multiplier);
+    const int32x4_t low = vdupq_n_s32(scale->requant->low), high = vdupq_n_s32(scale->requant->high);
+    uint32_t i;
+    for (i = 0; i < count; i += 4u) {
+        const mve_pred16_t used = vctp32q(count - i);
+        int32x4_t value = vqshlq_r_s32(vldrwq_z_s32(acc + i, used), (int32_t)(scale->lift < 31u ? scale->lift : 31u));
+        value = vrshlq_n_s32(vmulhq_s32(value, multiplier), -(int32_t)scale->shift);
+        value = vminq_s32(vmaxq_s32(vaddq_n_s32(value, scale->requant->zero_point), low), high);
+        if (type == GNN_S8) {
+            vstrbq_p_s32((int8_t *)y + i, value, used);
+        } else {
+            vstrhq_p_s32((int16_t *)y + i, value, used);
+        }
+    }
+#else
+    /* copies: as far as a compiler knows, y may lie on them */
+    const int32_t multiplier = scale->multiplier, rounding = scale->rounding, zero_point = scale->requant->zero_point;
+    const int32_t low = scale->requant->low, high = scale->requant->high;
+    const uint32_t shift = scale->shift, lift = scale->lift;
     uint32_t i;
     for (i = 0; i < count; ++i) {
-        gnn_store_code(y, type, i, gnn_requantized(scale, acc[i]));
+        int32_t value = acc[i];
+        if (lift != 0u) {
+            value = gnn_lift(value, lift);
+        }
+        value = (gnn_add_high(rounding, value, multiplier) >> shift) + zero_point;
+        gnn_store_code(y, type, i, gnn_clamp(value, low, high));
     }
+#endif
 }
 
 #ifdef __cplusplus

@@ -2,6 +2,7 @@
 #ifndef GNN_UNPACK_H
 #define GNN_UNPACK_H
 
+#include "gnn_copy.h"
 #include "gnn_variant.h"
 
 #include <stdint.h>
@@ -10,11 +11,29 @@
 extern "C" {
 #endif
 
-/* One row of `in` codes of 4 or 2 bits as int8, in the same order; `in` is a multiple of 4. */
+/* One row of `in` codes of 4 or 2 bits as int8, in the same order; `in` is a multiple of 4. y lies on 4 bytes. */
 GNN_SHARED void gnn_unpack(const uint8_t *packed, uint32_t bits, uint32_t in, int8_t *y)
 {
-    const uint32_t sign = 1u << (bits - 1u);
     const int8_t *const end = y + in;
+#if defined(GNN_DSP)
+    do { /* four codes at a time: spread over the bytes of a word, then x ^ sign - sign */
+        uint32_t codes = *packed++, sign = 0x02020202u;
+        if (bits == 4u) {
+            codes |= (uint32_t)*packed++ << 8;
+            codes = (codes | codes << 8) & 0x00FF00FFu;
+            codes = (codes | codes << 4) & 0x0F0F0F0Fu;
+            sign = 0x08080808u;
+        } else {
+            codes = (codes | codes << 12) & 0x000F000Fu;
+            codes = (codes | codes << 6) & 0x03030303u;
+        }
+        codes ^= sign;
+        __asm__("ssub8 %0, %0, %1" : "+r"(codes) : "r"(sign));
+        GNN_COPY(y, &codes, 4u);
+        y += 4;
+    } while (y != end);
+#else
+    const uint32_t sign = 1u << (bits - 1u);
     while (y != end) {
         uint32_t codes = *packed++, left;
         for (left = 8u; left != 0u; left -= bits) {
@@ -22,6 +41,7 @@ GNN_SHARED void gnn_unpack(const uint8_t *packed, uint32_t bits, uint32_t in, in
             codes >>= bits;
         }
     }
+#endif
 }
 
 #ifdef __cplusplus

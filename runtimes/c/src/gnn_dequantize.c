@@ -7,7 +7,7 @@ void gnn_dequantize(gnn_type x_type, const void *x, uint32_t x_stride, const flo
     uint32_t r, c;
     for (r = 0; r < rows; ++r) {
         for (c = 0; c < channels; ++c) {
-            *y++ = gnn_dequantized((int64_t)gnn_load_code(x, x_type, (size_t)r * x_stride + c) - zero_point, scale[per_channel ? c : 0u]);
+            *y++ = gnn_dequantized(gnn_any_code(x, x_type, (size_t)r * x_stride + c), zero_point, scale[per_channel ? c : 0u]);
         }
     }
 }

@@ -1,15 +1,13 @@
 /* In: floats. Out: int16 codes. */
-#include "gnn_kernels.h"
-#include "gnn_round.h"
+#include "gnn_quantize.h"
 
 void gnn_quantize_s16(const gnn_quantize_op *op, const float *x, uint32_t rows, int16_t *y, uint32_t y_stride)
 {
-    const int32_t zero_point = op->zero_point;
     uint32_t r, c;
     for (r = 0; r < rows; ++r) {
         for (c = 0; c < op->channels; ++c) {
-            const int32_t code = gnn_round_f32(*x++ * op->inverse_scale, op->low - zero_point, op->high - zero_point) + zero_point;
-            y[(size_t)r * y_stride + c] = (int16_t)code;
+            y[c] = (int16_t)gnn_quantized(op, *x++);
         }
+        y += y_stride;
     }
 }

@@ -100,8 +100,12 @@ class Image:
         return next((name for start, name in reversed(self.places) if start <= offset), "the start")
 
 
-def lay_out(calls: Sequence[Call]) -> Image:
-    """Place all arrays of the calls, each aligned as its elements are and no better."""
+def lay_out(calls: Sequence[Call], page: int = 0) -> Image:
+    """Place all arrays of the calls, each aligned as its elements are and no better.
+
+    Args:
+        page: with a size of pages, every array ends where a page ends, and the next page is free.
+    """
     image = Image()
     before, after = [np.full(16, UNTOUCHED, np.uint8)], [np.full(16, UNTOUCHED, np.uint8)]
     end = 16
@@ -120,6 +124,8 @@ def lay_out(calls: Sequence[Call]) -> Image:
             offset += -offset % alignment
             if alignment in (2, 4) and offset % (2 * alignment) == 0:
                 offset += alignment  # no better aligned than that
+            if page:
+                offset = end + page + -(end + old.nbytes) % page
             for parts, array in ((before, old), (after, new)):
                 parts.append(np.full(offset - end, UNTOUCHED, np.uint8))
                 parts.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
