@@ -27,7 +27,9 @@ to_formats = click.option(
 @click.option("--max-degree", type=click.IntRange(1), help="The same for the in-edges of a node, self-loops included.")
 @click.option("--max-graphs", type=click.IntRange(1), help="The same for the graphs of a batch; by default 1.")
 @click.option(
-    "--fixed-graph", is_flag=True, help="Store the edges of the first of get_graphs() in the artifact; only x is given later."
+    "--fixed-graph",
+    is_flag=True,
+    help="Store the edges of the first of get_graphs() in the artifact; only x is given later.",
 )
 @click.option(
     "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Option of the exporter, such as lowering=dense."
