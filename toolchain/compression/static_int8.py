@@ -18,7 +18,7 @@ from toolchain.compression.row_scaling import scale_sources
 from toolchain.errors import OutsideContract, QuantizationRefused, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
-from toolchain.ir.ops import Const
+from toolchain.ir.ops import Const, HeadDot
 from toolchain.ir.types import Domain
 from toolchain.passes import deployable
 
@@ -137,7 +137,7 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
     statistics = observe(source, split.calibration, node_mask=split.calibration_nodes)
     degrees = _max_degrees(source, split.calibration, method.max_degree)
     expected = split.outputs(graph)
-    tail = _heaviest_tail(source, statistics)
+    tail = heaviest_tail(source, statistics, method.edge_arithmetic)
     made: list[Selection] = []
     failures: list[str] = []
     for mode in MODES if method.mode == "auto" else (method.mode,):
@@ -259,10 +259,13 @@ def _is_sure(selection: Selection, decisions: int, tail: float, min_agreement: f
     return share - 2 * error >= min_agreement and (tail <= HEAVY_TAIL or selection.plan.mode == "all-int16")
 
 
-def _heaviest_tail(graph: Graph, statistics: Mapping[int, ValueStatistics]) -> float:
+def heaviest_tail(graph: Graph, statistics: Mapping[int, ValueStatistics], edges: EdgeArithmetic) -> float:
     """Largest range(max)/range(p99.99) of a value that some mode stores in 8 bits.
 
     PROTEINS mostly has 4 to 9, where 8 bits do no harm; REDDIT reaches 20, where they lose the tail or everything else.
+    Integer logits and edges have 16 bits in every mode.
     """
-    values = (v for v in graph.values if not isinstance(v.op, Const) and not is_input(graph, v))
+    values = [v for v in graph.values if not isinstance(v.op, Const) and not is_input(graph, v)]
+    if edges == "integer":
+        values = [v for v in values if v.type.domain is not Domain.EDGE and not isinstance(v.op, HeadDot)]
     return max((statistics[v.id].tail_ratio for v in values), default=1.0)

@@ -13,10 +13,11 @@ from tests.unit.compression.hand_built import Layers, many_inputs
 from tests.unit.compression.test_qat import differing_codes
 from tests.unit.compression.test_zoo_quantization import calibration, relative_error, zoo_graph
 from toolchain.compression import StaticInt8, quantize
+from toolchain.compression.calibration import ValueStatistics, observe
 from toolchain.compression.integer_constants import factor_codes, head_codes
 from toolchain.compression.integer_graph import MODES, Mode
 from toolchain.compression.qat import CodeDomainModule
-from toolchain.compression.static_int8 import Selection, select
+from toolchain.compression.static_int8 import Selection, heaviest_tail, select
 from toolchain.errors import QuantizationRefused, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Domain, DType, Graph, interpret, ops
@@ -187,6 +188,18 @@ def test_sums_of_edge_values_are_bounded_by_the_degree() -> None:
     quantized(graph, "int8", max_degree=65000)
     with pytest.raises(QuantizationRefused, match="sums over 70000 in-edges of 16-bit codes"):
         quantized(graph, "int8", max_degree=70000)
+
+
+def test_a_heavy_tail_of_weights_does_not_call_for_wide_hidden_values() -> None:
+    """Where few nodes have but one in-edge, most weights are small beside their 1. Weights have 16 bits in any case."""
+    graph = attention_graph(Function.LEAKY_RELU)
+    statistics = observe(graph, many_inputs(5))
+    (softmax,) = (v for v in graph.values if isinstance(v.op, ops.EdgeSoftmax))
+    statistics[softmax.id] = ValueStatistics()
+    statistics[softmax.id].update(np.full((100_000, 2), 0.01, np.float32))
+    statistics[softmax.id].update(np.ones((1, 2), np.float32))
+
+    assert heaviest_tail(graph, statistics, "float") > 10 > heaviest_tail(graph, statistics, "integer")
 
 
 def test_an_unknown_arithmetic_is_refused() -> None:
