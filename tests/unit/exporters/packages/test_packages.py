@@ -1,0 +1,133 @@
+"""Projects around a C artifact: what is in them, what is refused, and the command that writes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import toolchain
+from tests.cases import MODELS, example
+from tests.small_model import last_error
+from toolchain.artifact import Artifact
+from toolchain.cli import main
+from toolchain.errors import ArtifactError, ExportError
+from toolchain.exporters.packages import PACKAGES, Sample, synthetic_graph, write_package
+
+# --- every kind ---
+
+
+@pytest.mark.parametrize("kind", sorted(PACKAGES))
+def test_the_artifacts_files_are_packed_unchanged(
+    kind: str, artifact: Artifact, sample: Sample, tmp_path: Path
+) -> None:
+    folder = write_package(artifact, kind, tmp_path / "project", sample)
+
+    packed = {path.name: path.read_bytes() for path in (folder / "src" / "gnn_tiny").iterdir()}
+    assert packed == {name: (artifact.path / name).read_bytes() for name in artifact.files}
+
+
+@pytest.mark.parametrize("kind", sorted(PACKAGES))
+def test_the_same_artifact_and_run_give_the_same_bytes(
+    kind: str, artifact: Artifact, sample: Sample, tmp_path: Path
+) -> None:
+    first, second = (write_package(artifact, kind, tmp_path / name, sample) for name in ("a", "b"))
+
+    contents = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (first, second)
+    ]
+    assert contents[0] == contents[1]
+    assert str(tmp_path).encode() not in b"".join(contents[0].values())
+
+
+@pytest.mark.parametrize("kind", sorted(PACKAGES))
+def test_the_readme_says_what_was_not_checked(kind: str, artifact: Artifact, sample: Sample, tmp_path: Path) -> None:
+    text = (write_package(artifact, kind, tmp_path / "project", sample) / "README.md").read_text()
+
+    assert re.search(r"was not tried|Not checked", text)
+
+
+def test_a_folder_that_exists_is_left_alone(artifact: Artifact, sample: Sample, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+
+    with pytest.raises(ArtifactError, match="already exists"):
+        write_package(artifact, "cmake", tmp_path / "mine", sample)
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_nothing_is_left_where_writing_fails(
+    artifact: Artifact, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+    with pytest.raises(OSError, match="No space"):
+        write_package(artifact, "cmake", tmp_path / "project", sample)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_kind_names_the_known_ones(artifact: Artifact, sample: Sample, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="arduino, cmake, zephyr"):
+        write_package(artifact, "bazel", tmp_path / "project", sample)
+
+
+def test_a_run_of_another_model_is_refused(artifact: Artifact, sample: Sample, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="Record it again"):
+        write_package(artifact, "cmake", tmp_path / "project", replace(sample, outputs=sample.outputs[:2]))
+
+
+def test_an_artifact_of_another_format_is_refused(sample: Sample, tmp_path: Path) -> None:
+    graph = toolchain.lower(MODELS["gcn_graph"](), example("gcn_graph"))
+    other = toolchain.export(graph, "torchscript", tmp_path / "other")
+
+    with pytest.raises(ArtifactError, match="--to c"):
+        write_package(other, "cmake", tmp_path / "project", sample)
+
+
+# --- the graph of a self-test without data ---
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3, 64])
+@pytest.mark.parametrize(("nodes", "edges"), [(1, 1), (1, 4), (3, 3), (8, 24), (100, 110), (5, 0)])
+def test_a_synthetic_graph_lies_in_any_contract(nodes: int, edges: int, degree: int, artifact: Artifact) -> None:
+    contract = replace(artifact.contract, max_nodes=nodes, max_edges=edges, max_degree=degree, max_graphs=1)
+    graph = synthetic_graph(replace(artifact, contract=contract))
+
+    contract.check(graph)
+    assert graph.num_edges == 0 or graph.num_edges + graph.num_nodes <= edges  # with a self-loop each
+    for ends in graph.edge_index:
+        assert np.bincount(ends, minlength=1).max() <= max(degree - 1, 0)
+
+
+# --- the command ---
+
+
+@pytest.mark.parametrize("kind", sorted(PACKAGES))
+def test_package_writes_a_project(
+    kind: str, artifact: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "project"
+
+    assert main(["package", str(artifact.path), "--for", kind, "--to", str(target), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["package"]["path"] == str(target)
+    assert (target / "README.md").is_file()
+
+
+def test_package_refuses_what_exists_before_it_compiles(
+    artifact: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["package", str(artifact.path), "--for", "cmake", "--to", str(tmp_path)]) == 1
+    assert "already exists" in last_error(capsys.readouterr())
+
+
+def test_package_refuses_another_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = toolchain.lower(MODELS["gcn_graph"](), example("gcn_graph"))
+    other = toolchain.export(graph, "torchscript", tmp_path / "other")
+
+    assert main(["package", str(other.path), "--for", "cmake", "--to", str(tmp_path / "project")]) == 1
+    assert "expected 'c'" in last_error(capsys.readouterr())
