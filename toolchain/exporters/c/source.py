@@ -153,7 +153,9 @@ def _run_body(program: Program, where: Layout, offsets: dict[str, int]) -> str:
         )
     for index in sorted(program.topology_arrays):
         if re.search(rf"\b(topology_{index}|num_edges_{index}|topology_{index}_weight)\b", used):
-            unweighted = "weight" in program.topology_arrays[index] and not weights_enter_sums(program.graph.topologies[index])
+            unweighted = "weight" in program.topology_arrays[index] and not weights_enter_sums(
+                program.graph.topologies[index]
+            )
             lines.append(
                 f"    {'' if unweighted else 'const '}gnn_topology topology_{index} = topology_at_{index}(memory);"
             )
