@@ -263,7 +263,7 @@ def _run(command: Sequence[str], folder: Path, what: str) -> None:
     )
     if result.returncode != 0:
         lines = result.stderr.decode(errors="replace").splitlines()
-        telling = (line for line in lines if "error:" in line or "undefined" in line)
+        telling = (line for line in lines if "error:" in line.lower() or "undefined" in line)
         first = next(telling, lines[0] if lines else "no message")
         raise ArtifactError(f"{what} cannot be built by {Path(command[0]).name} ({first.strip()[:300]}).")
 
