@@ -237,7 +237,8 @@ def linear_sparse_cases() -> Iterator[Call]:
         arguments = (
             Struct("gnn_linear_layer", fields), pointer.astype(np.uint32), np.concatenate(chosen).astype(np.uint16), first,
             rows,
-            None if factor is None else factor.astype(np.int32), enum(y_type), stored_rows(values, y_type, out), scratch(out, np.int32),
+            None if factor is None else factor.astype(np.int32), enum(y_type), stored_rows(values, y_type, out),
+            scratch(out, np.int32),
         )  # fmt: skip
         yield Call(f"linear_sparse {y_type} out={out}", "gnn_linear_sparse", arguments)
 
