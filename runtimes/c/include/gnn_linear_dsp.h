@@ -11,6 +11,8 @@
 
 #include "gnn_linear.h"
 
+#if defined(GNN_DSP)
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -187,17 +189,20 @@ typedef struct gnn_channels {
     "str r7, [lr, #24]\n\t"                                                                                                            \
     "pop {r1, r7}\n\t"
 
-/* Runs channels until `y_end`; whether it stopped at one that is left to C. */
-static GNN_INLINE uint32_t gnn_run_channels(gnn_channels *channels, gnn_type type)
-{
-    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)&channels->multiplier;
 #define GNN_CLOBBERED "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
-    if (type == GNN_S8) {
-        __asm__ volatile(GNN_CHANNEL_LOOP(GNN_STORE_S8) : "+r"(at) : : GNN_CLOBBERED);
-    } else {
-        __asm__ volatile(GNN_CHANNEL_LOOP(GNN_STORE_S16) : "+r"(at) : : GNN_CLOBBERED);
-    }
-#undef GNN_CLOBBERED
+
+/* Runs channels until `y_end`; whether it stopped at one that is left to C. Takes the address of `multiplier`. */
+static GNN_NOINLINE uint32_t gnn_run_channels_s8(const int32_t **multiplier)
+{
+    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)multiplier;
+    __asm__ volatile(GNN_CHANNEL_LOOP(GNN_STORE_S8) : "+r"(at) : : GNN_CLOBBERED);
+    return at;
+}
+
+static GNN_NOINLINE uint32_t gnn_run_channels_s16(const int32_t **multiplier)
+{
+    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)multiplier;
+    __asm__ volatile(GNN_CHANNEL_LOOP(GNN_STORE_S16) : "+r"(at) : : GNN_CLOBBERED);
     return at;
 }
 
@@ -219,7 +224,42 @@ static GNN_INLINE void gnn_interleave(const int16_t *x, uint32_t in, uint32_t *y
                      : "r8", "r9", "r10", "r11", "cc", "memory");
 }
 
-/* y[r][c] = code; type is GNN_S8 or GNN_S16. */
+/* sum + the product of a row with the weights of an output channel. */
+static GNN_INLINE int32_t gnn_dot(int32_t sum, const int16_t *x, const int8_t *w, uint32_t in)
+{
+    const int8_t *const end = w + in;
+    do {
+        uint32_t four, x01, x23;
+        GNN_COPY(&four, w, 4u);
+        GNN_COPY(&x01, x, 4u);
+        GNN_COPY(&x23, x + 2, 4u);
+        __asm__("sxtb16 r12, %1\n\t"
+                "smlad %0, %2, r12, %0\n\t"
+                "sxtb16 r12, %1, ror #8\n\t"
+                "smlad %0, %3, r12, %0"
+                : "+&r"(sum)
+                : "r"(four), "r"(x01), "r"(x23)
+                : "r12");
+        x += 4;
+        w += 4;
+    } while (w != end);
+    return sum;
+}
+
+/* y[r][c] = the accumulator, for GNN_S32: few channels as a rule. */
+static GNN_INLINE void gnn_linear_sums(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, int32_t *y, int8_t *scratch)
+{
+    const uint32_t in = gnn_padded(layer->in), out = layer->out;
+    uint32_t c, r;
+    for (c = 0; c < out; ++c) {
+        const int8_t *const w = gnn_weights(layer, c, scratch);
+        for (r = 0; r < rows; ++r) {
+            y[r * out + c] = gnn_dot(layer->bias[c], x + r * in, w, in);
+        }
+    }
+}
+
+/* y[r][c] = code; GNN_S32 is left to gnn_linear_sums. */
 static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor,
                                         gnn_type type, void *y, uint32_t y_stride, int8_t *scratch)
 {
@@ -274,7 +314,7 @@ static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int
         if (bits != 8u || !requant->per_channel) { /* one channel at a time */
             channels.y_end = channels.y + bytes;
         }
-        if (gnn_run_channels(&channels, type) != 0u) {
+        if ((type == GNN_S8 ? gnn_run_channels_s8(&channels.multiplier) : gnn_run_channels_s16(&channels.multiplier)) != 0u) {
             for (r = 0; r < rows; ++r) {
                 gnn_scale scale;
                 gnn_set_scale(&scale, requant, (uint32_t)(channels.shift - requant->shift), row_factor == NULL ? GNN_NO_FACTOR : row_factor[r]);
@@ -294,5 +334,6 @@ static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int
 
 #ifdef __cplusplus
 }
+#endif
 #endif
 #endif

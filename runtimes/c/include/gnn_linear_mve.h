@@ -4,6 +4,8 @@
 
 #include "gnn_linear.h"
 
+#if defined(GNN_MVE)
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -123,5 +125,6 @@ static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int
 
 #ifdef __cplusplus
 }
+#endif
 #endif
 #endif

@@ -4,6 +4,8 @@
 
 #include "gnn_row.h"
 
+#if defined(GNN_DSP)
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -144,6 +146,25 @@ typedef struct gnn_words {
     "7:\n\t"                                                                                                                           \
     "pop {r0, r7}\n\t"
 
+/* Runs the columns from x to x_end. Takes the address of `x` in gnn_words. */
+static GNN_NOINLINE void gnn_run_words_s8(const int8_t **x)
+{
+    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)x;
+    __asm__ volatile(GNN_WORD_LOOP(GNN_STORE_WORDS_S8, "4")
+                     : "+r"(at)
+                     :
+                     : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+}
+
+static GNN_NOINLINE void gnn_run_words_s16(const int8_t **x)
+{
+    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)x;
+    __asm__ volatile(GNN_WORD_LOOP(GNN_STORE_WORDS_S16, "8")
+                     : "+r"(at)
+                     :
+                     : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+}
+
 /* Whether gnn_sum_words can do a row; the others are left to C. */
 static GNN_INLINE int gnn_can_sum_words(const gnn_propagate_op *op, const gnn_row *row, gnn_type y_type)
 {
@@ -180,14 +201,11 @@ static GNN_INLINE void gnn_sum_words(const gnn_propagate_op *op, const gnn_row *
     words.low = gnn_both_halves(op->requant.low);
     words.high = gnn_both_halves(op->requant.high);
     for (;;) {
-        register uint32_t r0 __asm__("r0") = (uint32_t)(uintptr_t)&words.x;
-#define GNN_CLOBBERED "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
         if (y_type == GNN_S8) {
-            __asm__ volatile(GNN_WORD_LOOP(GNN_STORE_WORDS_S8, "4") : "+r"(r0) : : GNN_CLOBBERED);
+            gnn_run_words_s8(&words.x);
         } else {
-            __asm__ volatile(GNN_WORD_LOOP(GNN_STORE_WORDS_S16, "8") : "+r"(r0) : : GNN_CLOBBERED);
+            gnn_run_words_s16(&words.x);
         }
-#undef GNN_CLOBBERED
         if (channels < 8u || words.x_end == x + channels) {
             break;
         }
@@ -199,5 +217,6 @@ static GNN_INLINE void gnn_sum_words(const gnn_propagate_op *op, const gnn_row *
 
 #ifdef __cplusplus
 }
+#endif
 #endif
 #endif

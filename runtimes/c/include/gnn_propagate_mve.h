@@ -4,6 +4,8 @@
 
 #include "gnn_row.h"
 
+#if defined(GNN_MVE)
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -65,5 +67,6 @@ static GNN_INLINE void gnn_sum_words(const gnn_propagate_op *op, const gnn_row *
 
 #ifdef __cplusplus
 }
+#endif
 #endif
 #endif

@@ -50,16 +50,36 @@ static GNN_INLINE void gnn_sum_rows(const void *x, gnn_type type, uint32_t chann
 /* Columns that are summed at a time: in the registers of a microcontroller, in the vectors of others. */
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
 #define GNN_COLUMNS 4u
+#define GNN_FOUR_COLUMNS 1
 #else
 #define GNN_COLUMNS 16u
 #endif
 
-/* total[k] = sum over e of x[index[e]][c + k], k < width, a constant. */
+/* total[k] = sum over e of x[index[e]][c + k], k < width, a constant: GNN_COLUMNS or 1. */
 static GNN_INLINE void gnn_sum_tile(const void *x, gnn_type type, uint32_t stride, uint32_t c, uint32_t width, const uint16_t *index,
                                     uint32_t count, int32_t *total)
 {
+    uint32_t e;
+#if defined(GNN_FOUR_COLUMNS)
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (e = 0; e < count; ++e) {
+        const size_t at = (size_t)index[e] * stride + c;
+        s0 += gnn_load_code(x, type, at);
+        if (width != 1u) {
+            s1 += gnn_load_code(x, type, at + 1u);
+            s2 += gnn_load_code(x, type, at + 2u);
+            s3 += gnn_load_code(x, type, at + 3u);
+        }
+    }
+    total[0] = s0;
+    if (width != 1u) {
+        total[1] = s1;
+        total[2] = s2;
+        total[3] = s3;
+    }
+#else
     int32_t sum[GNN_COLUMNS] = {0};
-    uint32_t e, k;
+    uint32_t k;
     for (e = 0; e < count; ++e) {
         const size_t at = (size_t)index[e] * stride + c;
         GNN_VECTOR_LOOP
@@ -71,6 +91,7 @@ static GNN_INLINE void gnn_sum_tile(const void *x, gnn_type type, uint32_t strid
     for (k = 0; k < width; ++k) {
         total[k] = sum[k];
     }
+#endif
 }
 
 /* total[c] = sum over e of x[index[e]][c], for all columns. */

@@ -16,22 +16,28 @@ GNN_SHARED void gnn_unpack(const uint8_t *packed, uint32_t bits, uint32_t in, in
 {
     const int8_t *const end = y + in;
 #if defined(GNN_DSP)
-    do { /* four codes at a time: spread over the bytes of a word, then x ^ sign - sign */
-        uint32_t codes = *packed++, sign = 0x02020202u;
-        if (bits == 4u) {
-            codes |= (uint32_t)*packed++ << 8;
+    /* Four codes at a time: spread over the bytes of a word, then code ^ sign - sign. */
+    if (bits == 4u) {
+        do {
+            uint32_t codes = 0;
+            GNN_COPY(&codes, packed, 2u);
+            packed += 2;
             codes = (codes | codes << 8) & 0x00FF00FFu;
-            codes = (codes | codes << 4) & 0x0F0F0F0Fu;
-            sign = 0x08080808u;
-        } else {
+            codes = ((codes | codes << 4) & 0x0F0F0F0Fu) ^ 0x08080808u;
+            __asm__("ssub8 %0, %0, %1" : "+r"(codes) : "r"(0x08080808u));
+            GNN_COPY(y, &codes, 4u);
+            y += 4;
+        } while (y != end);
+    } else {
+        do {
+            uint32_t codes = *packed++;
             codes = (codes | codes << 12) & 0x000F000Fu;
-            codes = (codes | codes << 6) & 0x03030303u;
-        }
-        codes ^= sign;
-        __asm__("ssub8 %0, %0, %1" : "+r"(codes) : "r"(sign));
-        GNN_COPY(y, &codes, 4u);
-        y += 4;
-    } while (y != end);
+            codes = ((codes | codes << 6) & 0x03030303u) ^ 0x02020202u;
+            __asm__("ssub8 %0, %0, %1" : "+r"(codes) : "r"(0x02020202u));
+            GNN_COPY(y, &codes, 4u);
+            y += 4;
+        } while (y != end);
+    }
 #else
     const uint32_t sign = 1u << (bits - 1u);
     while (y != end) {

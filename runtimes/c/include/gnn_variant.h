@@ -11,11 +11,23 @@
 #endif
 #endif
 
+/* Whether plain C may become vectors. */
+#if defined(__SSE2__) || defined(__ARM_NEON) || defined(__wasm_simd128__) || defined(__riscv_vector)
+#define GNN_VECTORS 1
+#endif
+
 /* The body of a kernel, specialized by its constant arguments at every level of optimization. */
 #if defined(__GNUC__)
 #define GNN_INLINE inline __attribute__((always_inline))
 #else
 #define GNN_INLINE inline
+#endif
+
+/* A function with assembly, which compilers would copy where they unroll or rotate the loop around it. */
+#if defined(__GNUC__)
+#define GNN_NOINLINE __attribute__((noinline, unused))
+#else
+#define GNN_NOINLINE
 #endif
 
 /* A part of several kernels. A microcontroller has it once: the linker takes one of the equal weak definitions, and --gc-sections drops

@@ -3,9 +3,9 @@
 
 void gnn_linear_s32(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, int32_t *y, int8_t *scratch)
 {
-#if defined(GNN_MVE)
-    gnn_linear_block(layer, x, rows, NULL, GNN_S32, y, layer->out, scratch);
+#if defined(GNN_DSP)
+    gnn_linear_sums(layer, x, rows, y, scratch);
 #else
-    gnn_linear_rows(layer, x, rows, NULL, GNN_S32, y, layer->out, scratch);
+    gnn_linear_block(layer, x, rows, NULL, GNN_S32, y, layer->out, scratch);
 #endif
 }
