@@ -73,8 +73,10 @@ def propagate_cases() -> Iterator[Call]:
         x = random_codes(rng, x_type, (len(degrees), channels))
         zero = int(rng.integers(-128, 128)) if x_type == "s8" else int(rng.choice([0, 0, 300]))
         self_term = (int(rng.integers(0, 9)), int(rng.integers(-300, 300))) if "self" in variant else (0, 0)
-        magnitude = 4.0 * RANGE[x_type][1] * 2 ** self_term[0]
-        requant = random_requant(rng, y_type, magnitude, relu="relu" in variant)
+        # A ratio of 1/4 or more needs a left shift for the high word to be enough, which the exporter gives where it can.
+        smaller, left = ((1, 0), (20, 0), (1, 3))[number // 3 % 3]
+        magnitude = 4.0 * smaller * RANGE[x_type][1] * 2 ** self_term[0]
+        requant = random_requant(rng, y_type, magnitude, relu="relu" in variant, left=0 if "bias" in variant else left)
         bias = None
         if "bias" in variant:
             limit = min(2**61, 100 << int(requant.s[0]))
@@ -98,8 +100,8 @@ def hub_cases() -> Iterator[Call]:
         x = np.full((8, channels), RANGE[x_type][end], TYPES[x_type])
         x[7] = random_codes(rng, x_type, (channels,))
         source = np.where(rng.random(sum(degrees)) < 0.999, rng.integers(0, 7, sum(degrees)), 7)
-        for first, zero in ((0, 0), (4, RANGE["s8"][1 - end])):
-            requant = random_requant(rng, "s16", 700.0 * RANGE[x_type][1])
+        for first, zero, smaller in ((0, 0, 9), (4, RANGE["s8"][1 - end], 9), (0, 0, 1)):
+            requant = random_requant(rng, "s16", 700.0 * smaller * RANGE[x_type][1])
             yield propagate_call(f"hub {first} {end}", x, x_type, "s16", degrees, source, zero, requant, first=first)
     for s in range(1, 63):
         x = random_codes(rng, "s16", (5, 5))

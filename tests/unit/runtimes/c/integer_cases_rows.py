@@ -125,31 +125,16 @@ def dequantize_cases() -> Iterator[Call]:
 
 
 def _double_roundings() -> tuple[np.ndarray, np.ndarray]:
-    """Codes and scales whose product, rounded once to 24 bits, differs from rounding it to 53 bits first."""
+    """Codes and scales whose product lies 1 above a tie of 24 bits: 53 bits make it the tie, which then goes down, not up."""
     rng = np.random.default_rng(15)
     codes, scales = [], []
     while len(codes) < 6:
-        # A product just above half of the last of 24 bits, by less than a double can hold: 2^56 / 2 + 2^32 / 2 + a little.
-        mantissa = int(rng.integers(2**23, 2**24))
-        for quotient in range(2**23, 2**23 + 40):
-            target = (2 * quotient + 1) << 32  # 57 bits, a tie of 24 bits
-            code = -(-target // mantissa)
-            product = code * mantissa
-            if (
-                2**30 < code < 2**31
-                and 0 < product - target < 8
-                and int(np.float32(np.float64(product))) != _nearest(product)
-            ):
+        mantissa = int(rng.integers(2**22, 2**23)) * 2 + 1
+        # code * mantissa == (2 q + 1) 2^30 + 1, a number of 55 bits, with q even
+        tie = -pow(2**30, -1, mantissa) % mantissa
+        for odd in range(tie, 2**25, mantissa):
+            code = ((odd << 30) + 1) // mantissa
+            if odd > 2**24 and odd % 4 == 1 and code < 2**31:
                 codes.append(code)
                 scales.append(mantissa)
-        if len(codes) == 0 and rng.random() < 1e-4:
-            break
     return np.array(codes, np.int32), (np.array(scales) * 2.0**-30).astype(np.float32)
-
-
-def _nearest(product: int) -> int:
-    """The product rounded once to 24 bits, half to even."""
-    shift = product.bit_length() - 24
-    whole, rest = divmod(product, 1 << shift)
-    half = 1 << (shift - 1)
-    return (whole + (rest > half or (rest == half and whole & 1))) << shift

@@ -25,7 +25,6 @@ M4 = "-mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16"
 # name: build, processor of unicorn
 UNICORN: dict[str, tuple[Build, str]] = {
     "zig M4 with SMLAD": (zig("thumb-freestanding-eabihf", "cortex_m4+vfp4d16sp", "-O2"), "CORTEX_M4"),
-    "zig M4 with SMLAD, -O0": (zig("thumb-freestanding-eabihf", "cortex_m4+vfp4d16sp", "-O0"), "CORTEX_M4"),
     "zig M4 in plain C": (zig("thumb-freestanding-eabihf", "cortex_m4+vfp4d16sp", "-Os", "-DGNN_PLAIN_C"), "CORTEX_M4"),
     "zig M0+": (zig("thumb-freestanding-eabi", "cortex_m0plus", "-O2"), "CORTEX_M0"),
     "gcc M4 with SMLAD": (gcc(M4, "-O2"), "CORTEX_M4"),
