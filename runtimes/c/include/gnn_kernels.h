@@ -237,7 +237,7 @@ void gnn_linear_s16(const gnn_linear_layer *layer, const int16_t *x, uint32_t ro
                     uint32_t y_stride, int8_t *scratch);
 void gnn_linear_s32(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, int32_t *y, int8_t *scratch);
 
-/* Linear on sparse binary features (codes 0 and 1): acc[c] = bias[c] + sum over ones k of weight[k][c]; weight is int8 [in][out] here, without padding.
+/* Linear on sparse binary features (codes 0 and 1): acc[c] = bias[c] + sum over ones k of weight[k][c]; weight is int8 [in][out] here, without padding, on 4 bytes.
  * y_type GNN_S8, GNN_S16 or GNN_S32. scratch: int32 [out]. */
 void gnn_linear_sparse(const gnn_linear_layer *layer, const uint32_t *x_pointer, const uint16_t *x_index, uint32_t first,
                        uint32_t rows, const int32_t *row_factor, gnn_type y_type, void *y, int32_t *scratch);

@@ -71,9 +71,9 @@ typedef struct gnn_channels {
 
 /* The last bit of the shift by s - 32 is done here. */
 #define GNN_SATURATE(bits)                                                                                                             \
-    "ssat r0, #" bits ", r0, asr #1\n\t"                                                                                                       \
-    "ssat r1, #" bits ", r1, asr #1\n\t"                                                                                                       \
-    "ssat r2, #" bits ", r2, asr #1\n\t"                                                                                                       \
+    "ssat r0, #" bits ", r0, asr #1\n\t"                                                                                               \
+    "ssat r1, #" bits ", r1, asr #1\n\t"                                                                                               \
+    "ssat r2, #" bits ", r2, asr #1\n\t"                                                                                               \
     "ssat r3, #" bits ", r3, asr #1\n\t"
 
 #define GNN_STORE(instruction, size)                                                                                                   \
@@ -110,15 +110,8 @@ typedef struct gnn_channels {
     "42:\n\t"                                                                                                                          \
     GNN_STORE("strh", "2")
 
-/* The loop over channels. Ends with r0 = 0 where y == y_end, or with r0 = 1 for a channel that is left to C: y, multiplier and shift then
- * still point to it. r7 is saved here, since it may be the frame pointer. */
-#define GNN_CHANNEL_LOOP(store)                                                                                                        \
-    "push {r0, r7}\n\t"                                                                                                                \
-    "mov lr, r0\n\t"                                                                                                                   \
-    "ldr r7, [lr, #24]\n\t"                                                                                                            \
-    "ldmia lr, {r4-r6}\n\t"                                                                                                            \
-    "ldmdb lr, {r5, r8-r10, r12}\n"                                                                                                             \
-    "1:\n\t" /* the next channel: r4 multiplier, r7 weights, r5, r8-r10 and r12 the fields before it */                            \
+/* Accumulators of a Linear: bias and products. r4 multiplier, r7 weights, r5, r8-r10 and r12 the fields before `multiplier`. */
+#define GNN_DENSE_SUMS                                                                                                                 \
     "ldr r0, [r4, r8]\n\t"                                                                                                             \
     "add lr, r7, r10\n\t"                                                                                                              \
     "mov r1, r0\n\t"                                                                                                                   \
@@ -134,7 +127,7 @@ typedef struct gnn_channels {
     "sxtb16 r4, r4, ror #8\n\t"                                                                                                        \
     GNN_ROW_PRODUCTS("r0", "r12") GNN_ROW_PRODUCTS("r1", "r6") GNN_ROW_PRODUCTS("r2", "r10") GNN_ROW_PRODUCTS("r3", "r11")             \
     "cmp r7, lr\n\t"                                                                                                                   \
-    "bne 5b\n\t"                                                                                                                      \
+    "bne 5b\n\t"                                                                                                                       \
     "b 3f\n"                                                                                                                           \
     "2:\n\t" /* interleaved x, 16 values of a row at a time */                                                                         \
     "ldrd r4, r5, [r7], #8\n\t"                                                                                                        \
@@ -142,7 +135,18 @@ typedef struct gnn_channels {
     "ldrd r4, r5, [r7], #8\n\t"                                                                                                        \
     GNN_FOUR_PRODUCTS("r4") GNN_FOUR_PRODUCTS("r5")                                                                                    \
     "cmp r7, lr\n\t"                                                                                                                   \
-    "bne 2b\n"                                                                                                                         \
+    "bne 2b\n"
+
+/* The loop over channels. Ends with r0 = 0 where y == y_end, or with r0 = 1 for a channel that is left to C: y, multiplier and shift then
+ * still point to it. r7 is saved here, since it may be the frame pointer. */
+#define GNN_CHANNEL_LOOP(sums, store)                                                                                                  \
+    "push {r0, r7}\n\t"                                                                                                                \
+    "mov lr, r0\n\t"                                                                                                                   \
+    "ldr r7, [lr, #24]\n\t"                                                                                                            \
+    "ldmia lr, {r4-r6}\n\t"                                                                                                            \
+    "ldmdb lr, {r5, r8-r10, r12}\n"                                                                                                    \
+    "1:\n\t" /* the next channel */                                                                                                    \
+    sums                                                                                                                               \
     "3:\n\t" /* from accumulators to codes */                                                                                          \
     "ldr lr, [sp]\n\t"                                                                                                                 \
     "ldmia lr, {r4-r6, r8-r10}\n\t"                                                                                                    \
@@ -165,7 +169,7 @@ typedef struct gnn_channels {
     "asr r3, r3, r11\n\t"                                                                                                              \
     store                                                                                                                              \
     "stmia lr, {r4-r6}\n\t"                                                                                                            \
-    "ldmdb lr, {r5, r8-r10, r12}\n\t"                                                                                                           \
+    "ldmdb lr, {r5, r8-r10, r12}\n\t"                                                                                                  \
     "cmp r6, r9\n\t"                                                                                                                   \
     "bne 1b\n\t"                                                                                                                       \
     "movs r0, #0\n\t"                                                                                                                  \
@@ -195,14 +199,14 @@ typedef struct gnn_channels {
 static GNN_NOINLINE uint32_t gnn_run_channels_s8(const int32_t **multiplier)
 {
     register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)multiplier;
-    __asm__ volatile(GNN_CHANNEL_LOOP(GNN_STORE_S8) : "+r"(at) : : GNN_CLOBBERED);
+    __asm__ volatile(GNN_CHANNEL_LOOP(GNN_DENSE_SUMS, GNN_STORE_S8) : "+r"(at) : : GNN_CLOBBERED);
     return at;
 }
 
 static GNN_NOINLINE uint32_t gnn_run_channels_s16(const int32_t **multiplier)
 {
     register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)multiplier;
-    __asm__ volatile(GNN_CHANNEL_LOOP(GNN_STORE_S16) : "+r"(at) : : GNN_CLOBBERED);
+    __asm__ volatile(GNN_CHANNEL_LOOP(GNN_DENSE_SUMS, GNN_STORE_S16) : "+r"(at) : : GNN_CLOBBERED);
     return at;
 }
 
@@ -259,19 +263,58 @@ static GNN_INLINE void gnn_linear_sums(const gnn_linear_layer *layer, const int1
     }
 }
 
+/* Prepares all that does not change from channel to channel. */
+static GNN_INLINE void gnn_start_channels(gnn_channels *channels, const gnn_requant *requant, uint32_t rows, const int32_t *row_factor,
+                                          gnn_type type, uint32_t y_stride)
+{
+    const int is_s8 = requant->low == -128 && requant->high == 127;
+    uint32_t r, offset = 0;
+    channels->rounding = 2 * requant->zero_point + 1;
+    channels->limit = GNN_ROUNDING_LIMIT;
+    if ((uint32_t)(requant->zero_point + 128) > 255u || (type == GNN_S8 && !is_s8)) {
+        channels->limit = 0; /* all channels are left to C */
+    }
+    if (type == GNN_S16) {
+        channels->low = gnn_both_halves(requant->low);
+        channels->high = is_s8 ? 0u : gnn_both_halves(requant->high);
+    }
+    channels->left_shift = requant->left_shift;
+    channels->scaled = requant->left_shift != 0u ? 2u : row_factor != NULL;
+    for (r = 0; r < GNN_ROWS; ++r) {
+        channels->offset[r] = offset;
+        channels->factor[r] = row_factor == NULL ? -1 : (int32_t)((uint32_t)*row_factor * 2u);
+        if (r + 1u < rows) { /* rows too many are stored where the last one then overwrites them */
+            offset += type == GNN_S8 ? y_stride : y_stride * 2u;
+            row_factor += row_factor != NULL;
+        }
+    }
+}
+
+/* Stores the channel that was left to C; `at` is where its requantization is. */
+static GNN_INLINE void gnn_store_channel(gnn_channels *channels, const gnn_requant *requant, uint32_t at, uint32_t rows,
+                                         const int32_t *row_factor, gnn_type type)
+{
+    uint32_t r;
+    for (r = 0; r < rows; ++r) {
+        gnn_scale scale;
+        gnn_set_scale(&scale, requant, at, row_factor == NULL ? GNN_NO_FACTOR : row_factor[r]);
+        gnn_store_codes(&scale, &channels->acc[r], 1, type, channels->y + channels->offset[r]);
+    }
+    channels->y += type == GNN_S8 ? 1u : 2u;
+    ++channels->multiplier;
+    ++channels->shift;
+}
+
 /* y[r][c] = code; GNN_S32 is left to gnn_linear_sums. */
 static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor,
                                         gnn_type type, void *y, uint32_t y_stride, int8_t *scratch)
 {
     const gnn_requant *const requant = &layer->requant;
     const uint32_t in = gnn_padded(layer->in), bits = layer->weight_bits, bytes = type == GNN_S8 ? 1u : 2u;
-    const int is_s8 = requant->low == -128 && requant->high == 127;
-    uint32_t pairs[GNN_INTERLEAVED * GNN_ROWS / 2u];
-    gnn_channels channels;
-    const int32_t *factor = row_factor;
     const uint8_t *weight = layer->weight;
     uint8_t *const y_last = (uint8_t *)y + layer->out * bytes;
-    uint32_t r, offset = 0;
+    uint32_t pairs[GNN_INTERLEAVED * GNN_ROWS / 2u];
+    gnn_channels channels;
     channels.in = in;
     channels.x_stride = 2u * in;
     channels.x = x;
@@ -280,25 +323,7 @@ static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int
         channels.x_stride = 0;
         channels.x = pairs;
     }
-    channels.rounding = 2 * requant->zero_point + 1;
-    channels.limit = GNN_ROUNDING_LIMIT;
-    if ((uint32_t)(requant->zero_point + 128) > 255u || (type == GNN_S8 && !is_s8)) {
-        channels.limit = 0; /* all channels are left to C */
-    }
-    if (type == GNN_S16) {
-        channels.low = gnn_both_halves(requant->low);
-        channels.high = is_s8 ? 0u : gnn_both_halves(requant->high);
-    }
-    channels.left_shift = requant->left_shift;
-    channels.scaled = requant->left_shift != 0u ? 2u : row_factor != NULL;
-    for (r = 0; r < GNN_ROWS; ++r) {
-        channels.offset[r] = offset;
-        channels.factor[r] = row_factor == NULL ? -1 : (int32_t)((uint32_t)*factor * 2u);
-        if (r + 1u < rows) { /* rows too many are stored where the last one then overwrites them */
-            offset += y_stride * bytes;
-            ++factor;
-        }
-    }
+    gnn_start_channels(&channels, requant, rows, row_factor, type, y_stride);
     channels.multiplier = requant->multiplier;
     channels.shift = requant->shift;
     channels.bias_minus_multiplier = (uint32_t)((uintptr_t)layer->bias - (uintptr_t)channels.multiplier);
@@ -315,14 +340,7 @@ static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int
             channels.y_end = channels.y + bytes;
         }
         if ((type == GNN_S8 ? gnn_run_channels_s8(&channels.multiplier) : gnn_run_channels_s16(&channels.multiplier)) != 0u) {
-            for (r = 0; r < rows; ++r) {
-                gnn_scale scale;
-                gnn_set_scale(&scale, requant, (uint32_t)(channels.shift - requant->shift), row_factor == NULL ? GNN_NO_FACTOR : row_factor[r]);
-                gnn_store_codes(&scale, &channels.acc[r], 1, type, channels.y + channels.offset[r]);
-            }
-            channels.y += bytes;
-            ++channels.multiplier;
-            ++channels.shift;
+            gnn_store_channel(&channels, requant, (uint32_t)(channels.shift - requant->shift), rows, row_factor, type);
         }
         if (!requant->per_channel) {
             --channels.multiplier;

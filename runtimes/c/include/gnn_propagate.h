@@ -26,13 +26,17 @@ static GNN_INLINE void gnn_propagate_block(const gnn_propagate_op *op, const gnn
                                            uint32_t first, uint32_t rows, void *y, gnn_type y_type, uint32_t y_stride, int32_t *scratch)
 {
     const uint32_t end = first + rows, x_bytes = x_type == GNN_S8 ? 1u : 2u, y_bytes = y_type == GNN_S8 ? 1u : 2u;
+#if defined(GNN_DSP) || defined(GNN_MVE)
+    gnn_words words;
+    const int has_words = x_type == GNN_S8 && gnn_start_words(&words, op, y_type);
+#endif
     for (; first != end; ++first) {
         const void *const self = (const uint8_t *)x + (size_t)first * op->channels * x_bytes;
         gnn_row row;
         gnn_start_row(&row, op, topology, first);
 #if defined(GNN_DSP) || defined(GNN_MVE)
-        if (x_type == GNN_S8 && gnn_can_sum_words(op, &row, y_type)) {
-            gnn_sum_words(op, &row, (const int8_t *)x, first, y, y_type);
+        if (has_words && row.count <= GNN_LANE_COUNT) {
+            gnn_sum_words(&words, op, &row, (const int8_t *)x, first, y, y_type);
         } else
 #endif
         {

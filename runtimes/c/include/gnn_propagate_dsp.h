@@ -10,15 +10,17 @@
 extern "C" {
 #endif
 
-#define GNN_UNIT_BITS 14u    /* SMLABB multiplies a lane by at most 2^14 */
+/* What joins the sums of a row. */
+enum { GNN_SUM_ALONE = 0, GNN_SUM_AND_SELF = 1, GNN_SUM_AND_BIAS = -1 };
 
 /* What the loop over the columns of one row works on. The assembly knows the offsets, stated from `x` on. */
 typedef struct gnn_words {
-    int32_t multiplier;    /* -20 */
-    int32_t rounding;      /* -16: with the zero point of y */
-    uint32_t shift;        /* -12 */
-    int32_t base;          /* -8: what the zero point of x adds to every sum */
-    uint32_t unit;         /* -4: 2^self_shift; 0 for sums without a self term and a shift */
+    int32_t multiplier;    /* -24 */
+    int32_t rounding;      /* -20: with the zero point of y */
+    uint32_t shift;        /* -16: s - 32, at least 1 */
+    int32_t base;          /* -12: what the zero point of x adds to every sum */
+    uint32_t unit;         /* -8: what a sum is multiplied by; 1 with a bias */
+    int32_t kind;          /* -4: GNN_SUM_... */
     const int8_t *x;       /* 0: first row, at the current columns; advances */
     uint32_t stride;       /* 4 */
     const uint16_t *index; /* 8 */
@@ -27,9 +29,11 @@ typedef struct gnn_words {
     uint32_t second_y;     /* 20: the same in bytes of y */
     uint8_t *y;            /* 24: advances */
     const int8_t *x_end;   /* 28 */
-    int32_t self_scale;    /* 32 */
+    int32_t self_scale;    /* 32: times 2^left_shift */
     uint32_t self;         /* 36: bytes from x to the node's own row */
     uint32_t low, high;    /* 40: of int16, twice */
+    const int64_t *bias;   /* 48: at the current columns; advances */
+    uint32_t bias_unit;    /* 52: 2^(33 - s) where s < 33, else 1 */
 } gnn_words;
 
 /* Codes of the four sums r9, r10, r0, r1 at y = r12. */
@@ -51,19 +55,27 @@ typedef struct gnn_words {
     "pkhbt r9, r9, r10, lsl #16\n\t"                                                                                                   \
     "pkhbt r0, r0, r1, lsl #16\n\t"                                                                                                    \
     "ldrd r10, r1, [lr, #40]\n\t"                                                                                                      \
-    "ssub16 r6, r9, r10\n\t"                                                                                                          \
+    "ssub16 r6, r9, r10\n\t"                                                                                                           \
     "sel r9, r9, r10\n\t"                                                                                                              \
-    "ssub16 r6, r0, r10\n\t"                                                                                                          \
+    "ssub16 r6, r0, r10\n\t"                                                                                                           \
     "sel r0, r0, r10\n\t"                                                                                                              \
-    "ssub16 r6, r1, r9\n\t"                                                                                                           \
+    "ssub16 r6, r1, r9\n\t"                                                                                                            \
     "sel r9, r9, r1\n\t"                                                                                                               \
-    "ssub16 r6, r1, r0\n\t"                                                                                                           \
+    "ssub16 r6, r1, r0\n\t"                                                                                                            \
     "sel r0, r0, r1\n\t"                                                                                                               \
     "str r9, [r12]\n\t" /* these two may be unaligned, which the processor allows */                                                   \
     "str r0, [r12, #4]\n\t"
 
+/* total = rounding + the high word of (bias + total m) bias_unit, for one column: bias at r6, m in r4, rounding in r5, bias_unit in lr. */
+#define GNN_BIASED(total)                                                                                                              \
+    "ldrd r7, r8, [r6], #8\n\t"                                                                                                        \
+    "smlal r7, r8, " total ", r4\n\t"                                                                                                  \
+    "umull r7, " total ", r7, lr\n\t"                                                                                                  \
+    "mla " total ", r8, lr, " total "\n\t"                                                                                             \
+    "add " total ", " total ", r5\n\t"
+
 /* Columns from x to x_end, eight at a time; `four` codes of y have so many bytes. */
-#define GNN_WORD_LOOP(store, four)                                                                                           \
+#define GNN_WORD_LOOP(store, four)                                                                                                     \
     "push {r0, r7}\n\t"                                                                                                                \
     "mov lr, r0\n"                                                                                                                     \
     "1:\n\t"                                                                                                                           \
@@ -86,41 +98,33 @@ typedef struct gnn_words {
     "cmp r6, r7\n\t"                                                                                                                   \
     "bne 2b\n"                                                                                                                         \
     "3:\n\t" /* four columns of r0 and r1 */                                                                                           \
-    "ldmdb lr, {r4-r8}\n\t"                                                                                                            \
-    "cmp r8, #0\n\t"                                                                                                                   \
-    "bne 6f\n\t"                                                                                                                       \
-    "sxtah r9, r7, r0\n\t"                                                                                                             \
-    "sxtah r10, r7, r1\n\t"                                                                                                            \
-    "sxtah r0, r7, r0, ror #16\n\t"                                                                                                    \
-    "sxtah r1, r7, r1, ror #16\n"                                                                                                      \
+    "ldmdb lr, {r4-r9}\n\t"                                                                                                            \
+    "cmp r9, #0\n\t"                                                                                                                   \
+    "bgt 6f\n\t"                                                                                                                       \
+    "smlabb r9, r0, r8, r7\n\t"                                                                                                        \
+    "smlabb r10, r1, r8, r7\n\t"                                                                                                       \
+    "smlatb r0, r0, r8, r7\n\t"                                                                                                        \
+    "smlatb r1, r1, r8, r7\n\t"                                                                                                        \
+    "bmi 7f\n"                                                                                                                         \
     "4:\n\t"                                                                                                                           \
     "smmla r9, r9, r4, r5\n\t"                                                                                                         \
     "smmla r10, r10, r4, r5\n\t"                                                                                                       \
     "smmla r0, r0, r4, r5\n\t"                                                                                                         \
-    "smmla r1, r1, r4, r5\n\t"                                                                                                         \
+    "smmla r1, r1, r4, r5\n"                                                                                                           \
+    "5:\n\t"                                                                                                                           \
     "asr r9, r9, r6\n\t"                                                                                                               \
     "asr r10, r10, r6\n\t"                                                                                                             \
     "asr r0, r0, r6\n\t"                                                                                                               \
     "asr r1, r1, r6\n\t"                                                                                                               \
     store                                                                                                                              \
     "cmp r11, #0\n\t"                                                                                                                  \
-    "beq 5f\n\t"                                                                                                                       \
+    "beq 9f\n\t"                                                                                                                       \
     "add r12, r12, r11\n\t" /* the second four */                                                                                      \
     "mov r11, #0\n\t"                                                                                                                  \
     "mov r0, r2\n\t"                                                                                                                   \
     "mov r1, r3\n\t"                                                                                                                   \
     "b 3b\n"                                                                                                                           \
-    "5:\n\t" /* the next eight */                                                                                                      \
-    "ldr r4, [lr]\n\t"                                                                                                                 \
-    "ldr r5, [lr, #28]\n\t"                                                                                                            \
-    "add r12, r12, #" four "\n\t"                                                                                                      \
-    "add r4, r4, #8\n\t"                                                                                                               \
-    "str r12, [lr, #24]\n\t"                                                                                                           \
-    "str r4, [lr]\n\t"                                                                                                                 \
-    "cmp r4, r5\n\t"                                                                                                                   \
-    "blo 1b\n\t"                                                                                                                       \
-    "b 7f\n"                                                                                                                           \
-    "6:\n\t" /* sum * 2^self_shift + self_scale * own code + base */                                                                   \
+    "6:\n\t" /* a self term: T += self_scale * own code */                                                                             \
     "ldr r9, [lr]\n\t"                                                                                                                 \
     "ldrd r4, r10, [lr, #32]\n\t"                                                                                                      \
     "add r9, r9, r10\n\t"                                                                                                              \
@@ -141,9 +145,33 @@ typedef struct gnn_words {
     "smlabb r10, r1, r8, r10\n\t"                                                                                                      \
     "smlatb r0, r0, r8, r5\n\t"                                                                                                        \
     "smlatb r1, r1, r8, r6\n\t"                                                                                                        \
-    "ldmdb lr, {r4-r8}\n\t"                                                                                                            \
+    "ldr r4, [lr, #-24]\n\t"                                                                                                           \
+    "ldrd r5, r6, [lr, #-20]\n\t"                                                                                                      \
     "b 4b\n"                                                                                                                           \
-    "7:\n\t"                                                                                                                           \
+    "7:\n\t" /* a bias of 64 bits, before the rounding */                                                                              \
+    "ldr r6, [lr, #48]\n\t"                                                                                                            \
+    "cmp r11, #0\n\t"                                                                                                                  \
+    "it eq\n\t"                                                                                                                        \
+    "ldreq r7, [lr, #16]\n\t"                                                                                                          \
+    "it eq\n\t"                                                                                                                        \
+    "addeq r6, r6, r7, lsl #3\n\t"                                                                                                     \
+    "ldr lr, [lr, #52]\n\t"                                                                                                            \
+    GNN_BIASED("r9") GNN_BIASED("r10") GNN_BIASED("r0") GNN_BIASED("r1")                                                               \
+    "ldr lr, [sp]\n\t"                                                                                                                 \
+    "ldr r6, [lr, #-16]\n\t"                                                                                                           \
+    "b 5b\n"                                                                                                                           \
+    "9:\n\t" /* the next eight */                                                                                                      \
+    "ldr r4, [lr]\n\t"                                                                                                                 \
+    "ldr r5, [lr, #28]\n\t"                                                                                                            \
+    "ldr r6, [lr, #48]\n\t"                                                                                                            \
+    "add r12, r12, #" four "\n\t"                                                                                                      \
+    "add r4, r4, #8\n\t"                                                                                                               \
+    "add r6, r6, #64\n\t"                                                                                                              \
+    "str r12, [lr, #24]\n\t"                                                                                                           \
+    "str r4, [lr]\n\t"                                                                                                                 \
+    "str r6, [lr, #48]\n\t"                                                                                                            \
+    "cmp r4, r5\n\t"                                                                                                                   \
+    "blo 1b\n\t"                                                                                                                       \
     "pop {r0, r7}\n\t"
 
 /* Runs the columns from x to x_end. Takes the address of `x` in gnn_words. */
@@ -165,53 +193,74 @@ static GNN_NOINLINE void gnn_run_words_s16(const int8_t **x)
                      : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
 }
 
-/* Whether gnn_sum_words can do a row; the others are left to C. */
-static GNN_INLINE int gnn_can_sum_words(const gnn_propagate_op *op, const gnn_row *row, gnn_type y_type)
+/* Prepares what all rows of a block have in common; whether gnn_sum_words can do them. The others are left to C.
+ *
+ * A shift below 33 is raised to it by multiplying sums, which have 16 bits at most unless there is a self term, or the sum with its bias. */
+static GNN_INLINE int gnn_start_words(gnn_words *words, const gnn_propagate_op *op, gnn_type y_type)
 {
     const gnn_requant *const requant = &op->requant;
-    return gnn_is_sum(op) && op->bias == NULL && op->channels >= 4u && row->count <= GNN_LANE_COUNT &&
-           row->scale.lift <= requant->left_shift && op->self_shift + row->scale.lift <= GNN_UNIT_BITS &&
-           row->scale.shift <= GNN_ROUNDING_LIMIT && (uint32_t)(requant->zero_point + 128) <= 255u &&
-           (y_type != GNN_S8 || requant->high - requant->low == 255);
+    const uint32_t channels = op->channels, s = requant->shift[0], lift = s < GNN_HIGH_SHIFT ? GNN_HIGH_SHIFT - s : 0u;
+    const uint32_t unit_bits = (uint32_t)op->self_shift + requant->left_shift + lift;
+    uint32_t c;
+    words->shift = s + lift - 32u;
+    words->rounding = (int32_t)((uint32_t)(2 * requant->zero_point + 1) << (words->shift - 1u));
+    words->unit = 1u << unit_bits;
+    words->kind = op->self_scale != 0 ? GNN_SUM_AND_SELF : GNN_SUM_ALONE;
+    words->stride = channels;
+    words->second = channels < 8u ? channels - 4u : 4u;
+    words->second_y = y_type == GNN_S8 ? words->second : words->second * 2u;
+    words->self_scale = (int32_t)((uint32_t)op->self_scale << requant->left_shift);
+    words->low = gnn_both_halves(requant->low);
+    words->high = gnn_both_halves(requant->high);
+    if (!gnn_is_sum(op) || channels < 4u || unit_bits > 12u || words->shift > GNN_ROUNDING_LIMIT ||
+        (uint32_t)(requant->zero_point + 128) > 255u || (y_type == GNN_S8 && requant->high - requant->low != 255) ||
+        (op->self_scale != 0 && lift != 0u)) {
+        return 0;
+    }
+    if (op->bias != NULL) {
+        const uint32_t most = 1u << (28u - lift); /* of the high word, so that the sum times bias_unit stays below 2^61 */
+        words->bias_unit = words->unit;
+        words->unit = 1;
+        words->kind = GNN_SUM_AND_BIAS;
+        for (c = 0; c < channels; ++c) {
+            if ((uint32_t)(op->bias[c] >> 32) + most >= 2u * most) {
+                return 0;
+            }
+        }
+        return op->self_scale == 0 && op->self_shift == 0u;
+    }
+    return 1;
 }
 
 /* One row of y. */
-static GNN_INLINE void gnn_sum_words(const gnn_propagate_op *op, const gnn_row *row, const int8_t *x, uint32_t node, void *y, gnn_type y_type)
+static GNN_INLINE void gnn_sum_words(gnn_words *words, const gnn_propagate_op *op, const gnn_row *row, const int8_t *x, uint32_t node, void *y,
+                                     gnn_type y_type)
 {
-    const uint32_t channels = op->channels, size = y_type == GNN_S8 ? 0u : 1u, lift = row->scale.lift;
-    gnn_words words;
-    words.multiplier = row->scale.multiplier;
-    words.rounding = row->scale.rounding * (2 * op->requant.zero_point + 1);
-    words.shift = row->scale.shift;
-    words.unit = 1u << (op->self_shift + lift);
-    words.self_scale = (int32_t)((uint32_t)op->self_scale << lift);
-    words.base = (int32_t)(0u - (row->count * words.unit + (uint32_t)words.self_scale) * (uint32_t)op->zero_point);
-    if (words.unit == 1u && op->self_scale == 0) {
-        words.unit = 0;
-    }
-    words.x = x;
-    words.x_end = x + (channels & ~7u);
-    words.stride = channels;
-    words.self = node * channels;
-    words.index = row->index;
-    words.end = row->index + row->count;
-    words.second = channels < 8u ? channels - 4u : 4u;
-    words.second_y = words.second << size;
-    words.y = (uint8_t *)y;
-    words.low = gnn_both_halves(op->requant.low);
-    words.high = gnn_both_halves(op->requant.high);
+    const uint32_t channels = op->channels;
+    const int32_t m = op->requant.multiplier[0];
+    words->multiplier = row->factor < 0 ? m : gnn_srdhm(m, row->factor);
+    words->base = (int32_t)(0u - (row->count * words->unit + (uint32_t)words->self_scale) * (uint32_t)op->zero_point);
+    words->x = x;
+    words->x_end = x + (channels & ~7u);
+    words->self = node * channels;
+    words->index = row->index;
+    words->end = row->index + row->count;
+    words->y = (uint8_t *)y;
+    words->bias = op->bias;
     for (;;) {
+        uint32_t done = channels - 8u;
         if (y_type == GNN_S8) {
-            gnn_run_words_s8(&words.x);
+            gnn_run_words_s8(&words->x);
         } else {
-            gnn_run_words_s16(&words.x);
+            gnn_run_words_s16(&words->x);
         }
-        if (channels < 8u || words.x_end == x + channels) {
+        if (channels < 8u || words->x_end == x + channels) {
             break;
         }
-        words.x_end = x + channels; /* the columns that are left, together with some that are done */
-        words.x = words.x_end - 8;
-        words.y = (uint8_t *)y + ((channels - 8u) << size);
+        words->x_end = x + channels; /* the columns that are left, together with some that are done */
+        words->x = x + done;
+        words->y = (uint8_t *)y + (y_type == GNN_S8 ? done : done * 2u);
+        words->bias = op->bias + done;
     }
 }
 

@@ -10,25 +10,35 @@
 extern "C" {
 #endif
 
-/* Whether gnn_sum_words can do a row; the others take the way of int16 rows. */
-static GNN_INLINE int gnn_can_sum_words(const gnn_propagate_op *op, const gnn_row *row, gnn_type y_type)
+/* Nothing is prepared for a block. */
+typedef uint8_t gnn_words;
+
+/* Whether gnn_sum_words can do rows; the others take the way of int16 rows. */
+static GNN_INLINE int gnn_start_words(gnn_words *words, const gnn_propagate_op *op, gnn_type y_type)
 {
-    (void)y_type;
-    return gnn_is_sum(op) && op->bias == NULL && row->count <= GNN_LANE_COUNT;
+    *words = (uint8_t)y_type;
+    return gnn_is_sum(op) && op->bias == NULL;
 }
 
 /* One row of y. */
-static GNN_INLINE void gnn_sum_words(const gnn_propagate_op *op, const gnn_row *row, const int8_t *x, uint32_t node, void *y, gnn_type y_type)
+static GNN_INLINE void gnn_sum_words(const gnn_words *words, const gnn_propagate_op *op, const gnn_row *row, const int8_t *x, uint32_t node,
+                                     void *y, gnn_type y_type)
 {
     const uint32_t channels = op->channels;
     const uint16_t *const end = row->index + row->count;
     const int32_t self_shift = op->self_shift, self_scale = op->self_scale, zero_point = op->requant.zero_point;
     const int32_t base = (int32_t)(0u - ((row->count << self_shift) + (uint32_t)self_scale) * (uint32_t)op->zero_point);
-    const int32_t lift = (int32_t)(row->scale.lift < 31u ? row->scale.lift : 31u);
-    const int32x4_t multiplier = vdupq_n_s32(row->scale.multiplier), shift = vdupq_n_s32(-(int32_t)row->scale.shift);
     const int16x8_t low = vdupq_n_s16(op->requant.low), high = vdupq_n_s16(op->requant.high);
     const int8_t *const self = x + (size_t)node * channels;
+    gnn_scale scale;
+    int32x4_t multiplier, shift;
+    int32_t lift;
     uint32_t c;
+    (void)words;
+    gnn_set_scale(&scale, &op->requant, 0, row->factor);
+    multiplier = vdupq_n_s32(scale.multiplier);
+    shift = vdupq_n_s32(-(int32_t)scale.shift);
+    lift = (int32_t)(scale.lift < 31u ? scale.lift : 31u);
     for (c = 0; c < channels; c += 8u) {
         const mve_pred16_t used = vctp16q(channels - c);
         const int8_t *const columns = x + c;

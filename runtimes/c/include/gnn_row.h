@@ -9,7 +9,6 @@ extern "C" {
 #endif
 
 typedef struct gnn_row {
-    gnn_scale scale;
     const uint16_t *index; /* sources */
     uint32_t count;
     int32_t factor; /* Q31, or GNN_NO_FACTOR */
@@ -30,7 +29,7 @@ static GNN_INLINE int gnn_is_sum(const gnn_propagate_op *op)
 }
 
 /* Finds the row of a node. */
-GNN_SHARED void gnn_start_row(gnn_row *row, const gnn_propagate_op *op, const gnn_topology *topology, uint32_t node)
+static GNN_INLINE void gnn_start_row(gnn_row *row, const gnn_propagate_op *op, const gnn_topology *topology, uint32_t node)
 {
     const uint32_t begin = topology->row_pointer[node];
     row->count = topology->row_pointer[node + 1u] - begin;
@@ -41,7 +40,6 @@ GNN_SHARED void gnn_start_row(gnn_row *row, const gnn_propagate_op *op, const gn
     } else if (op->factor == GNN_FACTOR_MEAN) {
         row->factor = gnn_mean_factor(row->count);
     }
-    gnn_set_scale(&row->scale, &op->requant, 0, row->factor);
 }
 
 /* t[c] = the sum, the largest or the smallest code of column c over the row's sources; 0 where there are none. */
@@ -90,7 +88,9 @@ GNN_SHARED void gnn_finish_row(const gnn_propagate_op *op, const gnn_row *row, c
         }
     }
     if (op->bias == NULL) {
-        gnn_store_codes(&row->scale, t, c, y_type, y);
+        gnn_scale scale;
+        gnn_set_scale(&scale, &op->requant, 0, row->factor);
+        gnn_store_codes(&scale, t, op->channels, y_type, y);
     }
 }
 

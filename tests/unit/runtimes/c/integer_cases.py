@@ -213,11 +213,14 @@ def linear_extremes() -> Iterator[Call]:
 
 def linear_sparse_cases() -> Iterator[Call]:
     rng = np.random.default_rng(5)
+    blocks = itertools.cycle(
+        ((2, 4), (0, 4), (1, 4), (6, 2), (0, 1), (4, 3), (6, 1))
+    )  # (first, rows); the first one has a long row
     for (out, y_type), with_factor in itertools.product(
-        itertools.product((1, 3, 4, 7, 8, 16, 19), TYPES), (False, True)
+        itertools.product((1, 3, 4, 7, 8, 16, 19, 20, 36), TYPES), (False, True)
     ):
-        features, nodes, first, rows = 600, 7, 2, 4
-        chosen = [np.sort(rng.choice(features, count, replace=False)) for count in (3, 0, 1, 0, 18, 600, 2)]
+        features, nodes, (first, rows) = 600, 8, next(blocks)
+        chosen = [np.sort(rng.choice(features, count, replace=False)) for count in (3, 0, 1, 0, 18, 600, 2, 255)]
         pointer = np.cumsum([0, *map(len, chosen)])
         weight = np.where(rng.random((features, out)) < 0.5, -127, rng.integers(-127, 128, (features, out)))
         bias = rng.integers(-(2**15), 2**15, out)
