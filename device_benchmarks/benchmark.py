@@ -36,7 +36,7 @@ class Candidate:
         name: unique in a benchmark.
         subject: what the measuring process opens, as JSON (see subjects.py).
         model, format, precision: columns of the report.
-        file: its model file, or None where there is none.
+        model_bytes: what the model takes on a device: its file, or its constants where the file is C; None where there is none.
         is_rival: not ours: what a user has without this project.
         failure: why it could not even be made, such as the error of a rival's export: reported instead of measured.
     """
@@ -46,7 +46,7 @@ class Candidate:
     model: str
     format: str
     precision: str
-    file: Path | None = None
+    model_bytes: int | None = None
     is_rival: bool = False
     failure: str = ""
 
@@ -56,7 +56,7 @@ class Candidate:
         model = model or str(artifact.provenance.get("name", "model"))
         name = Path(artifact.path).name
         subject = {"kind": "artifact", "path": str(Path(artifact.path).resolve())}
-        return cls(name, subject, model, artifact.format, artifact.precision, artifact.model_path)
+        return cls(name, subject, model, artifact.format, artifact.precision, artifact.model_bytes)
 
     @classmethod
     def of_eager(cls, source: ModelSource, model: str = "model") -> Candidate:
@@ -230,8 +230,8 @@ class _Run:
             memory(Quantity.WORKING_SET_PRIVATE, self.opened["working_set"]["private_dirty"]),
             memory(Quantity.PEAK_RSS, self.peak_rss),
         ]
-        if self.candidate.file is not None:
-            first.insert(0, made(Quantity.FILE_SIZE, "B", [self.candidate.file.stat().st_size]))
+        if self.candidate.model_bytes is not None:
+            first.insert(0, made(Quantity.FILE_SIZE, "B", [self.candidate.model_bytes]))
         latencies = [
             made(
                 Quantity.LATENCY,

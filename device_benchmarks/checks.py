@@ -96,7 +96,7 @@ def rivals(source: ModelSource, model: Any, example: Any, folder: Path, name: st
             candidates.append(Candidate(title, {}, name, format, "float32", is_rival=True, failure=error))
         else:
             spec = {"kind": "onnx_rival", "file": {**asdict(made), "path": str(path.resolve())}}
-            candidates.append(Candidate(title, spec, name, format, "float32", path, is_rival=True))
+            candidates.append(Candidate(title, spec, name, format, "float32", path.stat().st_size, is_rival=True))
     return candidates
 
 

@@ -16,7 +16,7 @@ from toolchain.errors import MeasurementError
 class Quantity(Enum):
     """What was measured."""
 
-    FILE_SIZE = "file_size"  # bytes of the model file
+    FILE_SIZE = "file_size"  # bytes of the model file; of the constants where the file is C
     LOAD = "load"  # opening the model file, its library already imported
     FIRST_INFERENCE = "first_inference"
     WARM_UP = "warm_up"  # inferences before the samples: reported, never mixed in

@@ -16,7 +16,7 @@ from device_benchmarks.results import Row
 from toolchain.errors import require
 
 # One colour per format, told apart without colour vision as well (Okabe and Ito 2008); rivals are grey.
-COLOURS = {"onnx": "#0072B2", "executorch": "#D55E00", "torchscript": "#009E73"}
+COLOURS = {"onnx": "#0072B2", "executorch": "#D55E00", "torchscript": "#009E73", "c": "#CC79A7"}
 RIVAL = "#9aa0a6"
 MARKERS = {"float32": "o", "dynamic-int8": "^", "static-int8": "s"}
 INK, GRID = "#30363d", "#e6e8eb"
@@ -60,7 +60,7 @@ def trade_figure(rows: Sequence[Row]) -> str:
     figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.3), sharey=True)
     shown = [row for row in rows if row.accuracy is not None]
     for axes, attribute, label, factor in (
-        (panels[0], "size_bytes", "file size, kB", 1e3),
+        (panels[0], "size_bytes", "model size, kB", 1e3),
         (panels[1], "run_us", "p50 latency, µs", 1.0),
     ):
         points = []

@@ -15,7 +15,7 @@ class Row:
     """One candidate. None: not measured, or not available here.
 
     Attributes:
-        size_bytes: of the model file.
+        size_bytes: of the model file; of the constants where the file is C.
         memory_bytes: weights and working set by private dirty pages: what loading and running added to the process.
         run_us, run_p90_us, run_p99_us: latency of the model on prepared arrays; with_graph_us from x and edge_index on.
         samples: inferences behind run_us.

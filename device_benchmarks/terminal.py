@@ -14,9 +14,10 @@ COLUMNS = (
     "vs ONNX", "n",
 )  # fmt: skip
 CAPTION = (
-    "agrees: same class as the PyG model. memory: private pages that loading and running added. p50: the model on "
-    "prepared arrays, n samples; with graph: from x and edge_index on. vs: times faster by p50 than PyG eager and than "
-    "the faster of torch.onnx.export's two files (the page also has the ratios with graph preparation)."
+    "size: the model file; of C its constants. agrees: same class as the PyG model. memory: private pages that loading "
+    "and running added. p50: the model on prepared arrays, n samples; with graph: from x and edge_index on. vs: times "
+    "faster by p50 than PyG eager and than the faster of torch.onnx.export's two files (the page also has the ratios "
+    "with graph preparation)."
 )
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import runtimes
 from tests.c_kernels import compilers, default_compiler
 from tests.c_zoo import MODES, is_integer_throughout, model_of, run_c, zoo_graph, zoo_library
 from tests.cases import CASES, MODELS, case_inputs
 from tests.parity import assert_close
 from toolchain import GraphInputs
+from toolchain.exporters import export
+from toolchain.exporters.emission import Bounds
+from toolchain.ir import GraphBuilder, ops
 from toolchain.ir.reference import interpret
+from toolchain.ir.types import node
+from toolchain.topology import SelfLoops, TopologySpec
 
 INTEGER_MODES = MODES[1:]
 ONE_CODE = 1e-3  # of the largest output, for a code of 16 bits that moved by one somewhere before it
@@ -52,6 +60,21 @@ def test_floats_between_integers_move_hardly_any_code() -> None:
             made = run_c(model_of(library, model, mode), inputs)
             moved += not made_of_codes(made, interpret(zoo_graph(model, mode), inputs))
     assert total == 3 * len(CASES) and moved <= total // 100
+
+
+def test_rows_per_edge_are_those_of_the_topology_that_the_output_lives_on(tmp_path: Path) -> None:
+    """With self-loops added, one topology has more edges than the other."""
+    builder = GraphBuilder((TopologySpec(self_loops=SelfLoops.REMAINING), TopologySpec()), name="two_edge_sets")
+    x = builder.add(ops.Input(ops.Role.X, node(3)))
+    graph = builder.finish([builder.add(ops.Gather(topology, ops.End.SOURCE), x) for topology in (1, 0)])
+    inputs = GraphInputs(np.arange(12, dtype=np.float32).reshape(4, 3), np.array([[0, 1, 2], [1, 1, 3]]))
+
+    artifact = export(graph, "c", tmp_path / "two", bounds=Bounds(4, 8, 1))
+    given, prepared = runtimes.load(artifact.path).run(inputs)
+
+    assert (given.shape, prepared.shape) == ((3, 3), (6, 3))  # 1 -> 1 is the loop of node 1
+    for ours, theirs in zip((given, prepared), interpret(graph, inputs), strict=True):
+        assert np.array_equal(ours, theirs)
 
 
 def test_the_models_that_are_integer_from_end_to_end() -> None:

@@ -33,7 +33,7 @@ STEPS: list[Any] = [
     {"prune": {"amount": 0.2}},
     {"fine_tune": {"epochs": 3, "lr": 0.001}},
     {"quantize": {"precisions": ["float32", "dynamic-int8", "static-int8"], "min_agreement": 0.95}},
-    {"export": {"formats": ["torchscript", "onnx", "executorch"]}},
+    {"export": {"formats": ["torchscript", "onnx", "executorch", "c"]}},
     {"verify": {"graphs": 180}},
     "bench",
 ]
@@ -45,7 +45,7 @@ STEPS: list[Any] = [
 @options.overwrite
 @options.common
 def demo(console: Console, output: Path, seed: int, overwrite: bool) -> None:
-    """Train a GCN and a GIN on handwritten digits, prune, quantize, export, verify and measure them: about two minutes.
+    """Train a GCN and a GIN on handwritten digits, prune, quantize, export, verify and measure them: about three minutes.
 
     Each of scikit-learn's digits is the graph of its ink pixels; no network is used. Ends with one table and report.html.
     """

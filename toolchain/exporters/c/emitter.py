@@ -67,6 +67,7 @@ def emit(
             "arena_bytes": arena_bytes,
             "constant_bytes": program.constant_bytes,
             "sparse_features": sparse_features,
+            "output_topologies": [graph.values[output].type.topology for output in graph.outputs],
         },
         extra_files=files,
     )
