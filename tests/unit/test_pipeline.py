@@ -68,7 +68,7 @@ def test_the_history_tells_the_steps_apart(built: BuildResult) -> None:
 
 def test_each_compression_step_reports_size_sparsity_and_accuracy(built: BuildResult) -> None:
     assert len(built.reports) == 4
-    assert all(report.accuracy_before is not None for report in built.reports)
+    assert all(report.before.accuracy is not None for report in built.reports)
 
 
 def test_the_artifacts_run(built: BuildResult, parts: GraphParts) -> None:

@@ -162,10 +162,10 @@ def test_a_recipe_prunes_by_the_method_and_logs_the_step(
     result = build(source.model(), parts, recipe, tmp_path)
 
     first, second = result.reports
-    assert first.accuracy_after is not None
+    assert first.after.accuracy is not None
     if name == "channels":
-        assert first.bytes_after < first.bytes_before
+        assert first.after.bytes < first.before.bytes
     else:
-        assert first.sparsity_after > 0.4
-        assert second.sparsity_after == pytest.approx(first.sparsity_after)
+        assert first.after.sparsity > 0.4
+        assert second.sparsity_after == pytest.approx(first.after.sparsity)
     assert result.artifacts[0].artifact.model_bytes > 0

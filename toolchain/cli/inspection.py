@@ -112,42 +112,30 @@ def formats_of(graph: Any) -> dict[str, str]:
 
 
 def cost_of(graph: Any, example: Any | None) -> dict[str, Any]:
-    """Bytes of the weights, and the multiply-adds of one inference on the example graph."""
+    """Bytes and widths of the weights, and the operations of one inference on the example graph."""
     from toolchain.inputs import GraphInputs
-    from toolchain.ir.ops import Const, Linear, Propagate
+    from toolchain.ir.operation_counts import GraphSizes, operation_counts, value_bits, value_counts, weight_bits
+    from toolchain.ir.ops import Const, Linear
     from toolchain.passes import deployable
 
     ready = deployable(graph)
-    linears = [ready.values[v.inputs[1]].op for v in ready.values if isinstance(v.op, Linear)]
-    weights = {op.name for op in linears if isinstance(op, Const)}
+    linears = [v for v in ready.values if isinstance(v.op, Linear)]
+    weights = {op.name for v in linears if isinstance(op := ready.values[v.inputs[1]].op, Const)}
     int8 = sum(array.size * (1 if name in weights else array.itemsize) for name, array in ready.constants.items())
-    cost: dict[str, Any] = {"weight_bytes": ready.weight_bytes, "weight_bytes_int8": int8}
+    cost: dict[str, Any] = {
+        "weight_bytes": ready.weight_bytes, "weight_bytes_int8": int8, "weight_bits": weight_bits(ready),
+        "value_bits": value_bits(ready),
+    }  # fmt: skip
     if example is None:
         return cost
-    prepared = GraphInputs.from_pyg(example).prepare(ready.topologies)
-    inputs = prepared.inputs
-    rows = {"node": inputs.num_nodes, "graph": inputs.num_graphs}
-    dense = along_edges = 0
-    for value in ready.values:
-        if isinstance(value.op, Linear):
-            where = value.type
-            count = (
-                prepared.topologies[where.topology].num_edges
-                if where.topology is not None
-                else rows[where.domain.value]
-            )
-            dense += count * int(
-                ready.values[value.inputs[1]].type.shape[0] * ready.values[value.inputs[1]].type.shape[1]
-            )
-        elif isinstance(value.op, Propagate):
-            along_edges += prepared.topologies[value.op.topology].num_edges * value.type.channels
+    inputs = GraphInputs.from_pyg(example)
+    sizes = GraphSizes.mean_of(ready.topologies, [inputs])
+    counts = operation_counts(ready, sizes)
+    dense = sum(value_counts(ready, v, sizes).macs for v in linears)
     return {
-        **cost,
-        "nodes": inputs.num_nodes,
-        "edges": inputs.num_edges,
-        "linear_macs": dense,
-        "edge_macs": along_edges,
-    }
+        **cost, "nodes": inputs.num_nodes, "edges": inputs.num_edges, "linear_macs": dense,
+        "edge_macs": counts.macs - dense, **asdict(counts),
+    }  # fmt: skip
 
 
 def _layer_table(layers: list[Layer]) -> Any:
@@ -169,10 +157,15 @@ def _formats_text(formats: dict[str, str]) -> str:
 
 
 def _cost_text(cost: dict[str, Any]) -> str:
-    text = f"weights      {cost['weight_bytes']:,} B in float32, {cost['weight_bytes_int8']:,} B with int8 weights\n"
+    from toolchain.ir.operation_counts import short
+
+    text = f"weights      {cost['weight_bytes']:,} B, {cost['weight_bytes_int8']:,} B with int8 weights; "
+    text += f"{cost['weight_bits']:.3g} bits per weight, {cost['value_bits']:.3g} per value\n"
     if "nodes" in cost:
         text += (
             f"one graph    {cost['nodes']} nodes, {cost['edges']} edges: {cost['linear_macs']:,} multiply-adds in linears, "
             f"{cost['edge_macs']:,} along edges\n"
+            f"operations   {short(cost['operations'])}; {short(cost['bit_operations'])} bit operations (x mean bits); "
+            f"{short(cost['bops'])} by the product of bits, {short(cost['bops_sparse'])} without products of zeros\n"
         )
     return text

@@ -1,49 +1,95 @@
-"""StepReport: what one compression step did to size, sparsity and accuracy."""
+"""StepReport: what one compression step did to size, widths, operations and accuracy."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from toolchain.compression.evaluation import evaluate
+from toolchain.compression.evaluation import as_inputs, evaluate
 from toolchain.ir import Graph
+from toolchain.ir.operation_counts import (
+    GraphSizes,
+    OperationCounts,
+    operation_counts,
+    short,
+    value_bits,
+    weight_bits,
+)
 from toolchain.ir.ops import Const, Linear
+from toolchain.passes import deployable
 
 logger = logging.getLogger("pocketgnn")
 
 
 @dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a Graph takes and how well it does.
+
+    Attributes:
+        bytes: all constants as stored (`Graph.weight_bytes`).
+        sparsity: share of zeros among the weights of all Linear ops.
+        weight_bits, value_bits: mean width of weights, and of the values between the ops.
+        operations: of an average validation graph, in each accounting; None where no graphs were given.
+        accuracy: on the validation graphs, or None.
+    """
+
+    bytes: int
+    sparsity: float
+    weight_bits: float
+    value_bits: float
+    operations: OperationCounts | None = None
+    accuracy: float | None = None
+
+    @classmethod
+    def of(cls, graph: Graph, validation: Sequence[Any] | None = None) -> Footprint:
+        """Measure a Graph; operations are those of its deployable form.
+
+        Args:
+            validation: PyG graphs with labels.
+        """
+        ready = deployable(graph)
+        operations = accuracy = None
+        if validation:
+            operations = operation_counts(ready, GraphSizes.mean_of(ready.topologies, as_inputs(validation)))
+            accuracy = evaluate(graph, validation)
+        return cls(
+            graph.weight_bytes, sparsity(graph), weight_bits(ready), value_bits(ready), operations, accuracy
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class StepReport:
-    """Size, sparsity and accuracy before and after one step.
+    """A Graph before and after one step.
 
     Attributes:
         name: what was done, such as "prune 20 %".
-        bytes_before, bytes_after: all constants as stored (`Graph.weight_bytes`).
-        sparsity_before, sparsity_after: share of zeros among the weights of all Linear ops.
-        accuracy_before, accuracy_after: on the validation graphs, or None where none were given.
         seconds: duration of the step, evaluation excluded.
     """
 
     name: str
-    bytes_before: int
-    bytes_after: int
-    sparsity_before: float
-    sparsity_after: float
-    accuracy_before: float | None
-    accuracy_after: float | None
+    before: Footprint
+    after: Footprint
     seconds: float
 
     def __str__(self) -> str:
-        text = f"{self.name}: {self.bytes_before:,} -> {self.bytes_after:,} B"
-        text += f", sparsity {self.sparsity_before:.1%} -> {self.sparsity_after:.1%}"
-        if self.accuracy_before is not None and self.accuracy_after is not None:
-            text += f", accuracy {self.accuracy_before:.2%} -> {self.accuracy_after:.2%}"
-        return f"{text} ({self.seconds:.1f} s)"
+        before, after = self.before, self.after
+        parts = [
+            _change(f"{before.bytes:,}", f"{after.bytes:,}") + " B",
+            "sparsity " + _change(f"{before.sparsity:.1%}", f"{after.sparsity:.1%}"),
+            "weight/value bits " + _change(_bits(before), _bits(after)),
+        ]
+        if before.operations is not None and after.operations is not None:
+            first, second = before.operations, after.operations
+            parts.append("operations " + _change(short(first.operations), short(second.operations)))
+            parts.append("bit operations " + _change(short(first.bit_operations), short(second.bit_operations)))
+        if before.accuracy is not None and after.accuracy is not None:
+            parts.append("accuracy " + _change(f"{before.accuracy:.2%}", f"{after.accuracy:.2%}"))
+        return f"{self.name}: {', '.join(parts)} ({self.seconds:.1f} s)"
 
 
 Log = Callable[[StepReport], None]
@@ -63,18 +109,22 @@ def reported(
     """Run a step, and send its StepReport to logging and to `log`.
 
     Args:
-        validation: PyG graphs with labels; accuracy is measured on them before and after.
+        validation: PyG graphs with labels; accuracy and operations are measured on them before and after.
     """
     graphs = None if validation is None else list(validation)
     start = time.perf_counter()
     after = step()
     seconds = time.perf_counter() - start
-    accuracy_before, accuracy_after = (None if graphs is None else evaluate(g, graphs) for g in (before, after))
-    report = StepReport(
-        name, before.weight_bytes, after.weight_bytes, sparsity(before), sparsity(after), accuracy_before, accuracy_after,
-        seconds,
-    )  # fmt: skip
+    report = StepReport(name, Footprint.of(before, graphs), Footprint.of(after, graphs), seconds)
     logger.info("%s", report)
     if log is not None:
         log(report)
     return after
+
+
+def _change(before: str, after: str) -> str:
+    return before if before == after else f"{before} -> {after}"
+
+
+def _bits(footprint: Footprint) -> str:
+    return f"{footprint.weight_bits:.3g}/{footprint.value_bits:.3g}"

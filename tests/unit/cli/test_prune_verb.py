@@ -50,8 +50,8 @@ def test_every_mask_method_runs(method: str, model: str, tmp_path: Path, capsys:
     assert main(["prune", model, "--method", method, "--amount", "0.5", "-o", output, "--format", "json", *extra]) == 0
 
     (step,) = json.loads(capsys.readouterr().out)["steps"]
-    assert step["sparsity_after"] == pytest.approx(0.5 * 104 / 128, abs=0.05)
-    assert step["accuracy_after"] is not None
+    assert step["after"]["sparsity"] == pytest.approx(0.5 * 104 / 128, abs=0.05)
+    assert step["after"]["accuracy"] is not None
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,10 @@ def test_inspect_lists_layers_formats_cost_and_the_graph(model: str, capsys: pyt
         "(model)": "code", "conv1": "supported", "conv2": "supported", "head": "supported",
     }  # fmt: skip
     assert data["formats"]["onnx"] == "supported"
-    assert data["cost"]["linear_macs"] > 0
+    cost = data["cost"]
+    assert cost["linear_macs"] + cost["edge_macs"] == cost["macs"] > 0
+    assert cost["bit_operations"] == 32 * cost["operations"]
+    assert cost["bops"] == 32 * 32 * cost["macs"]
     assert data["ir"].startswith("graph model")
 
 

@@ -62,8 +62,8 @@ def test_the_report_states_what_quantization_did():
     made = quantize(graph, StaticInt8(data, min_agreement=0), validation=data, log=reports.append)
     report: StepReport = reports[0]
 
-    assert (graph.weight_bytes, made.weight_bytes) == (report.bytes_before, report.bytes_after)
-    assert (evaluate(graph, data), evaluate(made, data)) == (report.accuracy_before, report.accuracy_after)
+    assert (graph.weight_bytes, made.weight_bytes) == (report.before.bytes, report.after.bytes)
+    assert (evaluate(graph, data), evaluate(made, data)) == (report.before.accuracy, report.after.accuracy)
     assert "static int8" in str(report)
     assert "accuracy" in str(report)
 

@@ -98,9 +98,9 @@ def test_the_report_states_sparsity_and_size():
     prune(graph, L1Unstructured(0.2, include_head=True), log=reports.append)
 
     assert (0.0, graph.weight_bytes, graph.weight_bytes) == (
-        reports[0].sparsity_before, reports[0].bytes_before, reports[0].bytes_after,
+        reports[0].before.sparsity, reports[0].before.bytes, reports[0].after.bytes,
     )  # fmt: skip
-    assert reports[0].sparsity_after == pytest.approx(0.2, abs=1e-3)
+    assert reports[0].after.sparsity == pytest.approx(0.2, abs=1e-3)
 
 
 @pytest.mark.parametrize(

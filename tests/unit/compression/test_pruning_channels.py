@@ -188,7 +188,7 @@ def test_the_report_states_that_the_graph_became_smaller():
     reports: list[StepReport] = []
     pruned = prune(gcn_graph(), StructuredChannels(amount=0.5), log=reports.append)
 
-    assert reports[0].bytes_after == pruned.weight_bytes < 0.5 * reports[0].bytes_before
+    assert reports[0].after.bytes == pruned.weight_bytes < 0.5 * reports[0].before.bytes
     assert reports[0].name == "remove 50% of channels (l1)"
 
 

@@ -37,7 +37,7 @@ def test_fine_tuning_learns_and_reports_it():
     tuned = fine_tune(gin_graph(classes=2), data, epochs=15, lr=1e-2, validation=data, log=reports.append)
     report: StepReport = reports[0]
 
-    assert report.accuracy_before < 0.7 < 0.9 < report.accuracy_after == evaluate(tuned, data)
+    assert report.before.accuracy < 0.7 < 0.9 < report.after.accuracy == evaluate(tuned, data)
 
 
 @pytest.mark.parametrize("make_loader", [list, lambda data: DataLoader(data, 16, shuffle=True)])
