@@ -167,5 +167,5 @@ def test_a_recipe_prunes_by_the_method_and_logs_the_step(
         assert first.after.bytes < first.before.bytes
     else:
         assert first.after.sparsity > 0.4
-        assert second.sparsity_after == pytest.approx(first.after.sparsity)
+        assert second.after.sparsity == pytest.approx(first.after.sparsity)
     assert result.artifacts[0].artifact.model_bytes > 0
