@@ -132,7 +132,8 @@ def quantization(precision: str, step: Quantize, parts: GraphParts, seed: int) -
         return DynamicInt8()
     static = StaticInt8(
         parts.train[: step.calibration_graphs], mode=step.mode, calibration=step.calibration,
-        percentile=step.percentile, min_agreement=step.min_agreement, edge_arithmetic=step.edge_arithmetic, seed=seed,
+        percentile=step.percentile, weight_bits=step.weight_bits, min_agreement=step.min_agreement,
+        edge_arithmetic=step.edge_arithmetic, seed=seed,
     )  # fmt: skip
     if not step.qat_epochs:
         return static

@@ -38,8 +38,9 @@ class FineTune(_Strict):
 class Quantize(_Strict):
     """Make a variant of the Graph for each precision; "float32" keeps the Graph as it is.
 
-    With `qat_epochs` the static int8 variant is trained through its own integer arithmetic. `edge_arithmetic: integer`
-    makes attention and values of edges integer too, for targets without a floating-point unit.
+    `weight_bits` are those of static int8; below 8 a model usually needs `qat_epochs`: with them the static int8 variant is
+    trained through its own integer arithmetic. `edge_arithmetic: integer` makes attention and values of edges integer too,
+    for targets without a floating-point unit.
     """
 
     precisions: Annotated[list[Precision], Field(min_length=1)] = ["static-int8"]
@@ -48,6 +49,7 @@ class Quantize(_Strict):
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.9
     calibration_graphs: Annotated[int, Field(ge=1)] = 400
     min_agreement: Share = 0.98
+    weight_bits: Literal[8, 4, 2] = 8
     edge_arithmetic: Literal["float", "integer"] = "float"
     qat_epochs: Annotated[int, Field(ge=0)] = 0
     qat_lr: Annotated[float, Field(gt=0)] = 1e-4

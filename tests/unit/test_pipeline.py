@@ -116,9 +116,11 @@ def test_an_existing_artifact_is_not_replaced_unasked(source: ModelSource, parts
         build(source.model(), parts, recipe("export"), tmp_path)
 
 
-@pytest.mark.parametrize("arithmetic", ["float", "integer"])
-def test_the_arithmetic_of_edges_reaches_the_quantizer(parts: GraphParts, arithmetic: str) -> None:
-    (step,) = recipe({"quantize": {"edge_arithmetic": arithmetic, "qat_epochs": 1}}).steps
+@pytest.mark.parametrize(
+    ("option", "value"), [("edge_arithmetic", "float"), ("edge_arithmetic", "integer"), ("weight_bits", 4)]
+)
+def test_options_of_the_quantize_step_reach_the_quantizer(parts: GraphParts, option: str, value: object) -> None:
+    (step,) = recipe({"quantize": {option: value, "qat_epochs": 1}}).steps
     method = quantization("static-int8", step, parts, seed=0)
 
-    assert isinstance(method, QAT) and method.static.edge_arithmetic == arithmetic
+    assert isinstance(method, QAT) and getattr(method.static, option) == value

@@ -121,6 +121,8 @@ def _prune_step(given: dict[str, Any], lr: float, batch_size: int) -> PruneStep:
 )
 @click.option("--min-agreement", type=options.Percentage(), default=0.98, show_default=True,
               help="With the float model on held-out training graphs; less is refused.")  # fmt: skip
+@click.option("--weight-bits", type=click.Choice(["8", "4", "2"]), default="8", show_default=True,
+              help="Of static-int8; below 8 a model usually needs --qat-epochs.")  # fmt: skip
 @click.option("--edge-arithmetic", type=click.Choice(["float", "integer"]), default="float", show_default=True,
               help="Of attention and edge values; integer for targets without FPU.")  # fmt: skip
 @click.option(
@@ -136,10 +138,10 @@ def _prune_step(given: dict[str, Any], lr: float, batch_size: int) -> PruneStep:
 @options.common
 def quantize(
     console: Console, model: str, precision: str, mode: Any, calibration: Any, percentile: float, calibration_graphs: int,
-    min_agreement: float, edge_arithmetic: Any, qat_epochs: int, qat_lr: float, output: Path, graphs: str | None,
+    min_agreement: float, weight_bits: str, edge_arithmetic: Any, qat_epochs: int, qat_lr: float, output: Path, graphs: str | None,
     checkpoint: Path | None, name: str, seed: int, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Turn weights, and with static-int8 values too, into 8-bit integers.
+    """Turn weights, and with static-int8 values too, into integers of 8 bits or fewer.
 
     \b
     pocketgnn quantize pruned.pgnn --graphs model.py -o int8.pgnn
@@ -153,7 +155,8 @@ def quantize(
 
     step = Quantize(
         mode=mode, calibration=calibration, percentile=percentile, calibration_graphs=calibration_graphs,
-        min_agreement=min_agreement, edge_arithmetic=edge_arithmetic, qat_epochs=qat_epochs, qat_lr=qat_lr,
+        min_agreement=min_agreement, weight_bits=int(weight_bits),  # type: ignore[arg-type]  # click checked the choice
+        edge_arithmetic=edge_arithmetic, qat_epochs=qat_epochs, qat_lr=qat_lr,
     )  # fmt: skip
     opened, reports = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed), list[StepReport]()
     with console.progress() as progress:

@@ -14,6 +14,7 @@ from toolchain.artifact import MANIFEST, Artifact
 from toolchain.cli import main
 from toolchain.cli.app import VERBS
 from toolchain.graph_file import load_graph
+from toolchain.ir.ops import Linear
 
 # --- help ---
 
@@ -85,6 +86,17 @@ def test_steps_flow_from_verb_to_verb(workplace: Path, model: str, tmp_path: Pat
     assert load_graph(int8).steps == ("lowering", "compression", "quantization")
     assert sorted(path.name for path in out.iterdir()) == ["small-onnx-static-int8", "small-torchscript-static-int8"]
     assert Artifact.load(out / "small-onnx-static-int8").precision == "static-int8"
+
+
+def test_weights_of_fewer_bits(workplace: Path, model: str, tmp_path: Path) -> None:
+    int4 = tmp_path / "int4.pgnn"
+    words = ["--weight-bits", "4", "--min-agreement", "0", "-o", str(int4), "-q"]
+
+    assert main(["quantize", str(workplace / "pruned.pgnn"), "--graphs", model, *words]) == 0
+
+    graph = load_graph(int4).graph
+    weights = [graph.values[v.inputs[1]].type.qparams for v in graph.values if isinstance(v.op, Linear)]
+    assert {qparams.bits for qparams in weights if qparams is not None} == {4}
 
 
 def test_dynamic_int8_needs_no_graphs(workplace: Path, tmp_path: Path) -> None:
