@@ -19,6 +19,8 @@ _EXPORTS = {
     "QAT": "toolchain.compression",
     "prune": "toolchain.compression",
     "fine_tune": "toolchain.compression",
+    "KMeans": "toolchain.compression",
+    "share": "toolchain.compression",
     "quantize": "toolchain.compression",
     "export": "toolchain.exporters",
     "build": "toolchain.pipeline",
@@ -27,15 +29,25 @@ _EXPORTS = {
 
 if TYPE_CHECKING:
     from toolchain.artifact import Artifact
-    from toolchain.compression import QAT, DynamicInt8, L1Unstructured, StaticInt8, fine_tune, prune, quantize
+    from toolchain.compression import (
+        QAT,
+        DynamicInt8,
+        KMeans,
+        L1Unstructured,
+        StaticInt8,
+        fine_tune,
+        prune,
+        quantize,
+        share,
+    )
     from toolchain.exporters import export
     from toolchain.frontend import lower
     from toolchain.inputs import GraphInputs
     from toolchain.pipeline import Recipe, build
 
 __all__ = [
-    "QAT", "Artifact", "DynamicInt8", "GraphInputs", "L1Unstructured", "Recipe", "StaticInt8", "build", "export", "fine_tune",
-    "lower", "prune", "quantize",
+    "QAT", "Artifact", "DynamicInt8", "GraphInputs", "KMeans", "L1Unstructured", "Recipe", "StaticInt8", "build", "export",
+    "fine_tune", "lower", "prune", "quantize", "share",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import types
 import typing
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
@@ -157,12 +157,13 @@ def _encode(item: Any) -> Any:
 
 
 def _decode_fields(cls: type[Any], data: Mapping[str, Any]) -> Any:
-    """An op, a type or quantization parameters from their fields; each must be there, and no other."""
+    """An op, a type or quantization parameters from their fields: no other, and each that has no default."""
     hints = typing.get_type_hints(cls)
     names = [f.name for f in fields(cls)]
-    if set(data) != set(names):
+    needed = {f.name for f in fields(cls) if f.default is MISSING}
+    if not needed <= set(data) <= set(names):
         raise ValueError(f"{cls.__name__} has the attributes {names}, found {sorted(data)}")
-    return cls(**{name: _decode(hints[name], data[name]) for name in names})
+    return cls(**{name: _decode(hints[name], item) for name, item in data.items()})
 
 
 def _decode(hint: Any, data: Any) -> Any:

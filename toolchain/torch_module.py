@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from toolchain.ir import ops
 from toolchain.ir.graph import Graph
 from toolchain.ir.ops import Const
+from toolchain.torch_codebook import Codebook
 from toolchain.torch_ops import Call, emit
 from toolchain.torch_structure import Structure, TorchGraph
 
@@ -20,6 +21,8 @@ __all__ = ["Call", "GraphModule", "TorchGraph"]
 
 class GraphModule(nn.Module):
     """Runs a Graph op by op on a `Structure`; trainable constants are parameters, all others buffers.
+
+    Constants that name a codebook are looked up in it, and its values are the parameter: see `Codebook`.
 
     In train mode BatchNorm uses batch statistics and updates the stored ones, and Dropout drops, as in torch. A
     subclass that overrides `emit` gives ops another meaning (fake quantization, integer codes) and keeps the rest.
@@ -33,8 +36,13 @@ class GraphModule(nn.Module):
         self.graph = graph
         self._attributes: dict[str, str] = {}
         self._masks: dict[str, Tensor] = {}
+        shared = _shared_constants(graph)
+        self.codebooks = nn.ModuleList(
+            Codebook({name: graph.constants[name] for name in names}, dtype) for names in shared.values()
+        )
+        self._codebook_of = {name: number for number, names in enumerate(shared.values()) for name in names}
         for value in graph.values:
-            if isinstance(value.op, Const) and value.op.name not in self._attributes:
+            if isinstance(value.op, Const) and value.op.name not in {*self._attributes, *self._codebook_of}:
                 self._register(value.op, graph.constants[value.op.name], dtype)
 
     def _register(self, op: Const, array: np.ndarray, dtype: torch.dtype) -> None:
@@ -54,12 +62,16 @@ class GraphModule(nn.Module):
             self._masks[op.name] = tensor != 0
 
     def constant(self, name: str) -> Tensor:
-        """The parameter or buffer of a Const by its name in the Graph."""
+        """The parameter or buffer of a Const by its name in the Graph, or its values from a codebook."""
+        if name in self._codebook_of:
+            codebook = self.codebooks[self._codebook_of[name]]
+            assert isinstance(codebook, Codebook)
+            return codebook.constant(name)
         return getattr(self, self._attributes[name])
 
     @property
     def masks(self) -> Mapping[str, Tensor]:
-        """For every pruned Const, where its weights are kept (bool): the non-zeros at construction."""
+        """For every pruned Const outside codebooks, where its weights are kept (bool): the non-zeros at construction."""
         return self._masks
 
     @torch.no_grad()
@@ -90,3 +102,14 @@ class GraphModule(nn.Module):
             if array.dtype.kind == "f"
         }
         return self.graph.with_constants(changed)
+
+
+def _shared_constants(graph: Graph) -> dict[str, list[str]]:
+    """Codebook → the trainable float constants that name it, in the order of the graph."""
+    shared: dict[str, list[str]] = {}
+    for value in graph.values:
+        op = value.op
+        if isinstance(op, Const) and op.codebook is not None and op.trainable and not op.type.dtype.is_integer:
+            names = shared.setdefault(op.codebook, [])
+            names += [op.name] * (op.name not in names)
+    return shared

@@ -1,4 +1,4 @@
-"""Compression: prune, fine-tune and quantize a Graph; the result is a Graph."""
+"""Compression: prune, share, fine-tune and quantize a Graph; the result is a Graph."""
 
 from toolchain.compression.dynamic_int8 import DynamicInt8
 from toolchain.compression.evaluation import evaluate
@@ -17,6 +17,7 @@ from toolchain.compression.quantization import quantize
 from toolchain.compression.static_int8 import StaticInt8
 from toolchain.compression.step_report import StepReport
 from toolchain.compression.training import fine_tune
+from toolchain.compression.weight_sharing import KMeans, share
 
 __all__ = [
     "ECS",
@@ -25,6 +26,7 @@ __all__ = [
     "BoGP",
     "DynamicInt8",
     "Iterative",
+    "KMeans",
     "L1Blocks",
     "L1Unstructured",
     "StaticInt8",
@@ -34,4 +36,5 @@ __all__ = [
     "fine_tune",
     "prune",
     "quantize",
+    "share",
 ]

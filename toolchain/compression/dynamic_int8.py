@@ -15,6 +15,8 @@ from toolchain.passes import deployable
 class DynamicInt8:
     """8-bit weights with one scale per output channel; everything else stays float. Needs no calibration graphs.
 
+    A weight from a codebook has one scale, so that its codes come from a codebook too.
+
     Attributes:
         weight_bits: 8, 4 or 2; stored in 8.
         float_input_share: a Linear that reads the model's features stays float if it holds at most this share of the
@@ -45,9 +47,9 @@ def dynamic_int8(graph: Graph, method: DynamicInt8) -> Graph:
 
     def rule(builder: GraphBuilder, value: Value, inputs: tuple[int, ...]) -> int | None:
         if isinstance(value.op, Const) and value.id in quantized:
-            codes, qparams = weight_codes(ready.constant(value), None, 1.0, method.weight_bits)
-            type_ = value.type.with_dtype(DType.I8, qparams)
-            return builder.const(value.op.name, codes, type=type_, pruned=value.op.pruned, scope=value.scope)
+            is_shared = value.op.codebook is not None
+            codes, qparams = weight_codes(ready.constant(value), None, 1.0, method.weight_bits, per_tensor=is_shared)
+            return builder.changed(value.op, codes, type=value.type.with_dtype(DType.I8, qparams), scope=value.scope)
         return None
 
     return verify(rewrite(ready, rule))

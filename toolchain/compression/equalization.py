@@ -44,7 +44,8 @@ def equalize(graph: Graph, statistics: Mapping[int, ValueStatistics], alpha: flo
 
     A value is equalized together with all values that share its channels through Propagate, Pool, ReLU, Add, Maximum and
     the like. The producing Linear's rows and bias are divided, the reading Linear's columns multiplied; the model's input is
-    divided by one Mul. Values that anything else touches are left alone.
+    divided by one Mul. Values that anything else touches are left alone, and so are those of a Linear whose weight comes
+    from a codebook.
 
     Args:
         statistics: of the values of this graph.
@@ -86,8 +87,7 @@ def _stored(builder: GraphBuilder, graph: Graph, const: int, array: np.ndarray) 
     """A changed constant under its old name, or a name beside it where the old array is in use as well."""
     value = graph.values[const]
     assert isinstance(value.op, Const)
-    op = value.op
-    return builder.const(op.name, array.astype(np.float32), trainable=op.trainable, pruned=op.pruned, scope=value.scope)
+    return builder.changed(value.op, array, scope=value.scope)
 
 
 def _divisors(graph: Graph, statistics: Mapping[int, ValueStatistics], alpha: float) -> dict[int, np.ndarray]:
@@ -135,6 +135,11 @@ def _groups(graph: Graph, statistics: Mapping[int, ValueStatistics]) -> list[_Gr
             readers.setdefault(value.inputs[0], []).append(value.id)
             if op.activation not in (None, Function.RELU):
                 fixed.add(value.id)
+            weight = graph.values[value.inputs[1]].op
+            if (
+                isinstance(weight, Const) and weight.codebook is not None
+            ):  # scaled rows or columns would leave the codebook
+                fixed.update((value.inputs[0], value.id))
         elif _keeps_channels(graph, value, activations):
             for operand in activations:
                 parent[find(operand.id)] = find(value.id)

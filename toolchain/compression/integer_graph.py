@@ -163,9 +163,7 @@ class _Integerizer:
     def _const(self, value: Value, array: np.ndarray, type_: TensorType | None) -> int:
         op = value.op
         assert isinstance(op, Const)
-        made = self.builder.const(
-            op.name, array, type=type_, trainable=op.trainable, pruned=op.pruned, scope=value.scope
-        )
+        made = self.builder.changed(op, array, type=type_, scope=value.scope)
         stored = self.builder.values[made].op
         assert isinstance(stored, Const)
         self.origins[stored.name] = op.name
@@ -258,7 +256,7 @@ class _Integerizer:
         assert weight is not None
         codes = linear_codes(
             self.graph.constant(weight), None if bias is None else self.graph.constant(bias), x_type,
-            bits=self.plan.weight_bits, per_tensor=self._is_logits(value),
+            bits=self.plan.weight_bits, per_tensor=self._is_logits(value) or _is_shared(weight),
         )  # fmt: skip
         w_type = weight.type.with_dtype(DType.I8, codes.weight_qparams)
         operands = [x, self._const(weight, codes.weight, w_type)]
@@ -338,3 +336,8 @@ class _Integerizer:
         if bias is not None:
             operands.append(self._float(bias))
         return self._add(value, operands, self.builder.type(operands[0]))
+
+
+def _is_shared(weight: Value) -> bool:
+    """Whether a weight comes from a codebook: with one scale its codes do so too."""
+    return isinstance(weight.op, Const) and weight.op.codebook is not None

@@ -18,6 +18,7 @@ from toolchain.inputs import GraphInputs
 from toolchain.ir import DType, Graph, verify
 from toolchain.ir.ops import Const, Linear, Propagate, Quantize, Role
 from toolchain.passes import deployable
+from toolchain.passes.codebook_removal import remove_codebooks
 
 # format → (module, function). A function takes (graph, **options) and returns an Emission.
 EXPORTERS: dict[str, tuple[str, str]] = {
@@ -27,6 +28,7 @@ EXPORTERS: dict[str, tuple[str, str]] = {
     "c": ("toolchain.exporters.c.emitter", "emit"),
 }
 BAKES_FIXED_GRAPH = ("c",)  # formats that store the prepared edges in the model file itself
+STORES_CODEBOOKS = ("c",)  # formats that store shared weights as indices; the others get the plain weights
 PLANS_MEMORY = ("c", "executorch")  # formats whose file is built for a largest graph
 
 
@@ -62,7 +64,8 @@ def export(
     module, function = EXPORTERS[format]
     if fixed_graph is not None and format in BAKES_FIXED_GRAPH:
         options["fixed_graph"] = fixed_graph
-    emission: Emission = getattr(import_module(module), function)(ready, **options)
+    emitted = ready if format in STORES_CODEBOOKS else remove_codebooks(ready)
+    emission: Emission = getattr(import_module(module), function)(emitted, **options)
     contents = {emission.file_name: emission.model, **emission.extra_files}
     if fixed_graph is not None:
         contents[FIXED_GRAPH] = _fixed_graph_bytes(fixed_graph)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,7 +34,7 @@ class QuantizedModule(FeedModule):
             scales = scales_of(op.type)
             per_row = scales.reshape(-1, *[1] * (array.ndim - 1)) if scales.size > 1 else scales
             array = (array * per_row).astype(np.float32)
-            op = Const(op.name, real, op.trainable, op.pruned)
+            op = replace(op, type=real)
         super()._register(op, array, dtype)
 
     def _is_linear_weight(self, op: Const) -> bool:

@@ -157,6 +157,13 @@ class GraphBuilder:
         type = type or TensorType(Domain.CONST, array.shape, DType.F32)
         return self.add(Const(unique, type, trainable, pruned), scope=scope)
 
+    def changed(self, op: Const, array: np.ndarray, *, type: TensorType | None = None, scope: str = "") -> int:
+        """Append a Const with another array, float32 unless `type` says otherwise; its name and all marks are kept."""
+        made = self.values[self.const(op.name, array, type=type, trainable=op.trainable, scope=scope)]
+        assert isinstance(made.op, Const)
+        self.values[-1] = replace(made, op=replace(op, name=made.op.name, type=made.type))
+        return made.id
+
     def type(self, value: int) -> TensorType:
         return self.values[value].type
 
@@ -210,9 +217,7 @@ def copy_value(builder: GraphBuilder, graph: Graph, value: Value, inputs: tuple[
     if isinstance(value.op, Const):
         op, array = value.op, graph.constants[value.op.name]
         if builder.constants.setdefault(op.name, array) is not array:  # a rewrite has stored another under this name
-            return builder.const(
-                op.name, array, type=op.type, trainable=op.trainable, pruned=op.pruned, scope=value.scope
-            )
+            return builder.changed(op, array, type=op.type, scope=value.scope)
         return builder.add(op, scope=value.scope)
     stated = value.type if value.type.dtype.is_integer else None
     return builder.add(value.op, *inputs, type=stated, scope=value.scope)

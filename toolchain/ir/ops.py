@@ -38,12 +38,15 @@ class Const(Op):
     Attributes:
         trainable: fine-tuning may change it (BatchNorm statistics are not).
         pruned: its zeros are pruned weights: they stay zero through fine-tuning, folding and quantization.
+        codebook: name of the codebook that its values come from, or None. The codebook is the set of distinct values of all
+            constants that name it, and equal values are one: fine-tuning moves them together, and 0 not at all.
     """
 
     name: str
     type: TensorType
     trainable: bool = True
     pruned: bool = False
+    codebook: str | None = None
     slots: ClassVar[tuple[str, ...]] = ()
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:

@@ -27,7 +27,7 @@ def to_text(graph: Graph) -> str:
 def _line(graph: Graph, value: Value) -> str:
     op = value.op
     if isinstance(op, Const):
-        body = f"Const {op.name}"
+        body = f"Const {op.name}" + (f" codebook={op.codebook}" if op.codebook is not None else "")
     elif isinstance(op, Input):
         body = f"Input {op.role.value}"
     else:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from toolchain.errors import InvalidGraph
 from toolchain.ir import Graph, GraphBuilder, Value, rewrite
 from toolchain.ir.ops import BatchNorm, Const, Linear, Propagate, Reduce
 
@@ -30,6 +31,11 @@ def _scaled_weight(builder: GraphBuilder, graph: Graph, linear: Value, scaled: n
     """Store a changed weight under its old name; pruned zeros stay marked (and stay zero: the change is a scaling)."""
     old = graph.values[linear.inputs[1]]
     assert isinstance(old.op, Const)
+    if old.op.codebook is not None:
+        raise InvalidGraph(
+            f"{old.op.name}: comes from the codebook {old.op.codebook}, and a BatchNorm folded into it would take it out. Share "
+            "the weights of the deployable graph, as toolchain.share does."
+        )
     return builder.const(old.op.name, scaled, pruned=old.op.pruned, scope=old.scope)
 
 

@@ -34,7 +34,7 @@ def removed(graph: Graph, channels: ChannelMap, dropped: Collection[int]) -> Gra
         array = graph.constants[op.name][np.ix_(*kept_of_axes)]
         if op.name in builder.constants:  # two values of one constant
             return builder.add(replace(op, type=replace(op.type, shape=array.shape)), scope=value.scope)
-        return builder.const(op.name, array, trainable=op.trainable, pruned=op.pruned, scope=value.scope)
+        return builder.changed(op, array, scope=value.scope)
 
     return verify(rewrite(graph, rule))
 

@@ -12,6 +12,7 @@ import torch
 from toolchain.compression.training import Loss, check_finite, cross_entropy, epoch_batches
 from toolchain.errors import InvalidInput, RecipeError
 from toolchain.ir import Graph
+from toolchain.passes.codebook_removal import remove_codebooks
 from toolchain.passes.dropout_removal import remove_dropout
 from toolchain.torch_module import GraphModule, TorchGraph
 
@@ -28,7 +29,8 @@ def weight_gradients(
 ) -> dict[str, np.ndarray]:
     """Mean gradient over the first batches of an epoch: name → float64 array of the weight's shape.
 
-    BatchNorm uses the statistics of each batch, as in training; there is no dropout. The graph is not changed.
+    BatchNorm uses the statistics of each batch, as in training; there is no dropout. Weights from a codebook have gradients of
+    their own. The graph is not changed.
 
     Args:
         loader, batch_size, loss, seed: as for `fine_tune`.
@@ -38,7 +40,7 @@ def weight_gradients(
         RecipeError: a weight is not trainable.
         TrainingDiverged: the loss is not finite.
     """
-    module = GraphModule(remove_dropout(graph))
+    module = GraphModule(remove_codebooks(remove_dropout(graph)))
     fixed = [name for name in names if not module.constant(name).requires_grad]
     if fixed:
         raise RecipeError(f"{fixed[0]}: is not trainable, so it has no gradient. Leave it out with targets.")

@@ -40,7 +40,7 @@ def masked(graph: Graph, keep: Masks) -> Graph:
         if op.name in builder.constants:  # two values of one constant
             return builder.add(replace(op, pruned=True), scope=value.scope)
         array = np.where(keep[op.name], graph.constants[op.name], np.float32(0))
-        return builder.const(op.name, array, trainable=op.trainable, pruned=True, scope=value.scope)
+        return builder.changed(replace(op, pruned=True), array, scope=value.scope)
 
     return verify(rewrite(graph, rule))
 

@@ -1,4 +1,4 @@
-"""Which weights a mask method prunes: those of the convolutions, or those that the user names."""
+"""Which weights a method changes: those of the convolutions, or those that the user names."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from toolchain.ir.ops import Const, Dropout, Linear, LogSoftmax
 from toolchain.ir.types import Domain
 
 
-def selected_weights(graph: Graph, targets: tuple[str, ...] | None, include_head: bool) -> list[str]:
-    """Names of the weights to prune, each once, in graph order.
+def selected_weights(
+    graph: Graph, targets: tuple[str, ...] | None, include_head: bool, *, step: str = "prune"
+) -> list[str]:
+    """Names of the weights to prune or share, each once, in graph order.
 
     Args:
         targets: take exactly the weights whose name or module path starts with one of these. None: every Linear weight of
             the convolutions (GIN's MLPs included), which is all but the head.
         include_head: without targets, take the head as well.
+        step: what the errors call the caller.
 
     Raises:
-        RecipeError: a target that names no weight, or no weight to prune at all.
+        RecipeError: a target that names no weight, or no weight at all.
     """
     linears = [v for v in graph.values if isinstance(v.op, Linear) and v.type.dtype.is_integer is False]
     names: dict[str, str] = {}
@@ -35,7 +38,8 @@ def selected_weights(graph: Graph, targets: tuple[str, ...] | None, include_head
         names = {n: s for n, s in names.items() if any(_is_named(t, n, s) for t in targets)}
     if not names:
         raise RecipeError(
-            "prune: the graph has no float convolution weights. Prune before quantizing, or set include_head=True."
+            f"{step}: the graph has no float convolution weights. {step.capitalize()} before quantizing, or set "
+            "include_head=True."
         )
     return list(names)
 
