@@ -10,12 +10,17 @@ from toolchain.ir import Graph
 _ROW_SYMBOLS = {"node": "N", "graph": "G"}
 
 
-def emit(graph: Graph, *, lowering: str = "auto", dense_up_to_nodes: int = DENSE_UP_TO_NODES) -> Emission:
+def emit(
+    graph: Graph, *, lowering: str = "auto", dense_up_to_nodes: int = DENSE_UP_TO_NODES, sparse_weights: bool = False
+) -> Emission:
     """Write a Graph as an ONNX file. The same graph and options give the same bytes.
 
     Args:
         lowering: "auto", "dense" or "scatter" (see `toolchain.exporters.lowerings`).
         dense_up_to_nodes: largest graph that "auto" aggregates as a dense product.
+        sparse_weights: store float weights of more than two thirds zeros as sparse initializers, which makes the file smaller.
+            onnxruntime fills them up when it loads the file, so memory and speed stay as they are. Off by default, because
+            other readers may not know them: the type inference of the onnx package 1.23 takes no sparse operand.
 
     Raises:
         ExportError: the lowering is unknown or cannot express the model.
@@ -29,7 +34,7 @@ def emit(graph: Graph, *, lowering: str = "auto", dense_up_to_nodes: int = DENSE
     from toolchain.exporters.onnx_writer import OPSET, OnnxWriter
 
     chosen = _choose(graph, lowering)
-    writer = OnnxWriter()
+    writer = OnnxWriter(sparse_weights)
     feeds = FeedNames(graph.topologies, writer)
 
     def body(lowered: Lowering) -> tuple[str, ...]:

@@ -24,10 +24,13 @@ class OnnxWriter:
     """Collects one model. Every method that adds something returns the name of its result.
 
     Attributes:
+        sparse_weights: store tensors of many zeros as sparse ones, where that takes fewer bytes.
         nodes: the node list being written to: the graph's, or a branch's inside `branch`.
     """
 
+    sparse_weights: bool = False
     nodes: list[onnx.NodeProto] = field(default_factory=list)
+    _sparse: list[onnx.SparseTensorProto] = field(default_factory=list)
     _initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
     _constant_names: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
     _functions: dict[str, onnx.FunctionProto] = field(default_factory=dict)
@@ -57,9 +60,13 @@ class OnnxWriter:
         value = np.asarray(array, np.float32 if isinstance(array, float) else None)
         key = (value.dtype.str, value.shape, value.tobytes())
         if key not in self._constant_names:
-            name = f"c{len(self._initializers)}"
+            name = f"c{len(self._constant_names)}"
             self._constant_names[key] = name
-            self._initializers[name] = numpy_helper.from_array(value, name)
+            dense, sparse = numpy_helper.from_array(value, name), _sparse(value, name)
+            if self.sparse_weights and sparse is not None and sparse.ByteSize() < dense.ByteSize():
+                self._sparse.append(sparse)
+            else:
+                self._initializers[name] = dense
         return self._constant_names[key]
 
     def function(self, name: str, build: Callable[[], onnx.FunctionProto]) -> None:
@@ -111,7 +118,9 @@ class OnnxWriter:
         outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, dims[output]) for output in results]
         # An input with an initializer is optional: left out, it is the empty array that the initializer holds.
         defaults = [numpy_helper.from_array(_nothing(feed), feed.name) for feed in feeds if is_optional(feed)]
-        graph = helper.make_graph(self.nodes, name, inputs, outputs, [*self._initializers.values(), *defaults])
+        graph = helper.make_graph(
+            self.nodes, name, inputs, outputs, [*self._initializers.values(), *defaults], sparse_initializer=self._sparse
+        )
         opsets = [helper.make_opsetid("", OPSET)]
         opsets += [helper.make_opsetid(FUNCTION_DOMAIN, 1)] if self._functions else []
         functions = list(self._functions.values())
@@ -135,6 +144,15 @@ class OnnxWriter:
             for list_of_names in (node.input, node.output):
                 for i, name in enumerate(list_of_names):
                     list_of_names[i] = names.get(name, name)
+
+
+def _sparse(array: np.ndarray, name: str) -> onnx.SparseTensorProto | None:
+    """A float tensor as its non-zeros and their positions, 12 bytes each; other tensors have no sparse form."""
+    positions = np.flatnonzero(array)
+    if array.dtype != np.float32 or not positions.size or not array.ndim:
+        return None
+    values = numpy_helper.from_array(array.reshape(-1)[positions], name)
+    return helper.make_sparse_tensor(values, numpy_helper.from_array(positions.astype(np.int64)), array.shape)
 
 
 def _dim(feed: Feed, dim: str | int) -> str | int:
