@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from toolchain.artifact import Artifact
-from toolchain.compression import QAT, DynamicInt8, StaticInt8, StepReport, fine_tune, prune, quantize
+from toolchain.compression import QAT, DynamicInt8, KMeans, StaticInt8, StepReport, fine_tune, prune, quantize, share
 from toolchain.datasets import loader
 from toolchain.errors import RecipeError
 from toolchain.exporters import PLANS_MEMORY, export
@@ -21,7 +21,7 @@ from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts, parts_of
 from toolchain.pruning_methods import pruning
-from toolchain.recipe import Bench, Export, FineTune, PruneStep, Quantize, Recipe, Verify, step_name
+from toolchain.recipe import Bench, Export, FineTune, PruneStep, Quantize, Recipe, ShareWeights, Verify, step_name
 
 __all__ = ["BuildResult", "Built", "Recipe", "build"]
 
@@ -92,7 +92,7 @@ def build(
     for step in recipe.steps:
         progress(step_name(step).replace("_", "-"))
         match step:
-            case PruneStep() | FineTune():
+            case PruneStep() | FineTune() | ShareWeights():
                 changed = _compressed(step, result, parts, recipe.seed)
                 result.history = (result.history[0], ("compression", changed))
             case Quantize():
@@ -106,10 +106,12 @@ def build(
     return result
 
 
-def _compressed(step: PruneStep | FineTune, result: BuildResult, parts: GraphParts, seed: int) -> Graph:
+def _compressed(step: PruneStep | FineTune | ShareWeights, result: BuildResult, parts: GraphParts, seed: int) -> Graph:
     log = result.reports.append
     if isinstance(step, PruneStep):
         return prune(result.graph, pruning(step, lambda: parts, seed), validation=parts.validation, log=log)
+    if isinstance(step, ShareWeights):
+        return share(result.graph, sharing(step, seed), validation=parts.validation, log=log)
     batches = loader(parts.train, step.batch_size, seed)
     return fine_tune(
         result.graph, batches, epochs=step.epochs, lr=step.lr, weight_decay=step.weight_decay, seed=seed,
@@ -124,6 +126,12 @@ def _variant(precision: str, step: Quantize, result: BuildResult, parts: GraphPa
         result.graph, quantization(precision, step, parts, seed), validation=parts.validation, log=result.reports.append
     )
     return (*result.history, ("quantization", graph))
+
+
+def sharing(step: ShareWeights, seed: int) -> KMeans:
+    """The method that a share step names."""
+    targets = None if step.targets is None else tuple(step.targets)
+    return KMeans(step.clusters, step.scope, step.init, targets=targets, include_head=step.include_head, seed=seed)
 
 
 def quantization(precision: str, step: Quantize, parts: GraphParts, seed: int) -> DynamicInt8 | StaticInt8 | QAT:

@@ -14,7 +14,8 @@ from toolchain.prune_steps import METHODS, Prune, PruneStep, read_prune_step
 from toolchain.schema import STRICT, problem
 
 __all__ = [
-    "STEPS", "Bench", "Export", "FineTune", "Prune", "PruneStep", "Quantize", "Recipe", "Step", "Verify", "step_name",
+    "STEPS", "Bench", "Export", "FineTune", "Prune", "PruneStep", "Quantize", "Recipe", "ShareWeights", "Step", "Verify",
+    "step_name",
 ]  # fmt: skip
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -33,6 +34,16 @@ class FineTune(_Strict):
     lr: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     batch_size: Annotated[int, Field(ge=1)] = 64
+
+
+class ShareWeights(_Strict):
+    """Let weights share k values (compression.KMeans); a fine_tune step afterwards trains the values."""
+
+    clusters: Annotated[int, Field(ge=2)] = 16
+    scope: Literal["layer", "module", "global"] = "layer"
+    init: Literal["linear", "k-means++", "density"] = "linear"
+    targets: Annotated[list[str], Field(min_length=1)] | None = None
+    include_head: bool = True
 
 
 class Quantize(_Strict):
@@ -90,9 +101,10 @@ class Bench(_Strict):
     rivals: bool = True
 
 
-Step = PruneStep | FineTune | Quantize | Export | Verify | Bench
+Step = PruneStep | FineTune | ShareWeights | Quantize | Export | Verify | Bench
 STEPS: dict[str, type[BaseModel]] = {
-    "prune": Prune, "fine_tune": FineTune, "quantize": Quantize, "export": Export, "verify": Verify, "bench": Bench,
+    "prune": Prune, "fine_tune": FineTune, "share": ShareWeights, "quantize": Quantize, "export": Export, "verify": Verify,
+    "bench": Bench,
 }  # fmt: skip
 _NAMES = {cls: name for name, cls in STEPS.items()} | dict.fromkeys(METHODS.values(), "prune")
 
@@ -136,7 +148,7 @@ class Recipe(_Strict):
             if names.count(name) > 1:
                 raise ValueError(f"steps: {name} stands there {names.count(name)} times, expected at most once")
         for earlier, later in itertools.combinations(STEPS, 2):
-            free = {earlier, later} in ({"prune", "fine_tune"}, {"verify", "bench"})
+            free = {earlier, later} in ({"prune", "fine_tune"}, {"fine_tune", "share"}, {"verify", "bench"})
             if not free and later in names and earlier in names[names.index(later) :]:
                 raise ValueError(f"steps: {later} comes before {earlier}; put {earlier} first")
         for name in ("verify", "bench"):

@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("toolchain.cli.demo", "demo"),
     "inspect": ("toolchain.cli.inspection", "inspect"),
     "prune": ("toolchain.cli.compressing", "prune"),
+    "share": ("toolchain.cli.compressing", "share"),
     "quantize": ("toolchain.cli.compressing", "quantize"),
     "export": ("toolchain.cli.exporting", "export"),
     "package": ("toolchain.cli.packaging", "package"),
@@ -47,16 +48,18 @@ class _Verbs(click.Group):
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="pocketgnn", prog_name="pocketgnn")
 def cli() -> None:
-    """Take a trained PyTorch Geometric model to a device: prune, quantize, export, verify, measure.
+    """Take a trained PyTorch Geometric model to a device: prune, share, quantize, export, verify, measure.
 
     A MODEL is a Python file or module that defines get_model(), which returns the trained torch module, and get_graphs(),
     which returns labelled Data objects: a list, or a mapping with train, validation and test. Name other functions as
-    model.py:make_model, and give weights with --checkpoint. What prune and quantize write (.pgnn) goes where a MODEL goes.
+    model.py:make_model, and give weights with --checkpoint. What prune, share and quantize write (.pgnn) goes where a
+    MODEL goes.
 
     \b
     Discover    pocketgnn demo                                      everything once, on handwritten digits
                 pocketgnn inspect model.py                          does every layer lower, and what does it cost?
     Build       pocketgnn prune model.py --fine-tune 20 -o pruned.pgnn
+                pocketgnn share model.py --clusters 16 --fine-tune 20 -o shared.pgnn
                 pocketgnn quantize pruned.pgnn --graphs model.py -o int8.pgnn
                 pocketgnn export int8.pgnn --to onnx --to executorch --graphs model.py -o out
     Measure     pocketgnn verify out/model-onnx-static-int8 --model model.py --min-agreement 0.98

@@ -1,20 +1,25 @@
-"""prune, quantize: a model or .pgnn file in, a .pgnn file out."""
+"""prune, share, quantize: a model or .pgnn file in, a .pgnn file out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from toolchain.cli import options
 from toolchain.cli.console import Console
-from toolchain.cli.subjects import subject
+from toolchain.cli.subjects import Subject, subject
 from toolchain.errors import RecipeError
 from toolchain.model_source import GraphParts
 from toolchain.prune_steps import METHODS, PruneStep, read_prune_step
-from toolchain.recipe import Quantize
+from toolchain.recipe import FineTune, Quantize, ShareWeights
+
+if TYPE_CHECKING:
+    from toolchain.ir import Graph
 
 
 @click.command()
@@ -25,7 +30,7 @@ from toolchain.recipe import Quantize
 @click.option(
     "--amount",
     type=options.Percentage(),
-    help="Share of weights, blocks or channels to prune.  "
+    help="ShareWeights of weights, blocks or channels to prune.  "
     "[default: 20% with l1, 90% with snip and ecs, 50% with blocks and bogp]",
 )
 @click.option("--density", type=options.Percentage(), help="Instead of --amount: the share that stays.")
@@ -69,26 +74,89 @@ def prune(
     pocketgnn prune model.py --method channels --amount 50% --fine-tune 20
     """
     step = _prune_step(given, lr, batch_size)
-    from toolchain.compression import StepReport, fine_tune
     from toolchain.compression import prune as pruned
-    from toolchain.datasets import loader
-    from toolchain.graph_file import save_graph
     from toolchain.pruning_methods import pruning
 
-    opened, reports = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed), list[StepReport]()
+    opened = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed)
+    method = pruning(step, lambda: opened.parts, seed)
+    training = FineTune(epochs=epochs_after, lr=lr, batch_size=batch_size) if epochs_after else None
+    _compress(console, opened, name, seed, partial(pruned, method=method), method.name, training, output, overwrite)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--clusters", type=click.IntRange(2), default=16, show_default=True, help="Values per codebook.")
+@click.option("--scope", type=click.Choice(["layer", "module", "global"]), default="layer", show_default=True,
+              help="A codebook for each weight matrix, each convolution, or one for all.")  # fmt: skip
+@click.option("--init", type=click.Choice(["linear", "k-means++", "density"]), default="linear", show_default=True,
+              help="Where k-means starts.")  # fmt: skip
+@click.option("--target", "targets", multiple=True, metavar="PREFIX",
+              help="Share only layers whose path or weight name starts so. Repeatable.")  # fmt: skip
+@click.option(
+    "--include-head/--no-head", default=True, show_default=True, help="Share the weights of the head as well."
+)
+@click.option(
+    "--fine-tune", "epochs_after", type=click.IntRange(0), default=0, show_default=True, help="Epochs afterwards."
+)
+@click.option("--lr", type=float, default=1e-3, show_default=True, help="Learning rate of --fine-tune.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@options.output_file("shared.pgnn")
+@options.graphs
+@options.checkpoint
+@options.name
+@options.seed
+@options.overwrite
+@options.common
+def share(
+    console: Console, model: str, clusters: int, scope: Any, init: Any, targets: tuple[str, ...], include_head: bool,
+    epochs_after: int, lr: float, batch_size: int, output: Path, graphs: str | None, checkpoint: Path | None, name: str,
+    seed: int, overwrite: bool,
+) -> None:  # fmt: skip
+    """Let weights share a few values, found by k-means; --fine-tune trains the values.
+
+    \b
+    pocketgnn share model.py --clusters 16 --fine-tune 20 -o shared.pgnn
+    pocketgnn quantize shared.pgnn --graphs model.py -o int8.pgnn
+    """
+    step = ShareWeights(
+        clusters=clusters, scope=scope, init=init, targets=list(targets) or None, include_head=include_head
+    )  # fmt: skip
+    from toolchain.compression import share as shared
+    from toolchain.pipeline import sharing
+
+    opened = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed)
+    method = sharing(step, seed)
+    training = FineTune(epochs=epochs_after, lr=lr, batch_size=batch_size) if epochs_after else None
+    _compress(console, opened, name, seed, partial(shared, method=method), method.name, training, output, overwrite)
+
+
+def _compress(
+    console: Console, opened: Subject, name: str, seed: int, step: Callable[..., Graph], title: str,
+    training: FineTune | None, output: Path, overwrite: bool,
+) -> None:  # fmt: skip
+    """Take one step on a float Graph, fine-tune it where asked, and write it.
+
+    Args:
+        step: takes the Graph, `validation` and `log`.
+    """
+    from toolchain.compression import StepReport, fine_tune
+    from toolchain.datasets import loader
+    from toolchain.graph_file import save_graph
+
+    reports = list[StepReport]()
     with console.progress() as progress:
         saved = opened.graph(name, progress)
         validation = opened.parts.validation if opened.source is not None else None
-        method = pruning(step, lambda: opened.parts, seed)
-        progress(method.name)
-        graph = pruned(saved.graph, method, validation=validation, log=reports.append)
+        progress(title)
+        graph = step(saved.graph, validation=validation, log=reports.append)
         steps = (*saved.steps, "compression") if saved.steps[-1] != "compression" else saved.steps
-        if epochs_after:
-            progress(f"fine-tuning {epochs_after} epochs")
-            batches = loader(opened.parts.train, batch_size, seed)
+        if training is not None:
+            progress(f"fine-tuning {training.epochs} epochs")
+            batches = loader(opened.parts.train, training.batch_size, seed)
             graph = fine_tune(
-                graph, batches, epochs=epochs_after, lr=lr, seed=seed, validation=validation, log=reports.append
-            )
+                graph, batches, epochs=training.epochs, lr=training.lr, seed=seed, validation=validation,
+                log=reports.append,
+            )  # fmt: skip
         save_graph(graph, steps, output, overwrite=overwrite)
     console.result({"file": str(output), "steps": [asdict(report) for report in reports]}, str(output))
 

@@ -119,7 +119,12 @@ class OnnxWriter:
         # An input with an initializer is optional: left out, it is the empty array that the initializer holds.
         defaults = [numpy_helper.from_array(_nothing(feed), feed.name) for feed in feeds if is_optional(feed)]
         graph = helper.make_graph(
-            self.nodes, name, inputs, outputs, [*self._initializers.values(), *defaults], sparse_initializer=self._sparse
+            self.nodes,
+            name,
+            inputs,
+            outputs,
+            [*self._initializers.values(), *defaults],
+            sparse_initializer=self._sparse,
         )
         opsets = [helper.make_opsetid("", OPSET)]
         opsets += [helper.make_opsetid(FUNCTION_DOMAIN, 1)] if self._functions else []
