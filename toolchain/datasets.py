@@ -41,6 +41,24 @@ def split(graphs: Sequence[Data], *, seed: int = 0, validation: float = 0.1, tes
     return Split(*(tuple(graphs[int(i)] for i in part) for part in parts))
 
 
+def fold(graphs: Sequence[Data], number: int, *, folds: int = 10, seed: int = 12345) -> Split:
+    """One part of a stratified k-fold as test part, the part before it for validation, the others for training.
+
+    The parts are those of PyG's own TU benchmarks and of Degree-Quant (scikit-learn's StratifiedKFold, seed 12345).
+
+    Args:
+        number: of the test part, 0 to folds - 1.
+    """
+    if not 0 <= number < folds:
+        raise InvalidInput(f"fold {number}: expected 0 to {folds - 1}.")
+    stratified = require("sklearn.model_selection", "demo").StratifiedKFold(folds, shuffle=True, random_state=seed)
+    labels = np.array([int(graph.y) for graph in graphs])
+    parts = [part for _, part in stratified.split(labels, labels)]
+    test, validation = parts[number], parts[number - 1]
+    train = np.setdiff1d(np.arange(len(graphs)), np.concatenate([test, validation]))
+    return Split(*(tuple(graphs[int(i)] for i in part) for part in (train, validation, test)))
+
+
 def loader(graphs: Sequence[Data], batch_size: int = 64, seed: int = 0) -> DataLoader:
     """Batches of graphs in a new order every epoch, the same for the same seed."""
     order = torch.Generator().manual_seed(seed)

@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "bench": ("toolchain.cli.checking", "bench"),
     "run": ("toolchain.cli.running", "run"),
     "report": ("toolchain.cli.reporting", "report"),
+    "study": ("toolchain.cli.studying", "study"),
 }  # fmt: skip
 
 
@@ -65,6 +66,7 @@ def cli() -> None:
     Measure     pocketgnn verify out/model-onnx-static-int8 --model model.py --min-agreement 0.98
                 pocketgnn bench out/model-onnx-static-int8 --model model.py --quick
     All at once pocketgnn run recipe.yaml -o out
+    Reproduce   pocketgnn study digits-bogp --seeds 3
 
     Results go to stdout (--format json for programs), progress to stderr.
     Exit status: 0 done, 1 failed, 2 wrong usage, 3 a stated gate is not met, 130 interrupted.

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console as RichConsole
 
 Progress = Callable[[str], None]
+Bar = Callable[[int, int, str], None]
 
 
 @dataclass(slots=True)
@@ -64,6 +65,28 @@ class Console:
                 yield lambda line: status.update(f"{line} …")
         else:
             yield lambda line: print(line, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def bar(self, title: str) -> Iterator[Bar]:
+        """A function that tells how many of how many are done, and what the last one gave."""
+        if self.verbosity < 0:
+            yield lambda done, total, line: None
+        elif self._err.is_terminal:
+            from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+            with Progress(
+                *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), console=self._err
+            ) as bars:
+                task = bars.add_task(title, total=None)
+
+                def tell(done: int, total: int, line: str) -> None:
+                    if line:
+                        bars.console.print(line, markup=False)
+                    bars.update(task, completed=done, total=total)
+
+                yield tell
+        else:
+            yield lambda done, total, line: print(f"[{done}/{total}] {line}".rstrip(), file=sys.stderr, flush=True)
 
 
 def _output() -> RichConsole:

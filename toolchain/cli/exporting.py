@@ -31,9 +31,7 @@ to_formats = click.option(
     is_flag=True,
     help="Store the edges of the first of get_graphs() in the artifact; only x is given later.",
 )
-@click.option(
-    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Option of the exporter, such as lowering=dense."
-)
+@options.settings("Option of the exporter, such as lowering=dense.")
 @options.output_folder("out")
 @options.graphs
 @options.checkpoint
@@ -63,7 +61,16 @@ def export(
             progress(f"exporting {format}")
             artifacts.append(
                 write(
-                    opened, saved.graph, format, output, name, bounds, _settings(settings), seed, overwrite, fixed_graph
+                    opened,
+                    saved.graph,
+                    format,
+                    output,
+                    name,
+                    bounds,
+                    options.read_settings(settings),
+                    seed,
+                    overwrite,
+                    fixed_graph,
                 )
             )
     data = [
@@ -98,16 +105,3 @@ def write(
         settings = {"fixed_graph": GraphInputs.from_pyg(opened.parts.train[0]), **settings}
     path = output / f"{name}-{format}-{precision_of(graph)}"
     return exported(graph, format, path, overwrite=overwrite, seed=seed, **settings)
-
-
-def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """key=value with true, false and numbers read as such."""
-    import yaml
-
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key.isidentifier():
-            raise click.UsageError(f"--set {pair}: expected KEY=VALUE, such as lowering=dense.")
-        settings[key] = yaml.safe_load(value)
-    return settings

@@ -75,3 +75,21 @@ def output_folder(default: str) -> Callable[[Command], Command]:
         show_default=True,
         help="Folder to write into.",
     )
+
+
+def settings(help: str) -> Callable[[Command], Command]:
+    """--set KEY=VALUE; `read_settings` turns what was given into values."""
+    return click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help=help)
+
+
+def read_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """key=value with true, false and numbers read as such."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise click.UsageError(f"--set {pair}: expected KEY=VALUE, such as lowering=dense.")
+        found[key] = yaml.safe_load(value)
+    return found

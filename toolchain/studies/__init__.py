@@ -1,1 +1,1 @@
-"""Published tables, reproduced: one file per table. Each is run with python -m toolchain.studies.<name>."""
+"""Published tables, reproduced: one file per table, listed in `registry`. `pocketgnn study NAME` runs one."""

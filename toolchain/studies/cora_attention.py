@@ -1,17 +1,16 @@
 """What integer attention costs on Cora: GAT and GATv2 trained, then quantized with float and with integer attention.
 
-    python -m toolchain.studies.cora_attention --data-root data
+    pocketgnn study cora-attention --data-root data
 
-Everything is measured with the reference interpreter, on all nodes. `agree` is the share of nodes that keep the class that
-the float model gives them, `mean` and `max` the error of the logits; `same` the share on which integer and float attention
-decide alike.
+Everything is measured with the reference interpreter: `float` and `accuracy` on the test nodes, the rest on all of them.
+`agreement` is the share of nodes that keep the class that the float model gives them, `mean_error` and `max_error` the error of
+the logits, `same` the share on which integer and float attention decide alike.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +27,7 @@ from toolchain.datasets import planetoid
 from toolchain.frontend import lower
 from toolchain.ir import Graph
 from toolchain.models import train
+from toolchain.studies.study import Found, Key, Scope, Study
 
 LAYERS = {"GAT": GATConv, "GATv2": GATv2Conv}
 
@@ -47,71 +47,52 @@ class NodeAttention(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One quantized model beside the float model that it was made from."""
+class Settings:
+    """What every row of a run has in common.
 
-    model: str
-    seed: int
-    mode: Mode
-    attention: EdgeArithmetic
-    float_accuracy: float
-    accuracy: float
-    agreement: float
-    mean_error: float
-    max_error: float
-    same: float
+    Attributes:
+        epochs: of the float training.
+    """
+
+    epochs: int = 100
 
 
-def study(data_root: str, *, seeds: int, epochs: int, models: Sequence[str]) -> list[Row]:
-    """Train, quantize and measure: one row per model, seed, mode and arithmetic of attention."""
-    data = planetoid(data_root, "Cora")
+def wanted(scope: Scope, settings: Settings) -> Iterable[Key]:
+    """Every width of values with both arithmetics of attention."""
+    return itertools.product(scope.models, range(scope.seeds), MODES, EDGE_ARITHMETICS)
+
+
+def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[Found]:
+    """Rows of one model and seed share the float model."""
+    assert scope.data_root is not None, "Study.scope refuses a missing folder"
+    data = planetoid(scope.data_root, "Cora")
     classes, inputs = int(data.y.max()) + 1, as_inputs([data])
     labels, is_test = data.y.numpy(), data.test_mask.numpy()
-    rows = []
-    for name in models:
-        for seed in range(seeds):
-            torch.manual_seed(seed)
-            model = NodeAttention(LAYERS[name], data.x.shape[1], classes)
-            train(model, [data], [data], epochs=epochs, seed=seed, lr=0.005, weight_decay=5e-4)
-            graph = lower(model, data, name=name.lower())
-            expected = predict(graph, inputs)
-            for mode in MODES:
-                found = {kind: predict(_quantized(graph, data, mode, kind, seed), inputs) for kind in EDGE_ARITHMETICS}
-                for kind, logits in found.items():
-                    before, after = ((a.argmax(axis=1) == labels)[is_test].mean() for a in (expected, logits))
-                    error = np.abs(expected - logits)
-                    rows.append(
-                        Row(
-                            name, seed, mode, kind, float(before), float(after), agreement(expected, logits),
-                            float(error.mean()), float(error.max()), agreement(found["float"], logits),
-                        )
-                    )  # fmt: skip
-                    print(_line(rows[-1]), flush=True)
-    return rows
+    for (name, seed), group in itertools.groupby(keys, key=lambda key: key[:2]):
+        torch.manual_seed(seed)
+        model = NodeAttention(LAYERS[name], data.x.shape[1], classes)
+        train(model, [data], [data], epochs=settings.epochs, seed=seed, lr=0.005, weight_decay=5e-4)
+        graph = lower(model, data, name=name.lower())
+        expected = predict(graph, inputs)
+        for mode, modes in itertools.groupby(group, key=lambda key: key[2]):
+            found = {kind: predict(_quantized(graph, data, mode, kind, seed), inputs) for kind in EDGE_ARITHMETICS}
+            for *_, kind in modes:
+                before, after = ((a.argmax(axis=1) == labels)[is_test].mean() for a in (expected, found[kind]))
+                error = np.abs(expected - found[kind])
+                yield {
+                    "float": float(before), "accuracy": float(after), "agreement": agreement(expected, found[kind]),
+                    "mean_error": float(error.mean()), "max_error": float(error.max()),
+                    "same": agreement(found["float"], found[kind]),
+                }  # fmt: skip
 
 
 def _quantized(graph: Graph, data: object, mode: Mode, kind: EdgeArithmetic, seed: int) -> Graph:
     return quantize(graph, StaticInt8([data], mode, min_agreement=0, edge_arithmetic=kind, seed=seed))
 
 
-def _line(row: Row) -> str:
-    return (
-        f"{row.model:5} seed {row.seed} {row.mode:10} {row.attention:7} attention  accuracy {row.float_accuracy:6.1%} -> "
-        f"{row.accuracy:6.1%}  agree {row.agreement:7.2%}  mean {row.mean_error:.4f}  max {row.max_error:.3f}  same {row.same:7.2%}"
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", required=True, help="folder with Cora/raw, or where PyG may download it")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--models", nargs="+", choices=list(LAYERS), default=list(LAYERS))
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.ERROR)
-    torch.set_num_threads(1)  # the sums of training then come out the same on every machine with these libraries
-    study(arguments.data_root, seeds=arguments.seeds, epochs=arguments.epochs, models=arguments.models)
-
-
-if __name__ == "__main__":
-    main()
+STUDY = Study(
+    "cora-attention", keys=("model", "seed", "mode", "attention"),
+    values=("float", "accuracy", "agreement", "mean_error", "max_error", "same"), settings=Settings, wanted=wanted,
+    measure=measure, shown=("float", "accuracy", "agreement", "same"), paired=(("accuracy", "float"),),
+    models=tuple(LAYERS), seeds=2, data_sets=("Cora",),
+)  # fmt: skip

@@ -1,140 +1,132 @@
-"""What int8 costs on PROTEINS: GCN 3x64 and GIN 5x64 trained, then quantized in each way, on a test split never used before.
+"""What int8 costs on PROTEINS: GCN 3x64 and GIN 5x64 trained, then quantized in each way, in paired folds.
 
-    python -m toolchain.studies.proteins_int8 --data-root data
+    pocketgnn study proteins-int8 --data-root data
 
-Everything is measured with the reference interpreter. `agree` is the share of test graphs that keep their class, `max` and
-`mean` the error of the logits, `KiB` what the constants take.
+Accuracies are those of the test part of a fold. `float` is that of the float model, `accuracy` that of the quantized model in
+the integer interpreter, and `simulated` that of the torch module that trains through the integers, where the method has one;
+`simulation_error` is the largest difference between the outputs of these two. `agreement` is the share of test graphs that
+keep their class, `max_error` and `mean_error` the error of the logits against the float model. Rows of pruned models compare
+with the float model before pruning.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from toolchain.compression import QAT, DynamicInt8, L1Unstructured, StaticInt8, fine_tune, prune, quantize
-from toolchain.compression.evaluation import agreement, as_inputs, evaluate, predict
-from toolchain.compression.static_int8 import select
-from toolchain.compression.step_report import sparsity
-from toolchain.datasets import Split, split, tu
-from toolchain.frontend import lower
+from toolchain.compression import DynamicInt8, L1Unstructured, StaticInt8, fine_tune, prune, quantize
+from toolchain.compression.evaluation import agreement, as_inputs, batches, evaluate, predict
+from toolchain.compression.qat import CodeDomainModule
+from toolchain.compression.static_int8 import Selection, select
+from toolchain.compression.training import Schedule, train_module
+from toolchain.datasets import Split, fold
+from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
-from toolchain.models import GCN, GIN, accuracy, train
+from toolchain.studies.proteins_models import DEFAULT_MODELS, MODELS, dense, proteins
+from toolchain.studies.study import Found, Key, Scope, Study
+from toolchain.torch_module import TorchGraph
 
-MODELS = {
-    "GCN 3x64 mean": lambda features, classes: GCN(features, classes, hidden=64, layers=3, pool="mean"),
-    "GIN 5x64 mean": lambda features, classes: GIN(features, classes, hidden=64, layers=5, pool="mean"),
-    "GIN 5x64 sum": lambda features, classes: GIN(features, classes, hidden=64, layers=5, pool="sum"),
-}
+METHODS = (
+    "dynamic int8", "static int8", "QAT int8", "pruned 20 %", "pruned, static int8", "static w4", "QAT w4",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One quantized model beside the float model that it was made from, on the test split."""
+class Settings:
+    """What every row of a run has in common.
 
-    model: str
-    method: str
-    seed: int
-    float_accuracy: float
-    accuracy: float
-    agreement: float
-    max_error: float
-    mean_error: float
-    kibibytes: float
-    note: str = ""
+    Attributes:
+        epochs: of the float training.
+        qat_epochs: of QAT, and of fine-tuning after pruning.
+    """
+
+    epochs: int = 40
+    qat_epochs: int = 5
 
 
-def study(data_root: str, *, seeds: int, epochs: int, qat_epochs: int, models: Sequence[str]) -> list[Row]:
-    """Train, quantize and measure; one row per model, method and seed. The seed also draws the 80/10/10 split."""
-    graphs = tu(data_root, "PROTEINS")
-    rows = []
-    for model in models:
-        for seed in range(seeds):
-            made = _rows(model, split(graphs, seed=seed), seed, epochs, qat_epochs)
-            print("\n".join(map(_line, made)), flush=True)
-            rows += made
-    return rows
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A quantized Graph, the module that simulates it where there is one, and how wide its values are."""
+
+    graph: Graph
+    simulation: CodeDomainModule | None = None
+    mode: str = ""
 
 
-def _rows(name: str, parts: Split, seed: int, epochs: int, qat_epochs: int) -> list[Row]:
-    torch.manual_seed(seed)
-    model = MODELS[name](parts.features, parts.classes)
-    train(model, parts.train, parts.validation, epochs=epochs, seed=seed, lr=0.005)
-    graph = lower(model, parts.train[0], name=name.split()[0].lower())
-    if abs(evaluate(graph, parts.test) - accuracy(model, parts.test)) > 1 / len(parts.test):
-        raise AssertionError(f"{name}: the lowered graph decides unlike the PyG model")
-    train_graphs = list(parts.train)
-    static = StaticInt8(parts.train, min_agreement=0.98, seed=seed)
-    chosen = select(graph, static, accept_best=True)
-    pruned = fine_tune(prune(graph, L1Unstructured(0.2)), train_graphs, epochs=qat_epochs, seed=seed)
-    pruned_int8 = select(pruned, static, accept_best=True)
-    low_bit = StaticInt8(parts.train, weight_bits=4, min_agreement=0, mode="sums-int16", seed=seed)
-    qat = QAT(train_graphs, qat_epochs, static, seed=seed)
-    low_bit_qat = QAT(train_graphs, qat_epochs, low_bit, lr=1e-3, seed=seed)
-    return [
-        _row(name, "dynamic int8", seed, graph, quantize(graph, DynamicInt8()), parts),
-        _row(name, "static int8", seed, graph, chosen.graph, parts, chosen.plan.mode),
-        _row(name, "QAT int8", seed, graph, quantize(graph, qat), parts),
-        _row(name, "pruned 20 %", seed, graph, pruned, parts, f"{sparsity(pruned):.1%} zeros"),
-        _row(name, "pruned, static int8", seed, pruned, pruned_int8.graph, parts, pruned_int8.plan.mode),
-        _row(name, "static w4", seed, graph, quantize(graph, low_bit), parts, "sums-int16"),
-        _row(name, "QAT w4", seed, graph, quantize(graph, low_bit_qat), parts),
-    ]
+def wanted(scope: Scope, settings: Settings) -> Iterable[Key]:
+    """Every method in every fold."""
+    return itertools.product(scope.models, range(scope.seeds), range(scope.folds), METHODS)
 
 
-def _row(model: str, method: str, seed: int, graph: Graph, candidate: Graph, parts: Split, note: str = "") -> Row:
+def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[Found]:
+    """Rows of one model, seed and fold share the float model."""
+    graphs = proteins(scope.data_root)
+    for (model, seed, number), group in itertools.groupby(keys, key=lambda key: key[:3]):
+        parts = fold(graphs, number)
+        graph = dense(model, parts, settings.epochs, seed)
+        for *_, method in group:
+            yield measured(graph, quantized(graph, method, parts, settings, seed), parts)
+
+
+def quantized(graph: Graph, method: str, parts: Split, settings: Settings, seed: int) -> Quantized:
+    """The Graph that one of METHODS makes of a float Graph."""
+    if method == "dynamic int8":
+        return Quantized(quantize(graph, DynamicInt8()))
+    if method.startswith("pruned"):
+        pruned = prune(graph, L1Unstructured(0.2))
+        graph = fine_tune(pruned, list(parts.train), epochs=settings.qat_epochs, seed=seed)
+        if method == "pruned 20 %":
+            return Quantized(graph)
+    if method.endswith("w4"):
+        static = StaticInt8(parts.train, weight_bits=4, min_agreement=0, mode="sums-int16", seed=seed)
+    else:
+        static = StaticInt8(parts.train, min_agreement=0.98, seed=seed)
+    selection = select(graph, static, accept_best=True)
+    if not method.startswith("QAT"):
+        return Quantized(selection.graph, _simulation(selection), selection.plan.mode)
+    module = _simulation(selection)
+    lr = 1e-3 if method.endswith("w4") else 1e-4
+    train_module(module, list(parts.train), Schedule(settings.qat_epochs, lr, seed=seed))
+    return Quantized(module.to_integer_graph(), module, selection.plan.mode)
+
+
+def measured(graph: Graph, made: Quantized, parts: Split) -> Found:
+    """The values of one row."""
     test = as_inputs(parts.test)
-    expected, found = predict(graph, test), predict(candidate, test)
+    labels = np.array([int(data.y) for data in parts.test])
+    expected, found = predict(graph, test), predict(made.graph, test)
     error = np.abs(expected - found)
-    return Row(
-        model, method, seed, evaluate(graph, parts.test), evaluate(candidate, parts.test), agreement(expected, found),
-        float(error.max()), float(error.mean()), candidate.weight_bytes / 1024, note,
-    )  # fmt: skip
+    values: dict[str, float | int | str] = {
+        "float": evaluate(graph, parts.test), "accuracy": evaluate(made.graph, parts.test), "simulated": "",
+        "simulation_error": "", "agreement": agreement(expected, found), "max_error": float(error.max()),
+        "mean_error": float(error.mean()), "bytes": made.graph.weight_bytes, "mode": made.mode,
+    }  # fmt: skip
+    if made.simulation is not None:
+        simulated = simulate(made.simulation, test)
+        values["simulated"] = float((simulated.argmax(axis=1) == labels).mean())
+        values["simulation_error"] = float(np.abs(simulated - found).max())
+    return values
 
 
-def _line(row: Row) -> str:
-    return (
-        f"{row.model:14} {row.method:20} seed {row.seed}  accuracy {row.float_accuracy:6.1%} -> {row.accuracy:6.1%}  "
-        f"agree {row.agreement:6.1%}  max {row.max_error:7.3f}  mean {row.mean_error:7.4f}  {row.kibibytes:6.1f} KiB  {row.note}"
-    )
+def simulate(module: CodeDomainModule, graphs: Sequence[GraphInputs]) -> np.ndarray:
+    """First output of the module that trains through the integers, [rows, channels]."""
+    with torch.no_grad():
+        parts = [module(TorchGraph.of(batch.prepare(module.graph.topologies)))[0].numpy() for batch in batches(graphs)]
+    return np.concatenate(parts)
 
 
-def summary(rows: Sequence[Row]) -> str:
-    """Means over the seeds, and the worst agreement."""
-    lines = [f"{'model':14} {'method':20} {'accuracy':>17} {'agree':>8} {'worst':>8} {'mean error':>11} {'KiB':>7}"]
-    for model, method in dict.fromkeys((row.model, row.method) for row in rows):
-        group = [row for row in rows if (row.model, row.method) == (model, method)]
-        before, after, agree, error, size = (
-            float(np.mean([getattr(row, name) for row in group]))
-            for name in ("float_accuracy", "accuracy", "agreement", "mean_error", "kibibytes")
-        )
-        worst = min(row.agreement for row in group)
-        lines.append(
-            f"{model:14} {method:20} {before:7.1%} -> {after:6.1%} {agree:8.1%} {worst:8.1%} {error:11.4f} {size:7.1f}"
-        )
-    return "\n".join(lines)
+def _simulation(selection: Selection) -> CodeDomainModule:
+    return CodeDomainModule(selection.source, selection.plan).eval()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", required=True, help="folder with PROTEINS/raw, or where PyG may download it")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=40, help="of the float training")
-    parser.add_argument("--qat-epochs", type=int, default=5, help="of QAT and of fine-tuning after pruning")
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS)[:2])
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.ERROR)
-    torch.set_num_threads(1)  # the sums of training then come out the same on every machine with these libraries
-    rows = study(
-        arguments.data_root, seeds=arguments.seeds, epochs=arguments.epochs, qat_epochs=arguments.qat_epochs,
-        models=arguments.models,
-    )  # fmt: skip
-    print(f"\nMeans over {arguments.seeds} seeds, test splits of 111 graphs:\n{summary(rows)}")
-
-
-if __name__ == "__main__":
-    main()
+STUDY = Study(
+    "proteins-int8", keys=("model", "seed", "fold", "method"),
+    values=("float", "accuracy", "simulated", "simulation_error", "agreement", "max_error", "mean_error", "bytes", "mode"),
+    settings=Settings, wanted=wanted, measure=measure, shown=("float", "accuracy", "simulated", "agreement", "bytes"),
+    paired=(("accuracy", "float"),), models=tuple(MODELS), default_models=DEFAULT_MODELS, seeds=1, folds=10,
+    data_sets=("PROTEINS",),
+)  # fmt: skip

@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from toolchain.errors import RecipeError
 
@@ -45,20 +43,24 @@ class RowFile:
                 f"{self.path}: made with {made_with or 'no settings'}, this run has {self.settings}. Name another file with "
                 "--output, or remove this one."
             )
-        self.rows = list(csv.DictReader(lines[2:]))
+        reader = csv.DictReader(lines[2:])
+        if tuple(reader.fieldnames or ()) != (*self.keys, *self.values):
+            raise RecipeError(
+                f"{self.path}: has the columns {', '.join(reader.fieldnames or ())}, this study writes "
+                f"{', '.join((*self.keys, *self.values))}. Name another file with --output, or remove this one."
+            )
+        self.rows = list(reader)
 
     def has(self, **key: object) -> bool:
         """Whether the row of these keys is there already."""
-        wanted = {name: str(value) for name, value in key.items()}
+        wanted = _texts(key)
         return any(all(row[name] == value for name, value in wanted.items()) for row in self.rows)
 
     def add(self, **row: object) -> None:
         """Write one more row; the file on disk is complete at every moment."""
         if set(row) != {*self.keys, *self.values}:
             raise ValueError(f"columns {sorted(row)}, expected {sorted((*self.keys, *self.values))}")
-        self.rows.append(
-            {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in row.items()}
-        )
+        self.rows.append(_texts(row))
         text = io.StringIO()
         text.write(f"# {self.command}\n# settings: {self.settings}\n")
         writer = csv.DictWriter(text, [*self.keys, *self.values], lineterminator="\n")
@@ -69,18 +71,7 @@ class RowFile:
         staging.write_text(text.getvalue(), encoding="utf-8")
         os.replace(staging, self.path)
 
-    def summary(self, over: str, *columns: str) -> list[str]:
-        """Lines with mean ± standard deviation of some columns over the rows that differ in key `over` only."""
-        kept = [key for key in self.keys if key != over]
-        groups: dict[tuple[str, ...], list[Row]] = {}
-        for row in self.rows:
-            groups.setdefault(tuple(row[key] for key in kept), []).append(row)
-        lines = []
-        for names, rows in groups.items():
-            parts = [f"{column} {_spread([float(row[column]) for row in rows])}" for column in columns]
-            lines.append(f"{'  '.join(f'{name:12}' for name in names)}  {'  '.join(parts)}  ({len(rows)} rows)")
-        return lines
 
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.4f}"
+def _texts(row: Mapping[str, object]) -> dict[str, str]:
+    """As they stand in the file: floats with six digits."""
+    return {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in row.items()}

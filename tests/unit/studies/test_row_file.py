@@ -47,13 +47,3 @@ def test_rows_of_other_settings_are_not_mixed(tmp_path: Path):
 def test_a_row_with_other_columns_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="columns"):
         opened(tmp_path / "rows.csv").add(method="l1", test=0.5)
-
-
-def test_the_summary_gives_mean_and_spread_over_one_key(tmp_path: Path):
-    rows = opened(tmp_path / "rows.csv")
-    for method, seed, test in (("l1", 0, 0.5), ("l1", 1, 0.7), ("l2", 0, 0.4)):
-        rows.add(method=method, seed=seed, test=test)
-
-    assert rows.summary("seed", "test") == [
-        "l1            test 0.6000 ± 0.1414  (2 rows)", "l2            test 0.4000 ± 0.0000  (1 rows)",
-    ]  # fmt: skip

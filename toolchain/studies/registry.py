@@ -1,0 +1,30 @@
+"""The studies by name. A study's module is imported when it is run, so that the list needs no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from toolchain.errors import RecipeError
+from toolchain.studies.study import Study
+
+# name → what it asks; the module has the same name with underscores and holds STUDY
+STUDIES: dict[str, str] = {
+    "digits-bogp": "BoGP against global and uniform magnitude pruning, one and five iterations",
+    "digits-sensitivity": "ECS against SNIP at densities of 20, 10 and 5 %, float and static int8",
+    "proteins-pruning": "20 % of the weights pruned and fine-tuned, in paired folds",
+    "proteins-channels": "half of the hidden channels removed and fine-tuned, in paired folds",
+    "proteins-int8": "every way of quantizing to int8, integer beside simulated accuracy",
+    "cora-attention": "integer attention against float attention on Cora",
+}
+
+
+def study(name: str) -> Study:
+    """The study of a name.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    if name not in STUDIES:
+        raise RecipeError(f"study {name!r} is unknown. Studies: {', '.join(STUDIES)}.")
+    found: Study = import_module(f"toolchain.studies.{name.replace('-', '_')}").STUDY
+    return found
