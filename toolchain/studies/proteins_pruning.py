@@ -24,7 +24,7 @@ from toolchain.ir import Graph
 from toolchain.studies.proteins_models import DEFAULT_MODELS, MODELS, dense, proteins
 from toolchain.studies.study import Found, Key, Scope, Study
 
-AMOUNTS = (0.2, 0.5)
+AMOUNTS = (0.2,)
 
 
 @dataclass(frozen=True, slots=True)
