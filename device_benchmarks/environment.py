@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("pocketgnn", "numpy", "torch", "torch-geometric", "onnx", "onnxruntime", "executorch")
+LIBRARIES = ("pocketgnn", "numpy", "torch", "torch-geometric", "onnx", "onnxruntime", "executorch", "ai-edge-litert")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")

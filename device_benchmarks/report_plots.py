@@ -16,7 +16,7 @@ from device_benchmarks.results import Row
 from toolchain.errors import require
 
 # One colour per format, told apart without colour vision as well (Okabe and Ito 2008); rivals are grey.
-COLOURS = {"onnx": "#0072B2", "executorch": "#D55E00", "torchscript": "#009E73", "c": "#CC79A7"}
+COLOURS = {"onnx": "#0072B2", "executorch": "#D55E00", "torchscript": "#009E73", "litert": "#56B4E9", "c": "#CC79A7"}
 RIVAL = "#9aa0a6"
 MARKERS = {"float32": "o", "dynamic-int8": "^", "static-int8": "s"}
 INK, GRID = "#30363d", "#e6e8eb"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,6 +48,7 @@ class ArtifactSubject:
         for library in {
             "torchscript": ("torch",),
             "onnx": ("onnxruntime",),
+            "litert": _litert_libraries(),
             "executorch": ("torch", "executorch.extension.pybindings._portable_lib"),
         }.get(format, ()):
             import_module(library)
@@ -61,6 +63,13 @@ class ArtifactSubject:
 
     def run(self, prepared: Any) -> Any:
         return self._runtime.run_feeds(prepared)
+
+
+def _litert_libraries() -> tuple[str, ...]:
+    """The library that runs a .tflite here: none where loading the artifact will say that none is installed."""
+    from runtimes.litert import LIBRARIES
+
+    return tuple(f"{library}.interpreter" for library in LIBRARIES if find_spec(library) is not None)[:1]
 
 
 @dataclass(slots=True)

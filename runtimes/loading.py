@@ -14,6 +14,7 @@ RUNTIMES: dict[str, tuple[str, str]] = {
     "torchscript": ("runtimes.torchscript", "TorchScriptRuntime"),
     "onnx": ("runtimes.onnxruntime", "OnnxRuntime"),
     "executorch": ("runtimes.executorch", "ExecuTorchRuntime"),
+    "litert": ("runtimes.litert", "LiteRtRuntime"),
     "c": ("runtimes.native", "NativeRuntime"),
 }
 

@@ -20,7 +20,7 @@ __all__ = [
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["float32", "dynamic-int8", "static-int8"]
-Format = Literal["torchscript", "onnx", "executorch", "c"]
+Format = Literal["torchscript", "onnx", "executorch", "litert", "c"]
 
 
 class _Strict(BaseModel):

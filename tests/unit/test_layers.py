@@ -13,6 +13,8 @@ HEAVY = (
     "onnx",
     "onnxruntime",
     "executorch",
+    "ai_edge_litert",
+    "flatbuffers",
     "scipy",
     "click",
     "rich",

@@ -25,6 +25,7 @@ EXPORTERS: dict[str, tuple[str, str]] = {
     "torchscript": ("toolchain.exporters.torchscript", "emit"),
     "onnx": ("toolchain.exporters.onnx", "emit"),
     "executorch": ("toolchain.exporters.executorch", "emit"),
+    "litert": ("toolchain.exporters.litert", "emit"),
     "c": ("toolchain.exporters.c.emitter", "emit"),
 }
 BAKES_FIXED_GRAPH = ("c",)  # formats that store the prepared edges in the model file itself
@@ -127,7 +128,16 @@ def _quantization(graph: Graph) -> dict[str, Any]:
 
 
 def _provenance(graph: Graph, emission: Emission, seed: int | None) -> dict[str, Any]:
-    libraries = ("pocketgnn", "numpy", "torch", "torch-geometric", "onnx", "onnxruntime", "executorch")
+    libraries = (
+        "pocketgnn",
+        "numpy",
+        "torch",
+        "torch-geometric",
+        "onnx",
+        "onnxruntime",
+        "executorch",
+        "ai-edge-litert",
+    )
     return {
         "name": graph.name,
         "graph_sha256": graph_sha256(graph),

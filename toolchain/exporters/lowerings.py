@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from toolchain.errors import ExportError
 from toolchain.ir import Domain, Graph
 from toolchain.ir.ops import Gather, Propagate, Reduce
 
@@ -48,3 +49,22 @@ def takes_dense(graph: Graph) -> bool:
         return False
     propagates = [v.op for v in graph.values if isinstance(v.op, Propagate)]
     return bool(propagates) and all(op.reduce in (Reduce.SUM, Reduce.MEAN) for op in propagates)
+
+
+def choose_lowering(graph: Graph, name: str) -> Lowering:
+    """The lowering of a name: SCATTER for "auto" where dense cannot express the model.
+
+    Raises:
+        ExportError: the name is unknown, or dense was asked for and cannot express the model.
+    """
+    try:
+        wanted = Lowering(name)
+    except ValueError as error:
+        names = ", ".join(repr(known.value) for known in Lowering)
+        raise ExportError(f"lowering {name!r} is unknown. Lowerings: {names}.") from error
+    if wanted is Lowering.DENSE and not takes_dense(graph):
+        raise ExportError(
+            f"{graph.name}: lowering 'dense' cannot express edge values, maxima or a model without propagation. "
+            "Use 'auto' or 'scatter'."
+        )
+    return Lowering.SCATTER if wanted is Lowering.AUTO and not takes_dense(graph) else wanted

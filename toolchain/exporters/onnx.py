@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from toolchain.errors import ExportError, require
+from toolchain.errors import require
 from toolchain.exporters.emission import Emission, outputs_of
-from toolchain.exporters.lowerings import DENSE_UP_TO_NODES, Lowering, takes_dense
+from toolchain.exporters.feed_names import FeedNames
+from toolchain.exporters.lowerings import DENSE_UP_TO_NODES, Lowering, choose_lowering
+from toolchain.feeds import FeedKind
 from toolchain.ir import Graph
 
 _ROW_SYMBOLS = {"node": "N", "graph": "G"}
@@ -27,15 +29,14 @@ def emit(
         MissingDependency: the onnx package is not installed.
     """
     require("onnx", "onnx")
-    from toolchain.exporters.onnx_feeds import FeedNames
     from toolchain.exporters.onnx_ops import Site
     from toolchain.exporters.onnx_quantized import emit_value
     from toolchain.exporters.onnx_values import Values
     from toolchain.exporters.onnx_writer import OPSET, OnnxWriter
 
-    chosen = _choose(graph, lowering)
+    chosen = choose_lowering(graph, lowering)
     writer = OnnxWriter(sparse_weights)
-    feeds = FeedNames(graph.topologies, writer)
+    feeds = FeedNames(graph.topologies, name=lambda feed: feed.name)
 
     def body(lowered: Lowering) -> tuple[str, ...]:
         feeds.lowering = lowered
@@ -44,8 +45,13 @@ def emit(
             emit_value(Site(graph, value, values, writer, feeds, lowered))
         return tuple(values.real(o) for o in graph.outputs)
 
+    def is_small() -> str:
+        """Whether the dense lowering's inputs were given."""
+        names = [feed.name for feed in feeds.declared(None) if feed.kind is FeedKind.ADJACENCY]
+        return writer.is_not_empty(names[0])
+
     if chosen is Lowering.AUTO:
-        results = writer.select(feeds.has_adjacency, lambda: body(Lowering.DENSE), lambda: body(Lowering.SCATTER))
+        results = writer.select(is_small, lambda: body(Lowering.DENSE), lambda: body(Lowering.SCATTER))
     else:
         results = body(chosen)
     outputs = outputs_of(graph)
@@ -58,20 +64,6 @@ def emit(
         {"pocketgnn.lowering": chosen.value},
     )
     return Emission(model, "model.onnx", declared, facts={"opset": OPSET, "lowering": chosen.value})
-
-
-def _choose(graph: Graph, lowering: str) -> Lowering:
-    try:
-        wanted = Lowering(lowering)
-    except ValueError as error:
-        names = ", ".join(repr(known.value) for known in Lowering)
-        raise ExportError(f"lowering {lowering!r} is unknown. Lowerings: {names}.") from error
-    if wanted is Lowering.DENSE and not takes_dense(graph):
-        raise ExportError(
-            f"{graph.name}: lowering 'dense' cannot express edge values, maxima or a model without propagation. "
-            "Use 'auto' or 'scatter'."
-        )
-    return Lowering.SCATTER if wanted is Lowering.AUTO and not takes_dense(graph) else wanted
 
 
 def _rows(graph: Graph, output: int) -> str:

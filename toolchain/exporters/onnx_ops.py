@@ -9,10 +9,11 @@ from functools import singledispatch
 import numpy as np
 
 from toolchain.errors import ExportError
+from toolchain.exporters.constants import head_blocks, real_constant
+from toolchain.exporters.feed_names import FeedNames
 from toolchain.exporters.lowerings import Lowering
-from toolchain.exporters.onnx_feeds import FeedNames
 from toolchain.exporters.onnx_segments import segment_reduce
-from toolchain.exporters.onnx_values import Values, real_constant
+from toolchain.exporters.onnx_values import Values
 from toolchain.exporters.onnx_writer import OnnxWriter
 from toolchain.ir import Domain, Graph, Value, ops
 from toolchain.ir.ops import End, Extent, Function, Reduce, RowFactor
@@ -31,7 +32,7 @@ class Site:
     value: Value
     values: Values
     writer: OnnxWriter
-    feeds: FeedNames
+    feeds: FeedNames[str]
     lowering: Lowering
 
     @property
@@ -248,14 +249,9 @@ def _(op: ops.EdgeSoftmax, site: Site) -> str:
 
 @emit.register
 def _(op: ops.HeadDot, site: Site) -> str:
-    # x [., H*C] times a block-diagonal matrix [H*C, H] gives one inner product a head in one product.
     weight = site.graph.operand(site.value, "weight")
     assert weight is not None
-    attention = real_constant(site.graph, weight)
-    heads, width = attention.shape
-    blocks = np.zeros((heads * width, heads), np.float32)
-    blocks[np.arange(heads * width), np.repeat(np.arange(heads), width)] = attention.reshape(-1)
-    return site.writer.op("MatMul", site.x, site.writer.constant(blocks))
+    return site.writer.op("MatMul", site.x, site.writer.constant(head_blocks(real_constant(site.graph, weight))))
 
 
 @emit.register

@@ -15,8 +15,8 @@ import numpy as np
 from onnx import TensorProto
 
 from toolchain.errors import ExportError
+from toolchain.exporters.constants import qparams_of
 from toolchain.exporters.onnx_ops import Site, activated, emit, row_scaled
-from toolchain.exporters.onnx_values import qparams_of
 from toolchain.ir import DType, Value
 from toolchain.ir.ops import Const, Dequantize, Function, Linear, Quantize
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from toolchain.exporters.constants import qparams_of, real_constant
 from toolchain.exporters.onnx_writer import OnnxWriter
-from toolchain.ir import DType, Graph, QParams, Value
+from toolchain.ir import DType, Graph, Value
 from toolchain.ir.ops import Const
 
 
@@ -49,20 +50,3 @@ class Values:
     def _parameters(self, value: Value) -> tuple[str, str]:
         qparams = qparams_of(value)
         return self.writer.constant(qparams.scale[0]), self.writer.constant(np.uint8(qparams.zero_point + 128))
-
-
-def qparams_of(value: Value) -> QParams:
-    """Quantization parameters of an integer value."""
-    assert value.type.qparams is not None, f"%{value.id} is not an integer value"
-    return value.type.qparams
-
-
-def real_constant(graph: Graph, value: Value) -> np.ndarray:
-    """The float32 array that a constant stands for."""
-    array = graph.constant(value)
-    if not value.type.dtype.is_integer:
-        return array
-    qparams = qparams_of(value)
-    scale = np.asarray(qparams.scale, np.float64)
-    per_row = scale.reshape(-1, *[1] * (array.ndim - 1)) if scale.size > 1 else scale  # [H, C] of a HeadDot
-    return ((array.astype(np.int64) - qparams.zero_point) * per_row).astype(np.float32)

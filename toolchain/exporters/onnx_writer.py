@@ -55,6 +55,10 @@ class OnnxWriter:
         self.nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
         return names
 
+    def is_not_empty(self, value: str) -> str:
+        """A bool scalar."""
+        return self.op("Cast", self.op("Size", value), to=TensorProto.BOOL)
+
     def constant(self, array: np.ndarray | np.generic | float) -> str:
         """A stored tensor; equal tensors are stored once. A Python float becomes a float32 scalar."""
         value = np.asarray(array, np.float32 if isinstance(array, float) else None)

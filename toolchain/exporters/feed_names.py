@@ -1,14 +1,12 @@
-"""FeedNames: which inputs an ONNX file has, collected while it is emitted."""
+"""FeedNames: which inputs a model file has, collected while it is emitted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-
-from onnx import TensorProto
+from typing import Generic, TypeVar
 
 from toolchain.exporters.lowerings import Lowering
-from toolchain.exporters.onnx_writer import OnnxWriter
 from toolchain.feeds import Feed, FeedKind
 from toolchain.ir import ops
 from toolchain.ir.ops import End, Reduce, RowFactor
@@ -19,16 +17,22 @@ _ROLE_KINDS = {
 }  # fmt: skip
 
 
+Name = TypeVar("Name")
+
+
 @dataclass(slots=True)
-class FeedNames:
-    """Hands out input names and remembers which lowering reads which input.
+class FeedNames(Generic[Name]):
+    """Hands out inputs by what the file calls them, and remembers which lowering reads which.
 
     Attributes:
+        name: what the file being written calls a feed: its name, or the number of its tensor.
+        index_dtype: of the feeds that hold indices.
         lowering: the lowering being emitted.
     """
 
     topologies: tuple[TopologySpec, ...]
-    writer: OnnxWriter
+    name: Callable[[Feed], Name]
+    index_dtype: str = "int64"
     lowering: Lowering = Lowering.SCATTER
     _feeds: dict[str, Feed] = field(default_factory=dict)
     _readers: dict[str, set[Lowering]] = field(default_factory=dict)
@@ -52,24 +56,22 @@ class FeedNames:
 
     # --- arrays of the graph ------------------------------------------------------------------------------------------
 
-    def graph_array(self, op: ops.Input) -> str:
+    def graph_array(self, op: ops.Input) -> Name:
         """x, edge_attr or edge_weight."""
         rows = "N" if op.role is ops.Role.X else "E"
         topology = op.type.topology
-        name = self._declare(op.role.value, _ROLE_KINDS[op.role], (rows, op.type.channels), topology)
-        for lowering in (Lowering.DENSE, Lowering.SCATTER):  # a graph's own arrays are there whatever reads them
-            self._readers[name].add(lowering)
-        return name
+        always = (Lowering.DENSE, Lowering.SCATTER)  # a graph's own arrays are there whatever reads them
+        return self._declare(op.role.value, _ROLE_KINDS[op.role], (rows, op.type.channels), topology, readers=always)
 
-    def graph_index(self) -> str:
-        """[N] int64."""
-        return self._declare("graph_index", FeedKind.GRAPH_INDEX, ("N",), dtype="int64")
+    def graph_index(self) -> Name:
+        """[N] indices."""
+        return self._declare("graph_index", FeedKind.GRAPH_INDEX, ("N",), dtype=self.index_dtype)
 
-    def inverse_count(self) -> str:
+    def inverse_count(self) -> Name:
         """[G, 1]: 1 over the number of nodes."""
         return self._declare("inverse_count", FeedKind.INVERSE_COUNT, ("G", 1))
 
-    def pool_matrix(self, reduce: Reduce) -> str:
+    def pool_matrix(self, reduce: Reduce) -> Name:
         """[G, N]: sums or means of nodes."""
         return self._declare("pool_matrix", FeedKind.POOL_MATRIX, ("G", "N"), reduce=reduce)
 
@@ -87,34 +89,29 @@ class FeedNames:
         """Whether every node gets one self-loop of weight 1."""
         return self.topologies[topology].self_loops is not SelfLoops.KEEP and not self.has_weights(topology)
 
-    def source(self, topology: int, *, loops: bool = True) -> str:
-        """[E] int64."""
-        return self._declare("source", FeedKind.SOURCE, ("E",), topology, dtype="int64", loops=loops)
+    def source(self, topology: int, *, loops: bool = True) -> Name:
+        """[E] indices."""
+        return self._declare("source", FeedKind.SOURCE, ("E",), topology, dtype=self.index_dtype, loops=loops)
 
-    def target(self, topology: int, *, loops: bool = True) -> str:
-        """[E] int64."""
-        return self._declare("target", FeedKind.TARGET, ("E",), topology, dtype="int64", loops=loops)
+    def target(self, topology: int, *, loops: bool = True) -> Name:
+        """[E] indices."""
+        return self._declare("target", FeedKind.TARGET, ("E",), topology, dtype=self.index_dtype, loops=loops)
 
-    def edge_weight(self, topology: int) -> str:
+    def edge_weight(self, topology: int) -> Name:
         """[E, 1]: the weights of a topology, without its normalization."""
         return self._declare("weight", FeedKind.COEFFICIENT, ("E", 1), topology, factors=False)
 
-    def adjacency(self, topology: int, reduce: Reduce, *, factors: bool) -> str:
+    def adjacency(self, topology: int, reduce: Reduce, *, factors: bool) -> Name:
         """[N, N]: the coefficients, row i = target i."""
         return self._declare("adjacency", FeedKind.ADJACENCY, ("N", "N"), topology, reduce=reduce, factors=factors)
 
-    def has_adjacency(self) -> str:
-        """Whether the dense lowering's inputs were given: a bool, true where the first adjacency is not empty."""
-        name = next(feed.name for feed in self._feeds.values() if feed.kind is FeedKind.ADJACENCY)
-        return self.writer.op("Cast", self.writer.op("Size", name), to=TensorProto.BOOL)
-
-    def row_factor(self, factor: RowFactor) -> str:
+    def row_factor(self, factor: RowFactor) -> Name:
         """[N, 1]: r or l of a topology."""
         if factor.end is End.TARGET:
             return self.target_scale(factor.topology, Reduce.SUM)
         return self._declare("source_scale", FeedKind.SOURCE_SCALE, ("N", 1), factor.topology)
 
-    def target_scale(self, topology: int, reduce: Reduce) -> str:
+    def target_scale(self, topology: int, reduce: Reduce) -> Name:
         """[N, 1]: l, divided by the in-degree for MEAN."""
         return self._declare("target_scale", FeedKind.TARGET_SCALE, ("N", 1), topology, reduce=reduce)
 
@@ -129,7 +126,8 @@ class FeedNames:
         dtype: str = "float32",
         loops: bool = True,
         factors: bool = True,
-    ) -> str:
+        readers: tuple[Lowering, ...] = (),
+    ) -> Name:
         name = "_".join(
             [stem]
             + ([str(topology)] if topology is not None and len(self.topologies) > 1 else [])
@@ -141,5 +139,5 @@ class FeedNames:
         feed = Feed(name, kind, topology, reduction, dtype, tuple(dims), loops, factors)
         known = self._feeds.setdefault(name, feed)
         assert known == feed, f"two different feeds are named {name}: {known} and {feed}"
-        self._readers.setdefault(name, set()).add(self.lowering)
-        return name
+        self._readers.setdefault(name, set()).update({self.lowering, *readers})
+        return self.name(feed)

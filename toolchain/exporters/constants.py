@@ -1,0 +1,32 @@
+"""What stored constants stand for, as the exporters that write files op by op need it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toolchain.ir import Graph, QParams, Value
+
+
+def qparams_of(value: Value) -> QParams:
+    """Quantization parameters of an integer value."""
+    assert value.type.qparams is not None, f"%{value.id} is not an integer value"
+    return value.type.qparams
+
+
+def real_constant(graph: Graph, value: Value) -> np.ndarray:
+    """The float32 array that a constant stands for."""
+    array = graph.constant(value)
+    if not value.type.dtype.is_integer:
+        return array
+    qparams = qparams_of(value)
+    scale = np.asarray(qparams.scale, np.float64)
+    per_row = scale.reshape(-1, *[1] * (array.ndim - 1)) if scale.size > 1 else scale  # [H, C] of a HeadDot
+    return ((array.astype(np.int64) - qparams.zero_point) * per_row).astype(np.float32)
+
+
+def head_blocks(attention: np.ndarray) -> np.ndarray:
+    """[H, C] to the block-diagonal [H*C, H] that gives one inner product a head in one product."""
+    heads, width = attention.shape
+    blocks = np.zeros((heads * width, heads), np.float32)
+    blocks[np.arange(heads * width), np.repeat(np.arange(heads), width)] = attention.reshape(-1)
+    return blocks
