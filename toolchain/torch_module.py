@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from toolchain.ir import ops
-from toolchain.ir.graph import Graph
+from toolchain.ir.graph import Graph, Value
 from toolchain.ir.ops import Const
 from toolchain.torch_codebook import Codebook
 from toolchain.torch_ops import Call, emit
@@ -69,6 +69,13 @@ class GraphModule(nn.Module):
             return codebook.constant(name)
         return getattr(self, self._attributes[name])
 
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The parameters, by the names of their constants in the Graph; those of codebooks by numbers."""
+        for name, attribute in self._attributes.items():
+            if isinstance(parameter := getattr(self, attribute), nn.Parameter):
+                yield name, parameter
+        yield from ((f"codebooks.{name}", parameter) for name, parameter in self.codebooks.named_parameters())
+
     @property
     def masks(self) -> Mapping[str, Tensor]:
         """For every pruned Const outside codebooks, where its weights are kept (bool): the non-zeros at construction."""
@@ -84,13 +91,19 @@ class GraphModule(nn.Module):
         """The meaning of one op; override to change it."""
         return emit(op, call)
 
-    def forward(self, batch: Structure) -> tuple[Tensor, ...]:
-        """One tensor per output of the Graph: rows of nodes, edges or graphs."""
+    def forward(self, batch: Structure, watch: Callable[[Value, Tensor], None] | None = None) -> tuple[Tensor, ...]:
+        """One tensor per output of the Graph: rows of nodes, edges or graphs.
+
+        Args:
+            watch: called with every value and its tensor.
+        """
         tensors: list[Tensor] = []
         for value in self.graph.values:
             operands = tuple(tensors[i] for i in value.inputs)
             types = tuple(self.graph.values[i].type for i in value.inputs)
             tensors.append(self.emit(value.op, Call(value, operands, types, batch, self.constant, self.training)))
+            if watch is not None:
+                watch(value, tensors[-1])
         return tuple(tensors[o] for o in self.graph.outputs)
 
     def to_graph(self) -> Graph:

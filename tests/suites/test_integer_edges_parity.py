@@ -16,7 +16,7 @@ from tests.c_zoo import BOUNDS, is_integer_throughout, model_of, run_c
 from tests.cases import GRAPHS, MODELS, case_inputs, example
 from tests.parity import assert_close
 from toolchain import GraphInputs, StaticInt8, lower, quantize
-from toolchain.compression.integer_graph import MODES, Mode
+from toolchain.compression.integer_plan import MODES, Mode
 from toolchain.exporters import export
 from toolchain.exporters.c.emitter import emit
 from toolchain.exporters.emission import Bounds

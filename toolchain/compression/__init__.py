@@ -1,5 +1,6 @@
 """Compression: prune, share, fine-tune and quantize a Graph; the result is a Graph."""
 
+from toolchain.compression.distillation import Distillation
 from toolchain.compression.dynamic_int8 import DynamicInt8
 from toolchain.compression.evaluation import evaluate
 from toolchain.compression.pruning import (
@@ -14,6 +15,7 @@ from toolchain.compression.pruning import (
 )
 from toolchain.compression.qat import QAT
 from toolchain.compression.quantization import quantize
+from toolchain.compression.quantizers import Fixed, Learned
 from toolchain.compression.static_int8 import StaticInt8
 from toolchain.compression.step_report import StepReport
 from toolchain.compression.training import fine_tune
@@ -24,11 +26,14 @@ __all__ = [
     "QAT",
     "SNIP",
     "BoGP",
+    "Distillation",
     "DynamicInt8",
+    "Fixed",
     "Iterative",
     "KMeans",
     "L1Blocks",
     "L1Unstructured",
+    "Learned",
     "StaticInt8",
     "StepReport",
     "StructuredChannels",

@@ -79,6 +79,18 @@ class ValueStatistics:
         inside = (wanted - before) / max(int(counts[place]), 1)
         return float((place - HALF_BINS + inside) * (self._reach / HALF_BINS))
 
+    def elements(self, *, skip_zeros: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """(values, how often each was seen), float64: the centres of the bins that are not empty.
+
+        Args:
+            skip_zeros: leave out the bin that holds 0.
+        """
+        places = np.flatnonzero(self._counts)
+        if skip_zeros:
+            places = places[places != HALF_BINS]
+        centres = (places - HALF_BINS + 0.5) * (self._reach / HALF_BINS)
+        return centres, self._counts[places].astype(np.float64)
+
     @property
     def tail_ratio(self) -> float:
         """Largest magnitude over that at percentile 99.99: the larger, the more int8 loses of tail or rest."""

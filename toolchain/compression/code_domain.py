@@ -7,6 +7,7 @@ then every partial sum is exact in any order. A requantization runs in int64. So
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -52,24 +53,29 @@ def exact_dtype(bound: float) -> torch.dtype:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedLinear:
-    """Weight and bias of an integer Linear: the codes that the present weights give, and the weights that learn."""
+    """Weight and bias of an integer Linear: the codes that the present weights give, and the weights that learn.
+
+    Attributes:
+        step: [out] float32, the scales of the weight's codes, with the gradient of those that learn.
+        reach: weights beyond it, in steps, have no gradient.
+    """
 
     codes: LinearCodes
     weight: Tensor  # [out, in] float32
     bias: Tensor | None  # [out] float32
+    step: Tensor
+    reach: float
 
-    def accumulate(self, x: Tensor, scale_x: float) -> Tensor:
+    def accumulate(self, x: Tensor, scale_x: float | Tensor) -> Tensor:
         """Accumulators of codes x - z, [rows, out]."""
         dtype = exact_dtype(self.codes.bound)
-        scales = np.broadcast_to(np.asarray(self.codes.weight_qparams.scale, np.float64), (self.weight.shape[0],))
-        scale = torch.from_numpy(scales.copy()).to(dtype)
-        weight = straight_through(self.weight.to(dtype) / scale[:, None], torch.from_numpy(self.codes.weight).to(dtype))
+        smooth = (self.weight / self.step[:, None]).clamp(-self.reach, self.reach)
+        weight = straight_through(smooth.to(dtype), torch.from_numpy(self.codes.weight).to(dtype))
         y = x.to(dtype) @ weight.T
         if self.bias is None or self.codes.bias is None:
             return y
-        return y + straight_through(
-            self.bias.to(dtype) / (scale_x * scale), torch.from_numpy(self.codes.bias).to(dtype)
-        )
+        bias = self.bias / (scale_x * self.step)
+        return y + straight_through(bias.to(dtype), torch.from_numpy(self.codes.bias).to(dtype))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,14 +111,74 @@ class TrainedFactor:
         return straight_through(smooth, torch.from_numpy(self.codes.astype(np.float64)).to(dtype))
 
 
+class _Settle(torch.autograd.Function):
+    """The codes in the forward pass; backward the gradient of the real codes, where `inside`."""
+
+    @staticmethod
+    def forward(ctx: Any, smooth: Tensor, codes: Tensor, inside: Tensor | None) -> Tensor:
+        ctx.inside = inside
+        return codes.to(smooth.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return (gradients[0] if ctx.inside is None else gradients[0] * ctx.inside), None, None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rounding:
+    """How the results of one value become codes while training.
+
+    Attributes:
+        step: the scale, where it learns.
+        clips_gradient: no gradient where the code is cut to its range; else the gradient passes (but never through a ReLU).
+        protected: [rows, 1] bool, the rows that stay real numbers.
+        keeps_fractions: some rows of this forward pass are real numbers, so sums may be.
+        observe: called with the real values before rounding and cutting, [rows, C].
+    """
+
+    step: Tensor | None = None
+    clips_gradient: bool = True
+    protected: Tensor | None = None
+    keeps_fractions: bool = False
+    observe: Callable[[Tensor], None] | None = None
+
+    def settle(self, smooth: Tensor, rounded: Tensor, out: QParams, *, relu: bool = False) -> Tensor:
+        """Codes minus zero point.
+
+        Args:
+            smooth: real codes [rows, C], differentiable, before a fused ReLU.
+            rounded: the same as integers, not cut yet.
+        """
+        low, high = (bound - out.zero_point for bound in out.code_range)
+        codes = rounded.clamp(max(low, 0) if relu else low, high)
+        inside: Tensor | None = None
+        if self.clips_gradient:
+            inside = codes == rounded
+        elif relu:
+            inside = rounded >= 0
+        result: Tensor = _Settle.apply(smooth, codes, inside)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if self.observe is None and self.protected is None:
+            return result
+        real = smooth.clamp(min=0) if relu else smooth
+        if self.observe is not None:
+            self.observe(real.detach() * out.scale[0])
+        return result if self.protected is None else torch.where(self.protected, real, result)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CodeCall:
-    """An op on codes: the plain call, and what its constants mean at the present weights."""
+    """An op on codes: the plain call, what its constants mean at the present weights, and how its result is rounded.
+
+    Attributes:
+        steps: the scale of each operand, where it learns.
+    """
 
     call: Call
     linear: TrainedLinear | None = None
     self_scale: TrainedScale | None = None
     factor: TrainedFactor | None = None
+    steps: tuple[Tensor | None, ...] = ()
+    rounding: Rounding = Rounding()
 
     @property
     def x(self) -> Tensor:
@@ -130,8 +196,53 @@ class CodeCall:
         return np.float64(qparams_of(self.call.types[operand]).scale[0])
 
     @property
+    def out(self) -> QParams:
+        return qparams_of(self.call.value.type)
+
+    @property
     def out_scale(self) -> np.float64:
-        return np.float64(qparams_of(self.call.value.type).scale[0])
+        return np.float64(self.out.scale[0])
+
+    def step(self, operand: int = 0) -> Tensor | float:
+        """The scale of an operand, with its gradient where it learns."""
+        learned = self.steps[operand] if self.steps else None
+        return float(self.scale(operand)) if learned is None else learned
+
+    @property
+    def out_step(self) -> Tensor | float:
+        """The scale of the result, with its gradient where it learns."""
+        return float(self.out_scale) if self.rounding.step is None else self.rounding.step
+
+    def requantize(
+        self, total: Tensor, ratio: np.ndarray | np.float64, slope: Tensor | float, *, rows: np.ndarray | None = None,
+        relu: bool = False, bias: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Codes minus zero point of an accumulator: one rounding, then the clamp. [rows, C] float32.
+
+        Args:
+            total: [rows, C] holding integers.
+            ratio: [C], [1] or one number, scale of `total` over that of the result: gives the integers.
+            slope: the same, differentiable: gives the gradients.
+            rows: [rows] Q31 row factors, multiplied into the multiplier.
+            bias: [C] real values that join before the rounding.
+        """
+        m, s = (torch.from_numpy(a) for a in multipliers(np.atleast_1d(ratio)))
+        smooth_rows: Tensor | float = 1.0
+        if rows is not None:
+            factors = torch.from_numpy(rows)[:, None]
+            m = (m[None, :] * factors + (1 << 30)) >> 31  # srdhm: [rows, C] or [rows, 1]
+            smooth_rows = (factors.double() / 2**31).float()
+        added = torch.ones_like(s) << (s - 1)
+        smooth = total.float() * (slope * smooth_rows)
+        if bias is not None:
+            real = bias.detach().numpy().astype(np.float64) / self.out_scale
+            added = added + torch.from_numpy(np.rint(real * np.float64(2) ** s.numpy()).astype(np.int64))
+            smooth = smooth + bias / self.out_step
+        whole = total.detach().long()
+        scaled = whole * m
+        if self.rounding.keeps_fractions:
+            scaled = scaled + ((total.detach().double() - whole) * m).long()
+        return self.rounding.settle(smooth, (scaled + added) >> s, self.out, relu=relu)
 
 
 def qparams_of(type_: TensorType) -> QParams:
@@ -139,59 +250,6 @@ def qparams_of(type_: TensorType) -> QParams:
     if type_.qparams is None:
         raise TypeMismatch(f"{type_} carries no quantization parameters")
     return type_.qparams
-
-
-class _Requantize(torch.autograd.Function):
-    """clamp((total * m + added) >> s) in int64; its gradient is the slope m 2^-s, and 0 where it clamps."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        total: Tensor,
-        bias: Tensor | None,
-        out_scale: float,
-        m: Tensor,
-        added: Tensor,
-        s: Tensor,
-        low: int,
-        high: int,
-    ) -> Tensor:
-        codes = (total.long() * m + added) >> s
-        exact = codes.clamp(low, high)
-        ctx.save_for_backward((codes == exact) * (m.double() * torch.exp2(-s.double())).float(), codes == exact)
-        ctx.out_scale, ctx.total_dtype, ctx.has_bias = out_scale, total.dtype, bias is not None
-        return exact.float()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        slope, inside = ctx.saved_tensors
-        to_bias = (gradients[0] * inside).sum(dim=0) / ctx.out_scale if ctx.has_bias else None
-        return (gradients[0] * slope).to(ctx.total_dtype), to_bias, None, None, None, None, None, None
-
-
-def requantize(
-    total: Tensor, ratio: np.ndarray, out: QParams, *, rows: np.ndarray | None = None, relu: bool = False,
-    bias: Tensor | None = None,
-) -> Tensor:  # fmt: skip
-    """Codes minus zero point of an accumulator: one rounding, then the clamp. [rows, C] float32.
-
-    Args:
-        total: [rows, C] holding integers.
-        ratio: [C] or [1], scale of `total` over that of the result.
-        rows: [rows] Q31 row factors, multiplied into the multiplier.
-        bias: [C] real values that join before the rounding.
-    """
-    m, s = (torch.from_numpy(a) for a in multipliers(ratio))
-    if rows is not None:
-        m = (m[None, :] * torch.from_numpy(rows)[:, None] + (1 << 30)) >> 31  # srdhm: [rows, C] or [rows, 1]
-    added = torch.ones_like(s) << (s - 1)
-    if bias is not None:
-        real = bias.detach().numpy().astype(np.float64) / np.float64(out.scale[0])
-        added = added + torch.from_numpy(np.rint(real * np.float64(2) ** s.numpy()).astype(np.int64))
-    low, high = (bound - out.zero_point for bound in out.code_range)
-    low = max(low, 0) if relu else low
-    result: Tensor = _Requantize.apply(total, bias, out.scale[0], m, added, s, low, high)  # type: ignore[no-untyped-call]
-    return result
 
 
 @singledispatch
@@ -202,19 +260,19 @@ def emit_codes(op: ops.Op, code: CodeCall) -> Tensor:
 
 @emit_codes.register
 def _(op: ops.Quantize, code: CodeCall) -> Tensor:
-    out = qparams_of(code.call.value.type)
     if code.call.types[0].dtype.is_integer:
         rows = None if op.row_factor is None else row_factors(code.topology(op.row_factor.topology))
-        return requantize(code.x, np.array([code.scale() / code.out_scale]), out, rows=rows)
-    inverse = torch.tensor(np.float32(1.0 / np.float64(out.scale[0])))
-    low, high = (bound - out.zero_point for bound in out.code_range)
-    exact = torch.round(code.x.detach() * inverse).clamp(low, high)
-    return straight_through((code.x / out.scale[0]).clamp(low, high), exact)
+        return code.requantize(code.x, code.scale() / code.out_scale, code.step() / code.out_step, rows=rows)
+    inverse = torch.tensor(np.float32(1.0 / code.out_scale))
+    return code.rounding.settle(code.x / code.out_step, torch.round(code.x.detach() * inverse), code.out)
 
 
 @emit_codes.register
 def _(op: ops.Dequantize, code: CodeCall) -> Tensor:
     scale = torch.tensor(qparams_of(code.call.types[0]).scale, dtype=torch.float64)
+    learned = code.steps[0] if code.steps else None
+    if learned is not None:
+        scale = straight_through(*torch.broadcast_tensors(learned.double(), scale))
     return (code.x.double() * scale).float()
 
 
@@ -222,12 +280,13 @@ def _(op: ops.Dequantize, code: CodeCall) -> Tensor:
 def _(op: ops.Linear, code: CodeCall) -> Tensor:
     linear = code.linear
     assert linear is not None
-    total = linear.accumulate(code.x, qparams_of(code.call.types[0]).scale[0])
+    total = linear.accumulate(code.x, code.step())
     if code.call.value.type.dtype is DType.I32:
         return total
     ratio = code.scale() * np.asarray(linear.codes.weight_qparams.scale, np.float64) / code.out_scale
+    slope = code.step() * linear.step / code.out_step
     rows = None if op.row_factor is None else row_factors(code.topology(op.row_factor.topology))
-    return requantize(total, ratio, qparams_of(code.call.value.type), rows=rows, relu=op.activation is Function.RELU)
+    return code.requantize(total, ratio, slope, rows=rows, relu=op.activation is Function.RELU)
 
 
 def row_factors(topology: Topology) -> np.ndarray:
@@ -257,9 +316,8 @@ def _(op: ops.Propagate, code: CodeCall) -> Tensor:
     elif op.reduce is Reduce.MEAN:
         rows = recip_q31(topology.in_degree)
     bias = code.call.operand("bias")
-    ratio = np.array([code.scale() * unit / code.out_scale])
-    out = qparams_of(code.call.value.type)
-    return requantize(total, ratio, out, rows=rows, relu=op.activation is Function.RELU, bias=bias)
+    ratio, slope = code.scale() * unit / code.out_scale, code.step() * unit / code.out_step
+    return code.requantize(total, ratio, slope, rows=rows, relu=op.activation is Function.RELU, bias=bias)
 
 
 @emit_codes.register
@@ -270,20 +328,27 @@ def _(op: ops.Pool, code: CodeCall) -> Tensor:
     x = code.x.to(exact_dtype(bound))
     total = segment_reduce(x, code.graph.graph_index, inputs.num_graphs, Reduce.SUM if is_mean else op.reduce)
     rows = recip_q31(inputs.nodes_per_graph) if is_mean else None
-    return requantize(total, np.array([code.scale() / code.out_scale]), qparams_of(code.call.value.type), rows=rows)
+    return code.requantize(total, code.scale() / code.out_scale, code.step() / code.out_step, rows=rows)
 
 
 @emit_codes.register(ops.Add)
 @emit_codes.register(ops.Sub)
 def _(op: ops.Add | ops.Sub, code: CodeCall) -> Tensor:
-    a, b = (tensor.double() for tensor in code.call.tensors)
     bits = 14 if DType.I16 in (code.call.types[0].dtype, code.call.types[1].dtype) else 20
     top = max(code.scale(0), code.scale(1))
-    factor_a, factor_b = (float(np.rint(2**bits * code.scale(i) / top)) for i in (0, 1))
-    total = factor_a * a + (factor_b if isinstance(op, ops.Add) else -factor_b) * b
+    sign = 1.0 if isinstance(op, ops.Add) else -1.0
+    total: Tensor | float = 0.0
+    for i, tensor in enumerate(code.call.tensors):
+        factor = np.rint(2**bits * code.scale(i) / top)
+        # The factor follows the scales; where they learn, its gradient is that of the unrounded one.
+        learned = code.steps[i] if code.steps else None
+        weight = (
+            factor if learned is None else straight_through(learned.double() * (2**bits / top), torch.tensor(factor))
+        )
+        total = total + (sign if i else 1.0) * weight * tensor.double()
     relu = isinstance(op, ops.Add) and op.activation is Function.RELU
-    ratio = np.array([top / 2**bits / code.out_scale])
-    return requantize(total, ratio, qparams_of(code.call.value.type), relu=relu)
+    assert isinstance(total, Tensor)
+    return code.requantize(total, top / 2**bits / code.out_scale, float(top / 2**bits) / code.out_step, relu=relu)
 
 
 @emit_codes.register
@@ -297,26 +362,28 @@ def _(op: ops.Concat, code: CodeCall) -> Tensor:
 
 
 def _on_common_scale(code: CodeCall) -> list[Tensor]:
-    out = qparams_of(code.call.value.type)
     return [
-        requantize(x, np.array([code.scale(i) / code.out_scale]), out) for i, x in enumerate(code.call.tensors)
-    ]  # fmt: skip
+        code.requantize(x, code.scale(i) / code.out_scale, code.step(i) / code.out_step)
+        for i, x in enumerate(code.call.tensors)
+    ]
 
 
 @emit_codes.register
 def _(op: ops.Activation, code: CodeCall) -> Tensor:
-    x, out = qparams_of(code.call.types[0]), qparams_of(code.call.value.type)
+    x, out = qparams_of(code.call.types[0]), code.out
+    ratio, slope = code.scale() / code.out_scale, code.step() / code.out_step
     if op.function is Function.RELU:
-        return requantize(code.x, np.array([code.scale() / code.out_scale]), out, relu=True)
+        return code.requantize(code.x, ratio, slope, relu=True)
     if op.function is Function.LEAKY_RELU and op.alpha >= 0 and 16 in (x.bits, out.bits):
-        ratio = code.scale() / code.out_scale
-        above, below = (requantize(code.x, np.array([r]), out) for r in (ratio, np.float64(op.alpha) * ratio))
+        above = code.requantize(code.x, ratio, slope)
+        below = code.requantize(code.x, np.float64(op.alpha) * ratio, op.alpha * slope)
         return torch.where(code.x >= 0, above, below)
-    table = torch.from_numpy(activation_table(op, x, out)).float() - out.zero_point
-    exact = table[code.x.detach().long() + (x.zero_point + 128)]
+    smooth = ACTIVATIONS[op.function](code.x * code.step(), op.alpha) / code.out_step
+    table = torch.from_numpy(activation_table(op, x, out)).long() - out.zero_point
+    codes = table[(code.x.detach().round().long() + (x.zero_point + 128)).clamp(0, 255)]
+    rounded = smooth.detach().round().long()  # the table is cut; where, is seen here
     low, high = (bound - out.zero_point for bound in out.code_range)
-    smooth = ACTIVATIONS[op.function](code.x * x.scale[0], op.alpha) / out.scale[0]
-    return straight_through(smooth.clamp(low, high), exact)
+    return code.rounding.settle(smooth, torch.where((rounded < low) | (rounded > high), rounded, codes), out)
 
 
 @emit_codes.register

@@ -13,8 +13,6 @@ from toolchain.compression.code_domain import (
     CodeCall,
     emit_codes,
     exact_dtype,
-    qparams_of,
-    requantize,
     straight_through,
 )
 from toolchain.compression.integer_constants import largest_code
@@ -40,23 +38,25 @@ def _(op: ops.HeadDot, code: CodeCall) -> Tensor:
     bound = int(np.abs(factor.codes.astype(np.int64)).sum(axis=1).max(initial=0)) * largest_code(code.call.types[0])
     dtype = exact_dtype(bound)
     total = (code.x.to(dtype).unflatten(1, factor.codes.shape) * factor.tensor(dtype)).sum(dim=2)  # [., H, C] to [., H]
-    return requantize(total, code.scale() * factor.scale / code.out_scale, qparams_of(code.call.value.type))
+    ratio = code.scale() * factor.scale / code.out_scale
+    slope = torch.from_numpy(factor.scale.astype(np.float32)) * code.step() / code.out_step
+    return code.requantize(total, ratio, slope)
 
 
 @emit_codes.register
 def _(op: ops.HeadMean, code: CodeCall) -> Tensor:
     bound = op.heads * largest_code(code.call.types[0])
     total = code.x.to(exact_dtype(bound)).unflatten(1, (op.heads, -1)).sum(dim=1)  # [., H, C] to [., C]
-    return requantize(total, np.array([code.scale() / op.heads / code.out_scale]), qparams_of(code.call.value.type))
+    return code.requantize(total, code.scale() / op.heads / code.out_scale, code.step() / op.heads / code.out_step)
 
 
 @emit_codes.register
 def _(op: ops.EdgeSoftmax, code: CodeCall) -> Tensor:
-    number, scale = edge_topology(code.call), code.scale()
+    number = edge_topology(code.call)
     topology = code.topology(number)
-    logits = code.x.detach().numpy().astype(np.int64)
-    exact = torch.from_numpy(softmax_codes(logits, float(scale), topology.row_pointer)).to(code.x.dtype)
-    smooth = segment_softmax(code.x * float(scale), code.graph.topologies[number].target, topology.num_nodes)
+    logits = code.x.detach().round().numpy().astype(np.int64)
+    exact = torch.from_numpy(softmax_codes(logits, float(code.scale()), topology.row_pointer)).to(code.x.dtype)
+    smooth = segment_softmax(code.x * code.step(), code.graph.topologies[number].target, topology.num_nodes)
     return straight_through(smooth * ONE, exact)
 
 
@@ -68,9 +68,9 @@ def attend(op: ops.Propagate, code: CodeCall) -> Tensor:
     dtype = exact_dtype(ONE * largest_code(x_type))
     messages = weigh_heads(code.x.to(dtype).index_select(0, edges.source), weight.to(dtype), weight.shape[1])
     total = segment_reduce(messages, edges.target, nodes, Reduce.SUM)
-    ratio = np.array([code.scale(0) * code.scale(1) / code.out_scale])
+    ratio, slope = code.scale(0) * code.scale(1) / code.out_scale, code.step(0) * code.step(1) / code.out_step
     is_relu, bias = op.activation is Function.RELU, code.call.operand("bias")
-    return requantize(total, ratio, qparams_of(code.call.value.type), relu=is_relu, bias=bias)
+    return code.requantize(total, ratio, slope, relu=is_relu, bias=bias)
 
 
 @emit_codes.register
@@ -83,14 +83,15 @@ def _(op: ops.Aggregate, code: CodeCall) -> Tensor:
     target = code.graph.topologies[number].target
     total = segment_reduce(x, target, topology.num_nodes, op.reduce if is_extreme else Reduce.SUM)
     rows = recip_q31(topology.in_degree) if is_mean else None
-    return requantize(total, np.array([code.scale() / code.out_scale]), qparams_of(code.call.value.type), rows=rows)
+    return code.requantize(total, code.scale() / code.out_scale, code.step() / code.out_step, rows=rows)
 
 
 @emit_codes.register
 def _(op: ops.Mul, code: CodeCall) -> Tensor:
-    scales, tensors = [code.scale(0), code.scale(1)], list(code.call.tensors)
+    scales, steps, tensors = [code.scale(0), code.scale(1)], [code.step(0), code.step(1)], list(code.call.tensors)
     if code.factor is not None:
         place = next(i for i, type_ in enumerate(code.call.types) if type_.domain is Domain.CONST)
         tensors[place], scales[place] = code.factor.tensor(torch.float64), np.float64(code.factor.scale[0])
+        steps[place] = float(scales[place])
     total = tensors[0].double() * tensors[1].double()
-    return requantize(total, np.array([scales[0] * scales[1] / code.out_scale]), qparams_of(code.call.value.type))
+    return code.requantize(total, scales[0] * scales[1] / code.out_scale, steps[0] * steps[1] / code.out_step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,10 +66,15 @@ def evaluate(graph: Graph, graphs: Iterable[Any], *, mask: str = "val_mask") -> 
         InvalidInput: a graph without labels, or labels that are not one class per row.
     """
     data = list(graphs)
+    return accuracy(data, lambda: predict(graph, as_inputs(data)), mask=mask)
+
+
+def accuracy(data: Sequence[Any], outputs: Callable[[], np.ndarray], *, mask: str = "val_mask") -> float:
+    """`evaluate` of outputs [rows, C] that are computed some other way, once the labels are known to be there."""
     labels = [_array(d, "y") for d in data]
     if not data or any(y is None for y in labels):
         raise InvalidInput("y: missing on a validation graph. Give every graph class labels in y.")
-    chosen = predict(graph, as_inputs(data)).argmax(axis=1)
+    chosen = outputs().argmax(axis=1)
     expected = np.concatenate([np.asarray(y).reshape(-1) for y in labels])
     if expected.shape != chosen.shape:
         raise InvalidInput(

@@ -33,18 +33,27 @@ def largest_code(type_: TensorType) -> int:
     return max(high - type_.qparams.zero_point, type_.qparams.zero_point - low)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightFormat:
+    """How a weight [out, in] is stored: 1 to 8 bits, and scales [out] or [1], or None for those that its rows need."""
+
+    bits: int
+    scales: np.ndarray | None = None
+
+
 def linear_codes(
-    weight: np.ndarray, bias: np.ndarray | None, x: TensorType, *, bits: int, per_tensor: bool
+    weight: np.ndarray, bias: np.ndarray | None, x: TensorType, stored_as: WeightFormat, *, per_tensor: bool
 ) -> LinearCodes:
     """Quantize a Linear for an input type.
 
     A row whose accumulator could leave int32 for some input gets a coarser scale, so that it cannot.
     """
+    scales = None if stored_as.scales is None else np.broadcast_to(stored_as.scales, weight.shape[:1])
     assert x.qparams is not None
     scale_x, reach = x.qparams.scale[0], largest_code(x)
     floor = np.zeros(weight.shape[0])
     while True:
-        codes, qparams = weight_codes(weight, bias, scale_x, bits, per_tensor, floor)
+        codes, qparams = weight_codes(weight, bias, scale_x, stored_as.bits, per_tensor, floor, scales)
         bound = np.abs(codes.astype(np.int64)).sum(axis=1) * reach
         stored, stored_qparams = (None, None) if bias is None else bias_codes(bias, scale_x, qparams)
         if stored is not None:
@@ -57,7 +66,7 @@ def linear_codes(
 
 def head_codes(weight: np.ndarray, x: TensorType) -> tuple[np.ndarray, QParams]:
     """int8 codes of attention vectors [H, C], one scale per head. They are few, so 8 bits whatever the width of others."""
-    codes = linear_codes(weight, None, x, bits=8, per_tensor=False)
+    codes = linear_codes(weight, None, x, WeightFormat(8), per_tensor=False)
     return codes.weight, codes.weight_qparams
 
 

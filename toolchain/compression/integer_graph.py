@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 
-from toolchain.compression.calibration import ValueStatistics
 from toolchain.compression.integer_constants import (
     accumulator_parameters,
     check_attention,
@@ -18,8 +16,10 @@ from toolchain.compression.integer_constants import (
     linear_codes,
     self_scale_codes,
 )
-from toolchain.compression.integer_forms import EdgeArithmetic, integer_values, is_input, needs_table
+from toolchain.compression.integer_forms import integer_values, is_input, needs_table
+from toolchain.compression.integer_plan import INT16_HEADROOM, IntegerPlan
 from toolchain.compression.row_scaling import needs_scaled_rows
+from toolchain.errors import RecipeError
 from toolchain.ir import DType, Graph, GraphBuilder, QParams, TensorType, Value, verify
 from toolchain.ir.integer import activation_qparams
 from toolchain.ir.integer_softmax import WEIGHT_QPARAMS
@@ -48,38 +48,27 @@ from toolchain.ir.ops import (
 )
 from toolchain.ir.types import Domain
 
-Mode = Literal["int8", "sums-int16", "all-int16"]
-INT16_HEADROOM = 4
-MODES: tuple[Mode, ...] = ("int8", "sums-int16", "all-int16")  # from the cheapest to the most exact
-
 
 @dataclass(frozen=True, slots=True)
-class IntegerPlan:
-    """All choices that, with the weights, make an integer graph.
+class Grid:
+    """Where the scale of codes comes from: that of a value of the float graph, divided by a power of two."""
 
-    Attributes:
-        statistics: of every value of the float graph, by id.
-        percentile: where int8 ranges are cut; None: minimum and maximum. int16 ranges are never cut but widened by
-            `INT16_HEADROOM`: 16 bits have room, and a graph beyond the calibration then does not clip.
-        weight_bits: width of the weight codes; stored in 8.
-        max_degree: of the prepared graphs, per topology: the integer sums of such graphs fit int32.
-        edge_arithmetic: whether attention and values of edges are integers as well.
-    """
-
-    mode: Mode
-    statistics: Mapping[int, ValueStatistics]
-    percentile: float | None
-    weight_bits: int
-    max_degree: tuple[int, ...]
-    edge_arithmetic: EdgeArithmetic = "float"
+    source: int
+    divisor: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntegerGraph:
-    """An integer graph and, for each of its constants, the float constant of the source graph that it was made from."""
+    """An integer graph and what it was made from.
+
+    Attributes:
+        origins: for each of its constants, the float constant of the source graph.
+        grids: for each of its values that the plan gives a scale, or that passes on such codes, where the scale comes from.
+    """
 
     graph: Graph
     origins: Mapping[str, str]
+    grids: Mapping[int, Grid]
 
 
 def integer_graph(graph: Graph, plan: IntegerPlan) -> IntegerGraph:
@@ -92,7 +81,9 @@ def integer_graph(graph: Graph, plan: IntegerPlan) -> IntegerGraph:
     """
     integerizer = _Integerizer(graph, plan)
     made = verify(integerizer.run())
-    return IntegerGraph(made, {name: integerizer.origins[name] for name in made.constants})
+    numbers = integerizer.builder.numbers
+    grids = {numbers[made_id]: grid for made_id, grid in integerizer.grids.items() if made_id in numbers}
+    return IntegerGraph(made, {name: integerizer.origins[name] for name in made.constants}, grids)
 
 
 @dataclass(slots=True)
@@ -106,6 +97,7 @@ class _Integerizer:
     floats: dict[int, int] = field(default_factory=dict)  # old id → new id of its float form
     scaled: dict[tuple[int, int], int] = field(default_factory=dict)  # (old id, topology) → row-scaled copy
     origins: dict[str, str] = field(default_factory=dict)  # new constant → old constant
+    grids: dict[int, Grid] = field(default_factory=dict)  # new id → where its scale comes from
 
     def __post_init__(self) -> None:
         self.builder = GraphBuilder(self.graph.topologies, self.graph.name)
@@ -136,12 +128,13 @@ class _Integerizer:
 
     def _code(self, value: Value) -> int:
         if value.id not in self.codes:
-            if is_input(self.graph, value):
+            if is_input(self.graph, value) and value.id not in self.plan.formats:
                 is_binary = self.plan.statistics[value.id].is_binary
                 type_ = (DType.I8, QParams((1.0,), 0, 8)) if is_binary else self._parameters(value, DType.I16)
             else:
                 type_ = self._parameters(value, self._storage(value))
             self.codes[value.id] = self._quantized(self._float(value), *type_, None, value.scope)
+            self.grids[self.codes[value.id]] = Grid(value.id)
         return self.codes[value.id]
 
     def _scaled_code(self, value: Value, topology: int) -> int:
@@ -153,7 +146,9 @@ class _Integerizer:
             room = 128 if type_.dtype is DType.I8 else 1
             qparams = QParams((float(np.float32(type_.qparams.scale[0] / room)),), 0, 16)
             factor = RowFactor(topology, End.SOURCE)
-            self.scaled[value.id, topology] = self._quantized(code, DType.I16, qparams, factor, value.scope)
+            made = self._quantized(code, DType.I16, qparams, factor, value.scope)
+            self.scaled[value.id, topology], grid = made, self.grids[code]
+            self.grids[made] = Grid(grid.source, room * grid.divisor)
         return self.scaled[value.id, topology]
 
     def _quantized(self, operand: int, dtype: DType, qparams: QParams, factor: RowFactor | None, scope: str) -> int:
@@ -172,6 +167,9 @@ class _Integerizer:
     # --- types --------------------------------------------------------------------------------------------------------
 
     def _parameters(self, value: Value, dtype: DType) -> tuple[DType, QParams]:
+        stated = self.plan.formats.get(value.id)
+        if stated is not None:
+            return (DType.I8 if stated.bits <= 8 else DType.I16), stated
         statistics = self.plan.statistics[value.id]
         if dtype is DType.I8:
             return dtype, activation_qparams(*statistics.range(self.plan.percentile), dtype)
@@ -244,19 +242,41 @@ class _Integerizer:
 
     def _add(self, value: Value, operands: list[int], first: TensorType) -> int:
         if self._keeps_codes(value):
-            type_ = value.type.with_dtype(first.dtype, first.qparams)
-        else:
-            type_ = value.type.with_dtype(*self._parameters(value, self._storage(value)))
-        return self.builder.add(value.op, *operands, type=type_, scope=value.scope)
+            made = self.builder.add(
+                value.op, *operands, type=value.type.with_dtype(first.dtype, first.qparams), scope=value.scope
+            )
+            if operands[0] in self.grids:
+                self.grids[made] = self.grids[operands[0]]
+            return made
+        return self._requantized(value, operands)
+
+    def _requantized(self, value: Value, operands: list[int]) -> int:
+        stated, edges = self.plan.formats.get(value.id), self.plan.edge_arithmetic
+        if stated is not None and stated.bits > 8:
+            readers = (self.graph.values[u] for u in self.users[value.id] if u in self.integers)
+            if any(needs_table(v, edges) for v in (value, *readers)):
+                raise RecipeError(
+                    f"{value.scope or type(value.op).__name__}: its activation is a table of int8 codes, {stated.bits} bits "
+                    "were asked for. Give it 8 or fewer."
+                )
+        type_ = value.type.with_dtype(*self._parameters(value, self._storage(value)))
+        made = self.builder.add(value.op, *operands, type=type_, scope=value.scope)
+        self.grids[made] = Grid(value.id)
+        return made
 
     def _linear(self, value: Value, op: Linear) -> int:
         x = self._code(self.graph.values[value.inputs[0]])
         x_type = self.builder.type(x)
         weight, bias = self.graph.operand(value, "weight"), self.graph.operand(value, "bias")
-        assert weight is not None
+        assert weight is not None and isinstance(weight.op, Const)
+        stored_as = self.plan.weight_format(weight.op.name)
+        if stored_as.bits == 1 and weight.op.pruned:
+            raise RecipeError(
+                f"{weight.op.name}: 1-bit codes are +1 and -1, and its pruned weights are 0. Give it 2 bits."
+            )
         codes = linear_codes(
-            self.graph.constant(weight), None if bias is None else self.graph.constant(bias), x_type,
-            bits=self.plan.weight_bits, per_tensor=self._is_logits(value) or _is_shared(weight),
+            self.graph.constant(weight), None if bias is None else self.graph.constant(bias), x_type, stored_as,
+            per_tensor=self._is_logits(value) or _is_shared(weight),
         )  # fmt: skip
         w_type = weight.type.with_dtype(DType.I8, codes.weight_qparams)
         operands = [x, self._const(weight, codes.weight, w_type)]
@@ -264,9 +284,8 @@ class _Integerizer:
             operands.append(self._const(bias, codes.bias, bias.type.with_dtype(DType.I32, codes.bias_qparams)))
         if self._gives_accumulators(value, op):
             type_ = value.type.with_dtype(DType.I32, accumulator_parameters(x_type, codes.weight_qparams))
-        else:
-            type_ = value.type.with_dtype(*self._parameters(value, self._storage(value)))
-        return self.builder.add(op, *operands, type=type_, scope=value.scope)
+            return self.builder.add(op, *operands, type=type_, scope=value.scope)
+        return self._requantized(value, operands)
 
     def _gives_accumulators(self, value: Value, op: Linear) -> bool:
         """Whether the int32 accumulators are dequantized as they are: nothing integer reads the result."""
@@ -326,7 +345,8 @@ class _Integerizer:
         assert type_.qparams is not None and type_.topology is not None
         check_attention(self.plan.max_degree[type_.topology], value.scope)
         if type_.dtype is not DType.I16:
-            logits = self._quantized(logits, DType.I16, QParams(type_.qparams.scale, 0, 16), None, value.scope)
+            wide = self._quantized(logits, DType.I16, QParams(type_.qparams.scale, 0, 16), None, value.scope)
+            self.grids[wide], logits = self.grids[logits], wide
         return self.builder.add(op, logits, type=value.type.with_dtype(DType.I16, WEIGHT_QPARAMS), scope=value.scope)
 
     def _attend(self, value: Value, source: Value) -> int:

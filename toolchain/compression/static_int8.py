@@ -13,7 +13,8 @@ from toolchain.compression.calibration import ValueStatistics, observe
 from toolchain.compression.equalization import equalize
 from toolchain.compression.evaluation import agreement, as_inputs, batches, predict_all
 from toolchain.compression.integer_forms import EDGE_ARITHMETICS, EdgeArithmetic, is_input
-from toolchain.compression.integer_graph import MODES, IntegerPlan, Mode, integer_graph
+from toolchain.compression.integer_graph import integer_graph
+from toolchain.compression.integer_plan import MODES, IntegerPlan, Mode
 from toolchain.compression.row_scaling import scale_sources
 from toolchain.errors import OutsideContract, QuantizationRefused, RecipeError
 from toolchain.inputs import GraphInputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from toolchain.compression.distillation import Distillation, Teacher
 from toolchain.compression.step_report import Log, reported
 from toolchain.errors import InvalidInput, RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
-from toolchain.ir import Graph
+from toolchain.ir import Graph, Value
 from toolchain.torch_module import GraphModule, TorchGraph
 from toolchain.torch_structure import Structure
 
@@ -94,8 +96,10 @@ class Trainable(Protocol):
 
     graph: Graph
 
-    def __call__(self, batch: Structure) -> tuple[Tensor, ...]: ...
-    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+    def __call__(
+        self, batch: Structure, watch: Callable[[Value, Tensor], None] | None = None
+    ) -> tuple[Tensor, ...]: ...
+    def trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
     def train(self, mode: bool = True) -> Any: ...
     def apply_masks(self) -> None: ...
 
@@ -104,53 +108,102 @@ def train_module(
     module: Trainable,
     loader: Iterable[Any],
     schedule: Schedule,
+    *,
+    groups: Sequence[dict[str, Any]] | None = None,
+    distillation: Distillation | None = None,
     before_epoch: Callable[[int], None] | None = None,
+    after_epoch: Callable[[int], None] | None = None,
 ) -> None:
     """Run the training loop on a module, in place. Leaves it in eval mode.
 
     Args:
+        groups: of parameters, as torch's optimizers take them; None: all of the module.
         before_epoch: called with the number of each epoch before it starts.
+        after_epoch: called with the number of each epoch after it, the module in eval mode.
 
     Raises:
-        TrainingDiverged: the loss is not finite; the epoch, the step and the loss are named.
+        TrainingDiverged: the loss or a parameter is not finite; names the epoch, the step and the first value that is not.
     """
     rng_state = torch.get_rng_state()
     torch.manual_seed(schedule.seed)
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
+    groups = [{"params": [p for _, p in module.trained()]}] if groups is None else groups
+    optimizer = torch.optim.Adam(groups, lr=schedule.lr, weight_decay=schedule.weight_decay)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(schedule.epochs, 1))
     batches = epoch_batches(loader, schedule.batch_size, schedule.seed)
     loss = schedule.loss or cross_entropy
-    module.train()
+    teacher = None if distillation is None else Teacher(distillation)
+    last: tuple[GraphInputs, TorchGraph] | None = None  # of a node task there is one batch only: its tensors are kept
     try:
         for epoch in range(schedule.epochs):
             if before_epoch is not None:
                 before_epoch(epoch)
+            module.train()
             for step, batch in enumerate(batches()):
+                if last is None or last[0] is not batch.inputs:
+                    last = batch.inputs, TorchGraph.of(batch.inputs.prepare(module.graph.topologies))
                 optimizer.zero_grad()
-                output = module(TorchGraph.of(batch.inputs.prepare(module.graph.topologies)))[0]
+                output = module(last[1])[0]
                 value = batch.loss(output, loss)
-                check_finite(value, f"epoch {epoch + 1} of {schedule.epochs}, step {step + 1}, lr {schedule.lr:g}")
+                if teacher is not None:
+                    value = value + teacher.loss(output, last[1])
+                place = f"epoch {epoch + 1} of {schedule.epochs}, step {step + 1}, lr {schedule.lr:g}"
+                check_finite(value, place, partial(first_not_finite, module, last[1]))
                 value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 optimizer.step()
                 module.apply_masks()
+                check_parameters(module, place)
             decay.step()
+            if after_epoch is not None:
+                module.train(False)
+                after_epoch(epoch)
     finally:
         module.train(False)
         torch.set_rng_state(rng_state)
 
 
-def check_finite(loss: Tensor, place: str) -> None:
+def check_finite(loss: Tensor, place: str, culprit: Callable[[], str] = lambda: "") -> None:
     """Stop at a loss that no step can follow.
+
+    Args:
+        culprit: says where it comes from; empty where that is not known.
 
     Raises:
         TrainingDiverged: it is infinite or not a number.
     """
     if not torch.isfinite(loss).all():
+        origin = f" ({found})" if (found := culprit()) else ""
         raise TrainingDiverged(
-            f"{place}: the loss is {loss.item():g}, expected a finite number. Lower the learning rate, or look for extreme "
-            "features and weights in the data and the model."
+            f"{place}: the loss is {loss.item():g}{origin}, expected a finite number. Lower the learning rate, or look for "
+            "extreme features and weights in the data and the model."
         )
+
+
+def check_parameters(module: Trainable, place: str) -> None:
+    """Stop at a step that leaves a parameter infinite or not a number: codes made of it would hide it from the loss.
+
+    Raises:
+        TrainingDiverged: names the first one.
+    """
+    for name, parameter in module.trained():
+        if not torch.isfinite(parameter).all():
+            raise TrainingDiverged(
+                f"{place}: {name} is no longer finite after the step. Lower the learning rate, or look for extreme features "
+                "and weights in the data and the model."
+            )
+
+
+def first_not_finite(module: Trainable, batch: Structure) -> str:
+    """Which value of a forward pass is the first with an element that is not finite; empty if none is."""
+    found: list[str] = []
+
+    def watch(value: Value, tensor: Tensor) -> None:
+        if not found and not torch.isfinite(tensor).all():
+            scope = f" of {value.scope}" if value.scope else ""
+            found.append(f"the first value that is not finite is %{value.id} {type(value.op).__name__}{scope}")
+
+    with torch.no_grad():
+        module(batch, watch)
+    return found[0] if found else ""
 
 
 def cross_entropy(output: Tensor, labels: Tensor) -> Tensor:

@@ -81,7 +81,8 @@ def _static(op: Linear, site: Site) -> str:
             f"%{site.value.id} ({site.value.scope}): {op.activation} of codes; only ReLU can be fused there."
         )
     y = row_scaled(site, _product(site), op.row_factor)
-    rounding_clamps = type.dtype is DType.I8 and qparams_of(site.value).zero_point == -128
+    out = qparams_of(site.value)
+    rounding_clamps = type.dtype is DType.I8 and out.zero_point == out.code_range[0]
     if op.activation is None or rounding_clamps:  # row factors are not negative: ReLU may come after them
         return y
     # Max, because onnxruntime would make Gemm and Relu one float kernel before it looks for 8-bit ones.

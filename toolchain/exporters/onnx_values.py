@@ -43,6 +43,10 @@ class Values:
         """Keep the float result of a value; for an int8 value that means rounding it to its codes."""
         value = self.graph.values[id]
         if value.type.dtype is DType.I8:
+            qparams = qparams_of(value)
+            if qparams.bits < 8:  # QuantizeLinear saturates at 8 bits
+                ends = (np.float32((c - qparams.zero_point) * qparams.scale[0]) for c in qparams.code_range)
+                raw = self.writer.op("Clip", raw, *(self.writer.constant(end) for end in ends))
             self._codes[id] = self.writer.op("QuantizeLinear", raw, *self._parameters(value))
         else:
             self._real[id] = raw

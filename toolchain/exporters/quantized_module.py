@@ -65,10 +65,11 @@ class QuantizedModule(FeedModule):
             y = super().emit(op, call)
         if isinstance(op, Const) or call.value.type.dtype not in (DType.I8, DType.I16):
             return y
-        if call.value.type.dtype is DType.I8:
-            return self.on_grid(y, call.value)
-        low, high = qparams_of(call.value.type).code_range
-        return y.clamp(low * scale_of(call.value.type), high * scale_of(call.value.type))
+        qparams, scale = qparams_of(call.value.type), scale_of(call.value.type)
+        if qparams.bits != 8:  # the rounding of int8 results saturates at 8 bits only
+            low, high = (scale * (code - qparams.zero_point) for code in qparams.code_range)
+            y = y.clamp(low, high)
+        return self.on_grid(y, call.value) if call.value.type.dtype is DType.I8 else y
 
 
 def qparams_of(type: TensorType) -> QParams:

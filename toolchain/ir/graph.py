@@ -114,6 +114,7 @@ class GraphBuilder:
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     _topology_index: dict[TopologySpec, int] = field(default_factory=dict)
     _wanted_name: dict[str, str] = field(default_factory=dict)  # suffixed constant name → the name that was asked for
+    numbers: dict[int, int] = field(default_factory=dict)  # after `finish`: id of a kept value → its id in the Graph
 
     def __post_init__(self) -> None:
         self._topology_index = {spec: index for index, spec in enumerate(self.topologies)}
@@ -173,7 +174,7 @@ class GraphBuilder:
         for value in reversed(self.values):
             if value.id in live:
                 live.update(value.inputs)
-        number: dict[int, int] = {}
+        number = self.numbers = {}
         values: list[Value] = []
         for value in self.values:
             if value.id in live or isinstance(value.op, Input):

@@ -16,12 +16,17 @@ from toolchain.ir.types import DType, QParams
 Q31_ONE = 2**31 - 1
 
 
-def activation_qparams(low: float, high: float, dtype: DType) -> QParams:
-    """Per-tensor parameters of a range, first widened to include 0: asymmetric int8, symmetric int16."""
+def activation_qparams(low: float, high: float, dtype: DType, bits: int = 8) -> QParams:
+    """Per-tensor parameters of a range, first widened to include 0: asymmetric int8, symmetric int16.
+
+    Args:
+        bits: width of the codes that int8 stores, 1 to 8. One bit is the two codes -1 and 0.
+    """
     low, high = min(float(low), 0.0), max(float(high), 0.0)
     if dtype is DType.I8:
-        scale = _float32_scale((high - low) / 255)
-        return QParams((scale,), int(np.clip(np.rint(-128 - low / scale), -128, 127)), 8)
+        least = -(2 ** (bits - 1))
+        scale = _float32_scale((high - low) / (2**bits - 1))
+        return QParams((scale,), int(np.clip(np.rint(least - low / scale), least, -least - 1)), bits)
     if dtype is DType.I16:
         return QParams((_float32_scale(max(-low, high) / 32767),), 0, 16)
     raise ValueError(f"activations are int8 or int16, not {dtype}")
@@ -47,25 +52,37 @@ def weight_codes(
     bits: int = 8,
     per_tensor: bool = False,
     least_scale: np.ndarray | float = 0.0,
+    scales: np.ndarray | None = None,
 ) -> tuple[np.ndarray, QParams]:
     """Symmetric codes of a weight [out, in], one scale per output channel, or one for all.
 
     The scale also keeps |bias code| <= 2^23 where a row is tiny beside its bias (ARITHMETIC 1.6), and is at least
-    `least_scale` ([out] or one number). Zero stays code 0.
+    `least_scale` ([out] or one number). Zero stays code 0, except with 1 bit: there the codes are the signs, +1 for 0.
+
+    Args:
+        bits: 1 to 8; the stored width is the next of 2, 4 and 8.
+        scales: [out], taken instead of the one that the largest weight of a row needs (with 1 bit: the mean magnitude);
+            weights beyond them are cut.
     """
-    top = 2 ** (bits - 1) - 1
+    top = max(2 ** (bits - 1) - 1, 1)
     w = weight.astype(np.float64)
-    scales = np.abs(w).max(axis=1, initial=0.0) / top
+    if scales is not None:
+        scales = scales.astype(np.float64)
+    elif bits == 1:
+        scales = np.abs(w).mean(axis=1)
+    else:
+        scales = np.abs(w).max(axis=1, initial=0.0) / top
     if bias is not None:
         scales = np.maximum(scales, np.abs(bias.astype(np.float64)) / (float(input_scale) * 2**23))
     scales = np.maximum(scales, least_scale)
     if per_tensor:
         scales = np.full_like(scales, scales.max(initial=0.0))
     scales = np.array([_float32_scale(s) for s in scales])
-    codes = np.clip(np.rint(w / scales[:, None]), -top, top).astype(np.int8)
+    codes = np.where(w >= 0, 1, -1) if bits == 1 else np.clip(np.rint(w / scales[:, None]), -top, top)
+    codes, stored = codes.astype(np.int8), next(width for width in (2, 4, 8) if width >= bits)
     if per_tensor:
-        return codes, QParams((float(scales[0]),), 0, bits, None)
-    return codes, QParams(tuple(float(s) for s in scales), 0, bits, 0)
+        return codes, QParams((float(scales[0]),), 0, stored, None)
+    return codes, QParams(tuple(float(s) for s in scales), 0, stored, 0)
 
 
 def bias_codes(bias: np.ndarray, input_scale: float, weight_qparams: QParams) -> tuple[np.ndarray, QParams]:

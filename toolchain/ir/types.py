@@ -57,9 +57,9 @@ class QParams:
 
     @property
     def code_range(self) -> tuple[int, int]:
-        """Smallest and largest activation code: int8 is full-range, wider widths are symmetric (ARITHMETIC 1.1)."""
+        """Smallest and largest activation code: up to 8 bits full-range, wider widths are symmetric (ARITHMETIC 1.1)."""
         top = 2 ** (self.bits - 1) - 1
-        return (-top - 1, top) if self.bits == 8 and self.axis is None else (-top, top)
+        return (-top - 1, top) if self.bits <= 8 and self.axis is None else (-top, top)
 
     def __str__(self) -> str:
         scales = f"s={self.scale[0]:.6g}" if len(self.scale) == 1 else f"s=[{len(self.scale)}]"

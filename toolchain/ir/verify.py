@@ -84,6 +84,7 @@ def _check_constant(graph: Graph, op: Const, where: str) -> None:
         )
     if op.type.qparams is not None and op.type.dtype is not DType.I32:
         low, high = op.type.qparams.code_range
+        low = low if op.type.qparams.bits == 8 else -high  # stored codes are symmetric
         if array.size and (array.min() < low or array.max() > high):
             raise InvalidGraph(
                 f"{where}: codes in [{array.min()}, {array.max()}], {op.type.qparams.bits} bits allow [{low}, {high}]"

@@ -22,7 +22,7 @@ from torch_geometric.nn import GATConv, GATv2Conv
 from toolchain.compression import StaticInt8, quantize
 from toolchain.compression.evaluation import agreement, as_inputs, predict
 from toolchain.compression.integer_forms import EDGE_ARITHMETICS, EdgeArithmetic
-from toolchain.compression.integer_graph import MODES, Mode
+from toolchain.compression.integer_plan import MODES, Mode
 from toolchain.datasets import planetoid
 from toolchain.frontend import lower
 from toolchain.ir import Graph

@@ -14,9 +14,9 @@ from tests.unit.compression.test_qat import differing_codes
 from tests.unit.compression.test_zoo_quantization import calibration, relative_error, zoo_graph
 from toolchain.compression import StaticInt8, quantize
 from toolchain.compression.calibration import ValueStatistics, observe
+from toolchain.compression.code_domain_module import CodeDomainModule
 from toolchain.compression.integer_constants import factor_codes, head_codes
-from toolchain.compression.integer_graph import MODES, Mode
-from toolchain.compression.qat import CodeDomainModule
+from toolchain.compression.integer_plan import MODES, Mode
 from toolchain.compression.static_int8 import Selection, heaviest_tail, select
 from toolchain.errors import QuantizationRefused, RecipeError
 from toolchain.inputs import GraphInputs

@@ -18,9 +18,10 @@ from tests.unit.compression.hand_built import (
 )
 from tests.unit.compression.test_training import labelled
 from toolchain.compression import QAT, L1Unstructured, StaticInt8, evaluate, fine_tune, prune, quantize
-from toolchain.compression.integer_graph import MODES
-from toolchain.compression.qat import CodeDomainModule
+from toolchain.compression.code_domain_module import CodeDomainModule
+from toolchain.compression.integer_plan import MODES
 from toolchain.compression.static_int8 import select
+from toolchain.errors import RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, Value, interpret
 from toolchain.ir.ops import (
@@ -145,3 +146,39 @@ def test_the_same_seed_gives_the_same_integers(recalibrate):
     assert str(first) == str(again)
     for name, array in first.constants.items():
         np.testing.assert_array_equal(array, again.constants[name])
+
+
+def test_a_step_that_leaves_a_weight_infinite_stops_with_its_name():
+    data, graph = labelled(8), gcn_graph(classes=2)
+
+    def loss(output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return (0 * output.sum()).abs().sqrt()  # 0, with a gradient of 0 / 0
+
+    method = QAT(data, 3, StaticInt8(data, mode="int8", min_agreement=0), lr=0.1, loss=loss)
+    message = r"epoch 1 of 3, step 1, lr 0\.1: convs\.0\.lin\.weight is no longer finite after the step"
+    with pytest.raises(TrainingDiverged, match=message):
+        quantize(graph, method)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_value_that_it_comes_from():
+    data, graph = labelled(8), gcn_graph(classes=2)
+    huge = graph.with_constants({"head.weight": np.full((2, 16), 3e38, np.float32)})
+    message = r"step 1, .*the loss is \w+ \(the first value that is not finite is %\d+ Linear of head"
+    with pytest.raises(TrainingDiverged, match=message):
+        fine_tune(huge, data, epochs=1)
+
+
+def test_the_epoch_with_the_best_validation_accuracy_is_kept():
+    data = labelled(60)
+    graph = fine_tune(gcn_graph(classes=2), data, epochs=15, lr=1e-2)
+    static = StaticInt8(data, mode="int8", weight_bits=2, min_agreement=0)
+    best, last = (
+        quantize(graph, QAT(data, 6, static, lr=0.05, batch_size=16, validation=v)) for v in (data, None)
+    )  # fmt: skip
+
+    assert evaluate(best, data) > evaluate(last, data)
+
+
+def test_a_learning_rate_of_scales_that_is_not_positive_is_refused():
+    with pytest.raises(RecipeError, match="scale_lr: 0"):
+        QAT([], 1, StaticInt8([]), scale_lr=0)

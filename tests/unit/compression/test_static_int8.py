@@ -16,8 +16,8 @@ from tests.unit.compression.hand_built import (
     sage_graph,
 )
 from toolchain.compression import StaticInt8, quantize
-from toolchain.compression.integer_constants import largest_code, linear_codes, self_scale_codes
-from toolchain.compression.integer_graph import MODES
+from toolchain.compression.integer_constants import WeightFormat, largest_code, linear_codes, self_scale_codes
+from toolchain.compression.integer_plan import MODES
 from toolchain.compression.static_int8 import select
 from toolchain.errors import OutsideContract, QuantizationRefused, RecipeError
 from toolchain.inputs import GraphInputs
@@ -189,7 +189,7 @@ def test_weights_whose_sum_could_leave_int32_get_a_coarser_scale():
     x = TensorType(node(4000).domain, (4000,), DType.I16, QParams((2**-10,), 0, 16))
     weight, bias = np.ones((2, 4000), np.float32), np.array([0.5, -0.5], np.float32)
     weight[1] *= 1e-3
-    codes = linear_codes(weight, bias, x, bits=8, per_tensor=False)
+    codes = linear_codes(weight, bias, x, WeightFormat(8), per_tensor=False)
     bound = np.abs(codes.weight.astype(np.int64)).sum(axis=1) * 32767 + np.abs(codes.bias.astype(np.int64))
 
     assert (bound < 2**31).all()

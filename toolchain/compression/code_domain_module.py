@@ -1,0 +1,216 @@
+"""CodeDomainModule: a float graph trained through the arithmetic of its integer graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from toolchain.compression import code_domain_edges  # noqa: F401  # adds the ops along edges to emit_codes
+from toolchain.compression.code_domain import (
+    CodeCall,
+    Rounding,
+    TrainedFactor,
+    TrainedLinear,
+    TrainedScale,
+    emit_codes,
+    qparams_of,
+    straight_through,
+)
+from toolchain.compression.integer_constants import (
+    WeightFormat,
+    accumulator_parameters,
+    factor_codes,
+    head_codes,
+    linear_codes,
+    self_scale_codes,
+)
+from toolchain.compression.integer_graph import integer_graph
+from toolchain.compression.integer_plan import IntegerPlan
+from toolchain.compression.quantizers import Quantizer, ValueQuantizer, WeightQuantizer
+from toolchain.compression.slots import slots_of
+from toolchain.ir import DType, Graph, TensorType, Value
+from toolchain.ir.ops import Const, HeadDot, Linear, Mul, Propagate
+from toolchain.torch_module import GraphModule
+from toolchain.torch_ops import Call, emit
+from toolchain.torch_structure import Structure
+
+
+class CodeDomainModule(nn.Module):
+    """Runs the integer form of a float graph on codes, differentiably with respect to the float weights and learned scales.
+
+    Attributes:
+        latent: the float graph's weights; its parameters learn.
+        slots: the values and weights that have a scale of their own.
+        quantizers: of values, by the name of the slot; their parameters learn.
+        weight_quantizers: of weights, by the name of the constant; their parameters learn.
+        graph: the integer graph of the weights at construction (or when the plan was set); its value types are in force,
+            its codes are replaced by those of the present weights.
+
+    Args:
+        quantizers: by names or patterns of slots; slots that none names keep what the plan gives them.
+    """
+
+    def __init__(
+        self, source: Graph, plan: IntegerPlan, quantizers: Mapping[str, Quantizer] = MappingProxyType({})
+    ) -> None:
+        super().__init__()
+        self.latent = GraphModule(source)
+        self.quantizers: dict[str, ValueQuantizer] = {}
+        self.weight_quantizers: dict[str, WeightQuantizer] = {}
+        self.plan = plan
+        self.slots = slots_of(source, plan, integer_graph(source, plan))
+        chosen = self.slots.assign(quantizers)
+        self.quantizers = {s.name: chosen[s.name].for_value(s) for s in self.slots.values if s.name in chosen}
+        self.weight_quantizers = {s.name: chosen[s.name].for_weight(s) for s in self.slots.weights if s.name in chosen}
+        self.learned = nn.ModuleList([*self.quantizers.values(), *self.weight_quantizers.values()])
+        self._by_id = {s.id: self.quantizers[s.name] for s in self.slots.values if s.name in self.quantizers}
+        self.update()
+
+    @property
+    def plan(self) -> IntegerPlan:
+        """Ranges and widths. Setting it gives the values their new types."""
+        return self._plan
+
+    @plan.setter
+    def plan(self, plan: IntegerPlan) -> None:
+        self._plan = plan
+        made = integer_graph(self.latent.to_graph(), plan)
+        self.graph, self._origins, self._grids = made.graph, dict(made.origins), dict(made.grids)
+
+    def update(self) -> None:
+        """Bring the plan, and with it the types, to what the quantizers say at present."""
+        if self.quantizers or self.weight_quantizers:
+            formats = {id: quantizer.qparams() for id, quantizer in self._by_id.items()}
+            weights = {name: WeightFormat(q.bits, q.scales()) for name, q in self.weight_quantizers.items()}
+            self.plan = replace(self.plan, formats=formats, weights=weights)
+
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The parameters, by the names of constants, and those of quantizers by the name of their slot."""
+        yield from self.latent.trained()
+        for name, quantizer in (*self.quantizers.items(), *self.weight_quantizers.items()):
+            for own, parameter in quantizer.named_parameters():
+                yield f"{name} {own}", parameter
+
+    def groups(self, scale_lr: float) -> list[dict[str, Any]]:
+        """Parameters for an optimizer: the weights, and what the quantizers learn, without weight decay."""
+        learned = list(self.learned.parameters())
+        weights: dict[str, Any] = {"params": list(self.latent.parameters())}
+        return [weights, {"params": learned, "lr": scale_lr, "weight_decay": 0.0}] if learned else [weights]
+
+    def apply_masks(self) -> None:
+        """Set pruned weights back to zero."""
+        self.latent.apply_masks()
+
+    def to_integer_graph(self) -> Graph:
+        """The integer graph of the present weights: it computes what `forward` computes."""
+        self.update()
+        return integer_graph(self.latent.to_graph(), self.plan).graph
+
+    def forward(self, batch: Structure, watch: Callable[[Value, Tensor], None] | None = None) -> tuple[Tensor, ...]:
+        """One float32 tensor per output.
+
+        Args:
+            watch: called with every value that is no constant, and its tensor; codes hold q - z.
+        """
+        self.update()
+        learned = {id: step for id, q in self._by_id.items() if (step := q.step()) is not None}
+        tensors: list[Tensor] = []
+        types: list[TensorType] = []
+        steps: list[Tensor | None] = []  # scales that learn
+        for value in self.graph.values:
+            grid = self._grids.get(value.id)
+            step = learned.get(grid.source) if grid is not None else None
+            steps.append(step if grid is None or step is None else step / grid.divisor)
+            types.append(value.type)
+            if isinstance(value.op, Const):
+                tensors.append(self._weight(value) if not value.type.dtype.is_integer else torch.empty(0))
+                continue
+            operands = tuple(tensors[i] for i in value.inputs)
+            call = Call(value, operands, tuple(types[i] for i in value.inputs), batch, self._constant)
+            if not value.type.dtype.is_integer and not (call.types and call.types[0].dtype.is_integer):
+                tensors.append(emit(value.op, call))
+            else:
+                code = self._code_call(call, tuple(steps[i] for i in value.inputs), steps[-1])
+                tensors.append(emit_codes(value.op, code))
+                if code.linear is not None and value.type.dtype is DType.I32:
+                    # The scale of accumulators is a product with the weight's scale, which follows the weights.
+                    parameters = accumulator_parameters(call.types[0], code.linear.codes.weight_qparams)
+                    types[-1] = value.type.with_dtype(DType.I32, parameters)
+                    steps[-1] = code.step() * code.linear.step
+            if watch is not None:
+                watch(value, tensors[-1])
+        return tuple(tensors[o] for o in self.graph.outputs)
+
+    def _code_call(self, call: Call, steps: tuple[Tensor | None, ...], out_step: Tensor | None) -> CodeCall:
+        value = call.value
+        code = CodeCall(call, steps=steps, rounding=self._rounding(value, out_step))
+        if isinstance(value.op, Linear):
+            return replace(code, linear=self._linear(value))
+        if isinstance(value.op, Propagate) and "self_scale" in value.op.operands:
+            return replace(code, self_scale=self._self_scale(value))
+        if isinstance(value.op, HeadDot | Mul):
+            return replace(code, factor=self._factor(value))
+        return code
+
+    def _rounding(self, value: Value, step: Tensor | None) -> Rounding:
+        grid = self._grids.get(value.id)
+        quantizer = self._by_id.get(grid.source) if grid is not None else None
+        if quantizer is None:
+            return Rounding(step)
+        observe = quantizer.observe if self.training and quantizer.observes else None
+        return Rounding(step, quantizer.clips_gradient, observe=observe)
+
+    def _constant(self, name: str) -> Tensor:
+        return self.latent.constant(self._origins[name])
+
+    def _weight(self, const: Value) -> Tensor:
+        assert isinstance(const.op, Const)
+        return self._constant(const.op.name)
+
+    def _linear(self, value: Value) -> TrainedLinear:
+        """The codes of a Linear at the present weights, by the function that makes the integer graph."""
+        assert isinstance(value.op, Linear)
+        x, stored = self.graph.values[value.inputs[0]], self.graph.values[value.inputs[1]]
+        weight = self._weight(stored)
+        bias = self._weight(self.graph.values[value.inputs[2]]) if len(value.inputs) == 3 else None
+        assert isinstance(stored.op, Const)
+        name = self._origins[stored.op.name]
+        stored_as = self.plan.weight_format(name)
+        codes = linear_codes(
+            weight.detach().numpy(), None if bias is None else bias.detach().numpy(), x.type, stored_as,
+            per_tensor=qparams_of(stored.type).axis is None,
+        )  # fmt: skip
+        step = torch.tensor(codes.weight_qparams.scale).expand(weight.shape[0])
+        learned = self.weight_quantizers[name].step() if name in self.weight_quantizers else None
+        if learned is not None:
+            step = straight_through(learned.expand_as(step), step)
+        return TrainedLinear(codes, weight, bias, step, 1.0 if stored_as.bits == 1 else 2 ** (stored_as.bits - 1) - 0.5)
+
+    def _self_scale(self, value: Value) -> TrainedScale:
+        assert isinstance(value.op, Propagate)
+        stored = self.graph.operand(value, "self_scale")
+        assert stored is not None
+        weight = self._weight(stored)
+        degree = self.plan.max_degree[value.op.topology]
+        x = self.graph.values[value.inputs[0]].type
+        codes, qparams = self_scale_codes(float(weight.detach()[0]), x, degree)
+        return TrainedScale(int(codes[0]), round(-torch.tensor(qparams.scale[0]).log2().item()), weight)
+
+    def _factor(self, value: Value) -> TrainedFactor | None:
+        """The stored operand of a HeadDot or Mul, if it has one."""
+        stored = next((o for o in self.graph.operands(value) if isinstance(o.op, Const)), None)
+        if stored is None:
+            return None
+        weight = self._weight(stored)
+        array = weight.detach().numpy()
+        if isinstance(value.op, HeadDot):
+            codes, qparams = head_codes(array, self.graph.values[value.inputs[0]].type)
+        else:
+            codes, qparams = factor_codes(array)
+        return TrainedFactor(codes, np.asarray(qparams.scale, np.float64), weight)

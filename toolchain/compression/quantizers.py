@@ -1,0 +1,203 @@
+"""Quantizers: how a value or a weight gets its scale while training runs. `QAT.quantizers` names one for each slot.
+
+A `Quantizer` is what a user states: `Fixed`, `Learned`, `Observed`, or any object with `for_value` and `for_weight`. For every
+slot it makes a `ValueQuantizer` or a `WeightQuantizer`, which lives through the training. Those decide scales and widths only:
+the codes themselves are always computed by the arithmetic of the integer graph, so every quantizer trains what ships.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from toolchain.compression.scale_search import best_value_qparams, best_weight_scales, value_qparams
+from toolchain.compression.slots import ValueSlot, WeightSlot
+from toolchain.errors import RecipeError
+from toolchain.ir import QParams
+
+Start = Literal["mse", "range"]
+Gradient = Literal["clipped", "straight-through"]
+
+
+class ValueQuantizer(nn.Module):
+    """Scale, zero point and width of one value while training runs; its parameters learn. Subclass it to bring your own.
+
+    Attributes:
+        clips_gradient: no gradient where codes are cut to their range (GC); else it passes (STE).
+        observes: `observe` wants to be called.
+    """
+
+    clips_gradient: bool = True
+    observes: bool = False
+
+    def qparams(self) -> QParams:
+        """In force in the next forward pass, and in the integer graph. Scales are float32 numbers."""
+        raise NotImplementedError(type(self).__name__)  # abstract: every subclass defines it
+
+    def step(self) -> Tensor | None:
+        """The scale as a tensor [] with a gradient; None where it does not learn."""
+        return None
+
+    def observe(self, x: Tensor) -> None:
+        """Called in training with the real values [rows, C] before rounding and cutting, without gradient."""
+
+
+class WeightQuantizer(nn.Module):
+    """Width and scales of one Linear weight while training runs; its parameters learn. Subclass it to bring your own."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.bits = bits
+
+    def scales(self) -> np.ndarray | None:
+        """[out] or [1]; None: those that the present weights need."""
+        return None
+
+    def step(self) -> Tensor | None:
+        """The scales as a tensor with a gradient; None where they do not learn."""
+        return None
+
+
+class Quantizer(Protocol):
+    """What a user names for a slot."""
+
+    def for_value(self, slot: ValueSlot) -> ValueQuantizer: ...
+    def for_weight(self, slot: WeightSlot) -> WeightQuantizer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Ranges of values as calibrated; scales of weights as the present weights need them.
+
+    Attributes:
+        bits: 1 to 8, or 16 for a value; None: as the mode and `weight_bits` give it.
+        start: "range" takes the calibrated range of a value, "mse" the part of it that rounds with the least squared error.
+            With "mse", weights keep the scales that they start with.
+        gradient: of values beyond the range; "clipped" (GC) or "straight-through" (STE).
+    """
+
+    bits: int | None = None
+    start: Start = "range"
+    gradient: Gradient = "clipped"
+
+    def __post_init__(self) -> None:
+        check_bits(self.bits)
+
+    def for_value(self, slot: ValueSlot) -> ValueQuantizer:
+        return FixedValue(start_qparams(slot, self.bits, self.start), clips_gradient=self.gradient == "clipped")
+
+    def for_weight(self, slot: WeightSlot) -> WeightQuantizer:
+        bits = weight_bits(slot, self.bits)
+        if self.start == "range":
+            return WeightQuantizer(bits)
+        return FixedWeight(bits, best_weight_scales(slot.weight, bits, per_tensor=slot.per_tensor))
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Learned steps (LSQ, Esser et al. 2020): the logarithm of every scale is trained with the weights.
+
+    The gradient of a scale is that of the rounded value with the rounding passed straight through; zero points stay.
+
+    Attributes:
+        bits: 1 to 8, or 16 for a value; None: as the mode and `weight_bits` give it.
+        start: of the scales, as for `Fixed`. From the full range, 2 bits do not recover.
+    """
+
+    bits: int | None = None
+    start: Start = "mse"
+
+    def __post_init__(self) -> None:
+        check_bits(self.bits)
+
+    def for_value(self, slot: ValueSlot) -> ValueQuantizer:
+        return LearnedValue(start_qparams(slot, self.bits, self.start))
+
+    def for_weight(self, slot: WeightSlot) -> WeightQuantizer:
+        bits = weight_bits(slot, self.bits)
+        if self.start == "mse" or bits == 1:
+            scales = best_weight_scales(slot.weight, bits, per_tensor=slot.per_tensor)
+        else:
+            scales = np.abs(slot.weight).max(axis=1, initial=0.0) / (2 ** (bits - 1) - 1)
+        return LearnedWeight(bits, scales.max(keepdims=True) if slot.per_tensor else scales)
+
+
+def check_bits(bits: int | None) -> None:
+    """Refuse a width that no codes have."""
+    if bits is not None and bits not in (*range(1, 9), 16):
+        raise RecipeError(f"bits: {bits}, expected 1 to 8, or 16 for a value.")
+
+
+def weight_bits(slot: WeightSlot, bits: int | None) -> int:
+    """The width of a weight's codes: the stated one, or the plan's."""
+    if bits is not None and bits > 8:
+        raise RecipeError(f"{slot.name}: {bits} bits, weights have 1 to 8. Name another quantizer for '*weight'.")
+    return slot.bits if bits is None else bits
+
+
+def start_qparams(slot: ValueSlot, bits: int | None, start: Start) -> QParams:
+    """Parameters of a value at the start of training."""
+    bits = slot.qparams.bits if bits is None else bits
+    if bits > 8:
+        return slot.qparams if slot.qparams.bits > 8 else value_qparams(*slot.statistics.range(), bits)
+    if start == "mse":
+        return best_value_qparams(slot.statistics, bits, skip_zeros=slot.is_input)
+    return slot.qparams if bits == slot.qparams.bits else value_qparams(*slot.statistics.range(), bits)
+
+
+class FixedValue(ValueQuantizer):
+    """Parameters that stay."""
+
+    def __init__(self, qparams: QParams, *, clips_gradient: bool = True) -> None:
+        super().__init__()
+        self._qparams, self.clips_gradient = qparams, clips_gradient
+
+    def qparams(self) -> QParams:
+        return self._qparams
+
+
+class FixedWeight(WeightQuantizer):
+    """Scales that stay."""
+
+    def __init__(self, bits: int, scales: np.ndarray) -> None:
+        super().__init__(bits)
+        self._scales = scales
+
+    def scales(self) -> np.ndarray:
+        return self._scales
+
+
+class LearnedValue(ValueQuantizer):
+    """A scale whose logarithm learns."""
+
+    def __init__(self, qparams: QParams) -> None:
+        super().__init__()
+        self._start = qparams
+        self.log_step = nn.Parameter(torch.tensor(math.log(qparams.scale[0])))
+
+    def qparams(self) -> QParams:
+        scale = float(np.float32(math.exp(self.log_step.item())))
+        return QParams((scale,), self._start.zero_point, self._start.bits)
+
+    def step(self) -> Tensor:
+        return self.log_step.exp()
+
+
+class LearnedWeight(WeightQuantizer):
+    """Scales whose logarithms learn."""
+
+    def __init__(self, bits: int, scales: np.ndarray) -> None:
+        super().__init__(bits)
+        smallest = np.finfo(np.float32).tiny
+        self.log_step = nn.Parameter(torch.from_numpy(np.log(np.maximum(scales, smallest)).astype(np.float32)))
+
+    def scales(self) -> np.ndarray:
+        return np.exp(self.log_step.detach().numpy().astype(np.float64))
+
+    def step(self) -> Tensor:
+        return self.log_step.exp()
