@@ -237,9 +237,23 @@ void gnn_linear_s16(const gnn_linear_layer *layer, const int16_t *x, uint32_t ro
                     uint32_t y_stride, int8_t *scratch);
 void gnn_linear_s32(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, int32_t *y, int8_t *scratch);
 
-/* Linear on sparse binary features (codes 0 and 1): acc[c] = bias[c] + sum over ones k of weight[k][c]; weight is int8 [in][out] here, without padding, on 4 bytes.
- * y_type GNN_S8, GNN_S16 or GNN_S32. scratch: int32 [out]. */
-void gnn_linear_sparse(const gnn_linear_layer *layer, const uint32_t *x_pointer, const uint16_t *x_index, uint32_t first,
+/* A requantization that needs only the high word of the product, all shifts worked out: with acc' = (sum << left_shift) + bias,
+ * y = clamp((rounding + high(acc' m')) >> shift), m' = m or srdhm(m, R). rounding is 2^(s-33) + zero_point 2^(s-32), less than 2^30; shift is s - 32. */
+typedef struct gnn_ready_channel {
+    int32_t bias, multiplier, rounding;
+    uint32_t shift;
+} gnn_ready_channel;
+
+/* Linear on sparse binary features (codes 0 and 1): acc[c] = bias[c] + sum over ones k of weight[k][c]. y_type GNN_S8, GNN_S16 or GNN_S32.
+ * scratch: int32 [out]. */
+typedef struct gnn_linear_sparse_layer {
+    const int8_t *weight; /* [in][out] without padding, on 4 bytes */
+    const int32_t *bias;  /* [out] */
+    uint16_t in, out;
+    gnn_requant requant;            /* unused for GNN_S32 */
+    const gnn_ready_channel *ready; /* [out], the same as requant; or NULL where some channel does not fit */
+} gnn_linear_sparse_layer;
+void gnn_linear_sparse(const gnn_linear_sparse_layer *layer, const uint32_t *x_pointer, const uint16_t *x_index, uint32_t first,
                        uint32_t rows, const int32_t *row_factor, gnn_type y_type, void *y, int32_t *scratch);
 
 /* y[r][0..channels) = x[r][0..channels) widened to int16, y with a stride of channels rounded up to 4. */
@@ -248,8 +262,9 @@ void gnn_widen_s16(const int16_t *x, uint32_t channels, uint32_t rows, int16_t *
 
 /* S = sum over in-edges (x_j - zero_x), or their maximum or minimum (0 where there are none); T = (S << self_shift) + self_scale (x_i - zero_x);
  * y = requantize(T) with multiplier m' = m, or srdhm(m, R_i): R = topology->row_factor for factor GNN_FACTOR_NORMALIZATION, the reciprocal
- * recip_q31(in-degree) for GNN_FACTOR_MEAN. bias (with its own rounding, ARITHMETIC 1.5): zero + ((T m' + bias[c] + 2^(s-1)) >> s), bias NULL or
- * int64 [channels] with left_shift = 0. x is the whole node array (no padding), stride `channels`; y_stride in elements. scratch: int32 [channels]. */
+ * recip_q31(in-degree) for GNN_FACTOR_MEAN. x is the whole node array (no padding), stride `channels`; y_stride in elements. scratch: int32 [channels].
+ * The kernels named biased add `bias` before the only rounding, which it holds (ARITHMETIC 1.5): zero + (((T << left_shift) m' + bias[c]) >> s). As a
+ * rule it holds the zero point as well, and zero is 0. */
 typedef enum gnn_factor { GNN_FACTOR_NONE = 0, GNN_FACTOR_NORMALIZATION = 1, GNN_FACTOR_MEAN = 2 } gnn_factor;
 typedef struct gnn_propagate_op {
     uint16_t channels;
@@ -258,7 +273,7 @@ typedef struct gnn_propagate_op {
     gnn_factor factor;
     uint8_t self_shift;
     int32_t self_scale;  /* 0 and self_shift 0: no self term */
-    const int64_t *bias; /* [channels] or NULL */
+    const int64_t *bias; /* [channels], of the biased kernels */
     gnn_requant requant; /* per tensor */
 } gnn_propagate_op;
 void gnn_propagate_s8_s8(const gnn_propagate_op *op, const gnn_topology *topology, const int8_t *x, uint32_t first, uint32_t rows,
@@ -269,6 +284,14 @@ void gnn_propagate_s16_s8(const gnn_propagate_op *op, const gnn_topology *topolo
                           uint32_t rows, int8_t *y, uint32_t y_stride, int32_t *scratch);
 void gnn_propagate_s16_s16(const gnn_propagate_op *op, const gnn_topology *topology, const int16_t *x, uint32_t first,
                            uint32_t rows, int16_t *y, uint32_t y_stride, int32_t *scratch);
+void gnn_propagate_biased_s8_s8(const gnn_propagate_op *op, const gnn_topology *topology, const int8_t *x, uint32_t first, uint32_t rows,
+                                int8_t *y, uint32_t y_stride, int32_t *scratch);
+void gnn_propagate_biased_s8_s16(const gnn_propagate_op *op, const gnn_topology *topology, const int8_t *x, uint32_t first, uint32_t rows,
+                                 int16_t *y, uint32_t y_stride, int32_t *scratch);
+void gnn_propagate_biased_s16_s8(const gnn_propagate_op *op, const gnn_topology *topology, const int16_t *x, uint32_t first,
+                                 uint32_t rows, int8_t *y, uint32_t y_stride, int32_t *scratch);
+void gnn_propagate_biased_s16_s16(const gnn_propagate_op *op, const gnn_topology *topology, const int16_t *x, uint32_t first,
+                                  uint32_t rows, int16_t *y, uint32_t y_stride, int32_t *scratch);
 
 /* Pool: start the int32 accumulator [G, C]; add blocks of rows (raw codes minus zero_point); finish a block of graphs into codes:
  * y = requantize(acc), with srdhm(m, recip_q31(nodes)) for GNN_MEAN. x_stride in elements. Empty graph: acc is 0. */

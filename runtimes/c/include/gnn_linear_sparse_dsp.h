@@ -1,9 +1,8 @@
-/* Linear on sparse binary features with the Arm DSP extension: rows of weights are summed like rows of neighbours, sixteen channels at a time,
- * and requantized like the channels of a dense Linear. */
+/* Linear on sparse binary features with the Arm DSP extension: rows of weights are summed like rows of neighbours, then requantized. */
 #ifndef GNN_LINEAR_SPARSE_DSP_H
 #define GNN_LINEAR_SPARSE_DSP_H
 
-#include "gnn_linear.h"
+#include "gnn_lanes_dsp.h"
 
 #if defined(GNN_DSP)
 
@@ -11,139 +10,146 @@
 extern "C" {
 #endif
 
-#define GNN_CHANNELS 16u /* that are summed at a time, in lanes of 16 bits */
-
-/* What the sum of one row works on; the assembly knows the offsets. */
+/* What the codes of one row are made from. The assembly knows the offsets. */
 typedef struct gnn_ones {
-    const uint16_t *index; /* 0 */
-    const uint16_t *end;   /* 4 */
-    uint32_t stride;       /* 8: bytes from a row of weights to the next */
-    const int8_t *weight;  /* 12: first row, at the current channels, on 4 bytes */
-    int32_t *sum;          /* 16: GNN_ROWS places from a channel to the next */
+    const uint32_t *sum;              /* 0: lanes */
+    const gnn_ready_channel *channel; /* 4 */
+    int32_t factor;                   /* 8: 2 R modulo 2^32 */
+    uint8_t *y;                       /* 12 */
+    const uint8_t *y_last;            /* 16: of the last four codes */
+    uint32_t unit;                    /* 20: 2^left_shift */
+    uint32_t low, high;               /* 24: of int16, twice */
 } gnn_ones;
 
-/* Four sums of the lanes of two registers, `at` bytes and on from r12. */
-#define GNN_STORE_LANES(even, odd, at0, at1, at2, at3)                                                                                 \
-    "sxth r8, " even "\n\t"                                                                                                            \
-    "sxth r9, " odd "\n\t"                                                                                                             \
-    "asr r10, " even ", #16\n\t"                                                                                                       \
-    "asr r11, " odd ", #16\n\t"                                                                                                        \
-    "str r8, [r12, #" at0 "]\n\t"                                                                                                      \
-    "str r9, [r12, #" at1 "]\n\t"                                                                                                      \
-    "str r10, [r12, #" at2 "]\n\t"                                                                                                     \
-    "str r11, [r12, #" at3 "]\n\t"
+/* m = srdhm(m, R) with 2 R in r2, as it is and with 2^32 missing from it. */
+#define GNN_FACTOR_SMALL "smmulr r7, r7, r2\n\t"
+#define GNN_FACTOR_LARGE "smmlar r7, r7, r2, r7\n\t"
 
-/* sum[GNN_ROWS * c] = sum over the ones k of weight[k][c], for GNN_CHANNELS channels and at most GNN_LANE_COUNT ones. */
-static GNN_NOINLINE void gnn_sum_ones(const gnn_ones *ones)
-{
-    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)ones;
-    __asm__ volatile("ldm r0, {r8-r12}\n\t"
-                     "push {r7, r12}\n\t"
-                     "push {r10, r11}\n\t"
-                     "mov r12, r8\n\t"
-                     "mov lr, r9\n\t"
-                     "mov r0, #0\n\t" /* r0 channels 0 and 2, r1 1 and 3, r2 4 and 6, ... */
-                     "mov r1, #0\n\t"
-                     "mov r2, #0\n\t"
-                     "mov r3, #0\n\t"
-                     "mov r4, #0\n\t"
-                     "mov r5, #0\n\t"
-                     "mov r6, #0\n\t"
-                     "mov r7, #0\n\t"
-                     "cmp r12, lr\n\t"
-                     "beq 2f\n"
-                     "1:\n\t"
-                     "ldrh r8, [r12], #2\n\t"
-                     "ldrd r9, r10, [sp]\n\t"
-                     "mla r8, r8, r9, r10\n\t"
-                     "ldm r8, {r8-r11}\n\t"
-                     "sxtab16 r0, r0, r8\n\t"
-                     "sxtab16 r1, r1, r8, ror #8\n\t"
-                     "sxtab16 r2, r2, r9\n\t"
-                     "sxtab16 r3, r3, r9, ror #8\n\t"
-                     "sxtab16 r4, r4, r10\n\t"
-                     "sxtab16 r5, r5, r10, ror #8\n\t"
-                     "sxtab16 r6, r6, r11\n\t"
-                     "sxtab16 r7, r7, r11, ror #8\n\t"
-                     "cmp r12, lr\n\t"
-                     "bne 1b\n"
-                     "2:\n\t"
-                     "ldr r12, [sp, #12]\n\t"
-                     GNN_STORE_LANES("r0", "r1", "0", "16", "32", "48") GNN_STORE_LANES("r2", "r3", "64", "80", "96", "112")
-                     GNN_STORE_LANES("r4", "r5", "128", "144", "160", "176") GNN_STORE_LANES("r6", "r7", "192", "208", "224", "240")
-                     "add sp, #8\n\t"
-                     "pop {r7, r12}"
-                     : "+r"(at)
-                     :
-                     : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
-}
+/* result = (rounding + high((bias + unit lane) m)) >> shift; `half` is b or t. r1 channels, lr unit. */
+#define GNN_ONES_CODE(result, half, lanes, factor)                                                                                     \
+    "ldmia r1!, {r6-r9}\n\t"                                                                                                           \
+    "smla" half "b r6, " lanes ", lr, r6\n\t"                                                                                          \
+    factor                                                                                                                             \
+    "smmla r6, r6, r7, r8\n\t"                                                                                                         \
+    "asr " result ", r6, r9\n\t"
 
-/* Accumulators from sums at r12, with the bias. */
-#define GNN_SPARSE_SUMS                                                                                                                \
-    "ldr r5, [r4, r8]\n\t"                                                                                                             \
-    "ldmia r12!, {r0-r3}\n\t"                                                                                                          \
-    "str r12, [lr, #-4]\n\t"                                                                                                           \
-    "add r0, r0, r5\n\t"                                                                                                               \
-    "add r1, r1, r5\n\t"                                                                                                               \
-    "add r2, r2, r5\n\t"                                                                                                               \
-    "add r3, r3, r5\n"
+#define GNN_ONES_SATURATE(bits)                                                                                                        \
+    "ssat r10, #" bits ", r10\n\t"                                                                                                     \
+    "ssat r11, #" bits ", r11\n\t"                                                                                                     \
+    "ssat r4, #" bits ", r4\n\t"                                                                                                       \
+    "ssat r5, #" bits ", r5\n\t"
 
-static GNN_NOINLINE uint32_t gnn_run_sums_s8(const int32_t **multiplier)
-{
-    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)multiplier;
-    __asm__ volatile(GNN_CHANNEL_LOOP(GNN_SPARSE_SUMS, GNN_STORE_S8) : "+r"(at) : : GNN_CLOBBERED);
-    return at;
-}
+#define GNN_ONES_STORE_S8                                                                                                              \
+    GNN_ONES_SATURATE("8")                                                                                                             \
+    "bfi r10, r11, #8, #8\n\t"                                                                                                         \
+    "bfi r10, r4, #16, #8\n\t"                                                                                                         \
+    "bfi r10, r5, #24, #8\n\t"                                                                                                         \
+    "str r10, [r3], #4\n\t" /* may be unaligned, which the processor allows */
 
-static GNN_NOINLINE uint32_t gnn_run_sums_s16(const int32_t **multiplier)
-{
-    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)multiplier;
-    __asm__ volatile(GNN_CHANNEL_LOOP(GNN_SPARSE_SUMS, GNN_STORE_S16) : "+r"(at) : : GNN_CLOBBERED);
-    return at;
-}
+#define GNN_ONES_STORE_S16                                                                                                             \
+    GNN_ONES_SATURATE("16")                                                                                                            \
+    "pkhbt r10, r10, r11, lsl #16\n\t"                                                                                                 \
+    "pkhbt r4, r4, r5, lsl #16\n\t"                                                                                                    \
+    "ldr r5, [sp]\n\t"                                                                                                                 \
+    "ldrd r6, r7, [r5, #24]\n\t"                                                                                                       \
+    "ssub16 r8, r10, r6\n\t"                                                                                                           \
+    "sel r10, r10, r6\n\t"                                                                                                             \
+    "ssub16 r8, r4, r6\n\t"                                                                                                            \
+    "sel r4, r4, r6\n\t"                                                                                                               \
+    "ssub16 r8, r7, r10\n\t"                                                                                                           \
+    "sel r10, r10, r7\n\t"                                                                                                             \
+    "ssub16 r8, r7, r4\n\t"                                                                                                            \
+    "sel r4, r4, r7\n\t"                                                                                                               \
+    "str r10, [r3], #4\n\t"                                                                                                            \
+    "str r4, [r3], #4\n\t"
 
-/* Up to GNN_ROWS rows; whether it could do them. */
-static GNN_INLINE int gnn_linear_sparse_rows(const gnn_linear_layer *layer, const uint32_t *x_pointer, const uint16_t *x_index, uint32_t rows,
-                                             const int32_t *row_factor, gnn_type type, void *y)
+/* Four codes at a time, `four` bytes of y; the last four may overlap those before. 2^ratio bytes of channels belong to one of y. */
+#define GNN_ONES_LOOP(factor, store, four, ratio)                                                                                      \
+    "push {r0, r7}\n\t"                                                                                                                \
+    "ldm r0, {r0-r3, r12, lr}\n"                                                                                                       \
+    "1:\n\t"                                                                                                                           \
+    "ldmia r0!, {r4, r5}\n\t"                                                                                                          \
+    GNN_ONES_CODE("r10", "b", "r4", factor)                                                                                            \
+    GNN_ONES_CODE("r11", "b", "r5", factor)                                                                                            \
+    GNN_ONES_CODE("r4", "t", "r4", factor)                                                                                             \
+    GNN_ONES_CODE("r5", "t", "r5", factor)                                                                                             \
+    store                                                                                                                              \
+    "subs r6, r12, r3\n\t"                                                                                                             \
+    "bge 1b\n\t"                                                                                                                       \
+    "cmn r6, #" four "\n\t"                                                                                                            \
+    "beq 2f\n\t"                                                                                                                       \
+    "add r3, r3, r6\n\t"                                                                                                               \
+    "add r1, r1, r6, lsl #" ratio "\n\t"                                                                                               \
+    "b 1b\n"                                                                                                                           \
+    "2:\n\t"                                                                                                                           \
+    "pop {r0, r7}"
+
+#define GNN_ONES_FUNCTION(name, factor, store, four, ratio)                                                                            \
+    static GNN_NOINLINE void name(const gnn_ones *ones)                                                                                \
+    {                                                                                                                                  \
+        register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)ones;                                                                \
+        __asm__ volatile(GNN_ONES_LOOP(factor, store, four, ratio)                                                                     \
+                         : "+r"(at)                                                                                                    \
+                         :                                                                                                             \
+                         : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");                 \
+    }
+
+GNN_ONES_FUNCTION(gnn_ones_s8, "", GNN_ONES_STORE_S8, "4", "4")
+GNN_ONES_FUNCTION(gnn_ones_s8_small, GNN_FACTOR_SMALL, GNN_ONES_STORE_S8, "4", "4")
+GNN_ONES_FUNCTION(gnn_ones_s8_large, GNN_FACTOR_LARGE, GNN_ONES_STORE_S8, "4", "4")
+GNN_ONES_FUNCTION(gnn_ones_s16, "", GNN_ONES_STORE_S16, "8", "3")
+GNN_ONES_FUNCTION(gnn_ones_s16_small, GNN_FACTOR_SMALL, GNN_ONES_STORE_S16, "8", "3")
+GNN_ONES_FUNCTION(gnn_ones_s16_large, GNN_FACTOR_LARGE, GNN_ONES_STORE_S16, "8", "3")
+
+/* Whether gnn_ones_rows can do a layer. */
+static GNN_INLINE int gnn_is_ready(const gnn_linear_sparse_layer *layer, gnn_type type)
 {
     const gnn_requant *const requant = &layer->requant;
-    const uint32_t out = layer->out, bytes = type == GNN_S8 ? 1u : 2u;
-    int32_t sums[GNN_CHANNELS * GNN_ROWS];
-    gnn_channels channels;
+    return layer->ready != NULL && layer->out >= 4u && requant->left_shift <= 14u && (type != GNN_S8 || requant->high - requant->low == 255);
+}
+
+/* Rows of at most GNN_LANE_COUNT ones; returns how many of them it did before one that has more. */
+static GNN_INLINE uint32_t gnn_ones_rows(const gnn_linear_sparse_layer *layer, const uint32_t *x_pointer, const uint16_t *x_index, uint32_t rows,
+                                         const int32_t *row_factor, gnn_type type, uint8_t *y)
+{
+    const uint32_t out = layer->out, bytes = type == GNN_S8 ? 1u : 2u, y_bytes = out * bytes;
+    const uint32_t *const end = x_pointer + gnn_short_rows(x_pointer, rows);
+    uint32_t c;
+    gnn_lanes lanes;
     gnn_ones ones;
-    uint32_t r, c;
-    if (type == GNN_S32 || out < GNN_CHANNELS || out % 4u != 0u || !requant->per_channel) {
-        return 0;
-    }
-    for (r = 0; r < rows; ++r) {
-        if (x_pointer[r + 1u] - x_pointer[r] > GNN_LANE_COUNT) {
-            return 0;
-        }
-    }
-    gnn_start_channels(&channels, requant, rows, row_factor, type, out);
-    channels.bias_minus_multiplier = (uint32_t)((uintptr_t)layer->bias - (uintptr_t)requant->multiplier);
-    ones.stride = out;
-    for (c = 0; c < out; c += GNN_CHANNELS) {
-        const uint32_t at = c + GNN_CHANNELS <= out ? c : out - GNN_CHANNELS; /* the last channels may be computed twice */
-        ones.weight = (const int8_t *)layer->weight + at;
-        for (r = 0; r < rows; ++r) {
-            ones.index = x_index + x_pointer[r];
-            ones.end = x_index + x_pointer[r + 1u];
-            ones.sum = sums + r;
-            gnn_sum_ones(&ones);
-        }
-        channels.x = sums;
-        channels.multiplier = requant->multiplier + at;
-        channels.shift = requant->shift + at;
-        channels.y = (uint8_t *)y + at * bytes;
-        channels.y_end = channels.y + GNN_CHANNELS * bytes;
-        while (channels.y != channels.y_end) {
-            if ((type == GNN_S8 ? gnn_run_sums_s8(&channels.multiplier) : gnn_run_sums_s16(&channels.multiplier)) != 0u) {
-                gnn_store_channel(&channels, requant, (uint32_t)(channels.shift - requant->shift), rows, row_factor, type);
+    ones.sum = lanes.sum;
+    ones.unit = (uint32_t)1 << layer->requant.left_shift;
+    ones.low = gnn_both_halves(layer->requant.low);
+    ones.high = gnn_both_halves(layer->requant.high);
+    for (c = 0; c < out; c = lanes.first + lanes.count) {
+        const uint32_t *pointer = x_pointer;
+        const int32_t *factor = row_factor;
+        const uint16_t *index = x_index + *pointer;
+        uint32_t last;
+        gnn_place_lanes(&lanes, layer->weight, out, c);
+        ones.channel = layer->ready + lanes.first;
+        ones.y = y + lanes.first * bytes;
+        last = (lanes.count - 4u) * bytes;
+        while (pointer != end) {
+            lanes.index = index;
+            index = x_index + *++pointer;
+            lanes.end = index;
+            ones.y_last = ones.y + last;
+            lanes.add(&lanes);
+            if (factor == NULL) {
+                (type == GNN_S8 ? gnn_ones_s8 : gnn_ones_s16)(&ones);
+            } else {
+                ones.factor = (int32_t)((uint32_t)*factor++ * 2u);
+                if (ones.factor < 0) {
+                    (type == GNN_S8 ? gnn_ones_s8_large : gnn_ones_s16_large)(&ones);
+                } else {
+                    (type == GNN_S8 ? gnn_ones_s8_small : gnn_ones_s16_small)(&ones);
+                }
             }
+            ones.y += y_bytes;
         }
     }
-    return 1;
+    return (uint32_t)(end - x_pointer);
 }
 
 #ifdef __cplusplus

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /* What joins the sums of a row. */
-enum { GNN_SUM_ALONE = 0, GNN_SUM_AND_SELF = 1, GNN_SUM_AND_BIAS = -1 };
+enum { GNN_SUM_ALONE = 0, GNN_SUM_AND_SELF = 1 };
 
 /* What the loop over the columns of one row works on. The assembly knows the offsets, stated from `x` on. */
 typedef struct gnn_words {
@@ -19,7 +19,7 @@ typedef struct gnn_words {
     int32_t rounding;      /* -20: with the zero point of y */
     uint32_t shift;        /* -16: s - 32, at least 1 */
     int32_t base;          /* -12: what the zero point of x adds to every sum */
-    uint32_t unit;         /* -8: what a sum is multiplied by; 1 with a bias */
+    uint32_t unit;         /* -8: what a sum is multiplied by */
     int32_t kind;          /* -4: GNN_SUM_... */
     const int8_t *x;       /* 0: first row, at the current columns; advances */
     uint32_t stride;       /* 4 */
@@ -32,8 +32,6 @@ typedef struct gnn_words {
     int32_t self_scale;    /* 32: times 2^left_shift */
     uint32_t self;         /* 36: bytes from x to the node's own row */
     uint32_t low, high;    /* 40: of int16, twice */
-    const int64_t *bias;   /* 48: at the current columns; advances */
-    uint32_t bias_unit;    /* 52: 2^(33 - s) where s < 33, else 1 */
 } gnn_words;
 
 /* Codes of the four sums r9, r10, r0, r1 at y = r12. */
@@ -66,14 +64,6 @@ typedef struct gnn_words {
     "str r9, [r12]\n\t" /* these two may be unaligned, which the processor allows */                                                   \
     "str r0, [r12, #4]\n\t"
 
-/* total = rounding + the high word of (bias + total m) bias_unit, for one column: bias at r6, m in r4, rounding in r5, bias_unit in lr. */
-#define GNN_BIASED(total)                                                                                                              \
-    "ldrd r7, r8, [r6], #8\n\t"                                                                                                        \
-    "smlal r7, r8, " total ", r4\n\t"                                                                                                  \
-    "umull r7, " total ", r7, lr\n\t"                                                                                                  \
-    "mla " total ", r8, lr, " total "\n\t"                                                                                             \
-    "add " total ", " total ", r5\n\t"
-
 /* Columns from x to x_end, eight at a time; `four` codes of y have so many bytes. */
 #define GNN_WORD_LOOP(store, four)                                                                                                     \
     "push {r0, r7}\n\t"                                                                                                                \
@@ -104,14 +94,12 @@ typedef struct gnn_words {
     "smlabb r9, r0, r8, r7\n\t"                                                                                                        \
     "smlabb r10, r1, r8, r7\n\t"                                                                                                       \
     "smlatb r0, r0, r8, r7\n\t"                                                                                                        \
-    "smlatb r1, r1, r8, r7\n\t"                                                                                                        \
-    "bmi 7f\n"                                                                                                                         \
+    "smlatb r1, r1, r8, r7\n"                                                                                                          \
     "4:\n\t"                                                                                                                           \
     "smmla r9, r9, r4, r5\n\t"                                                                                                         \
     "smmla r10, r10, r4, r5\n\t"                                                                                                       \
     "smmla r0, r0, r4, r5\n\t"                                                                                                         \
-    "smmla r1, r1, r4, r5\n"                                                                                                           \
-    "5:\n\t"                                                                                                                           \
+    "smmla r1, r1, r4, r5\n\t"                                                                                                         \
     "asr r9, r9, r6\n\t"                                                                                                               \
     "asr r10, r10, r6\n\t"                                                                                                             \
     "asr r0, r0, r6\n\t"                                                                                                               \
@@ -148,28 +136,13 @@ typedef struct gnn_words {
     "ldr r4, [lr, #-24]\n\t"                                                                                                           \
     "ldrd r5, r6, [lr, #-20]\n\t"                                                                                                      \
     "b 4b\n"                                                                                                                           \
-    "7:\n\t" /* a bias of 64 bits, before the rounding */                                                                              \
-    "ldr r6, [lr, #48]\n\t"                                                                                                            \
-    "cmp r11, #0\n\t"                                                                                                                  \
-    "it eq\n\t"                                                                                                                        \
-    "ldreq r7, [lr, #16]\n\t"                                                                                                          \
-    "it eq\n\t"                                                                                                                        \
-    "addeq r6, r6, r7, lsl #3\n\t"                                                                                                     \
-    "ldr lr, [lr, #52]\n\t"                                                                                                            \
-    GNN_BIASED("r9") GNN_BIASED("r10") GNN_BIASED("r0") GNN_BIASED("r1")                                                               \
-    "ldr lr, [sp]\n\t"                                                                                                                 \
-    "ldr r6, [lr, #-16]\n\t"                                                                                                           \
-    "b 5b\n"                                                                                                                           \
     "9:\n\t" /* the next eight */                                                                                                      \
     "ldr r4, [lr]\n\t"                                                                                                                 \
     "ldr r5, [lr, #28]\n\t"                                                                                                            \
-    "ldr r6, [lr, #48]\n\t"                                                                                                            \
     "add r12, r12, #" four "\n\t"                                                                                                      \
     "add r4, r4, #8\n\t"                                                                                                               \
-    "add r6, r6, #64\n\t"                                                                                                              \
     "str r12, [lr, #24]\n\t"                                                                                                           \
     "str r4, [lr]\n\t"                                                                                                                 \
-    "str r6, [lr, #48]\n\t"                                                                                                            \
     "cmp r4, r5\n\t"                                                                                                                   \
     "blo 1b\n\t"                                                                                                                       \
     "pop {r0, r7}\n\t"
@@ -195,13 +168,12 @@ static GNN_NOINLINE void gnn_run_words_s16(const int8_t **x)
 
 /* Prepares what all rows of a block have in common; whether gnn_sum_words can do them. The others are left to C.
  *
- * A shift below 33 is raised to it by multiplying sums, which have 16 bits at most unless there is a self term, or the sum with its bias. */
+ * A shift below 33 is raised to it by multiplying sums, which have 16 bits at most unless there is a self term. */
 static GNN_INLINE int gnn_start_words(gnn_words *words, const gnn_propagate_op *op, gnn_type y_type)
 {
     const gnn_requant *const requant = &op->requant;
     const uint32_t channels = op->channels, s = requant->shift[0], lift = s < GNN_HIGH_SHIFT ? GNN_HIGH_SHIFT - s : 0u;
     const uint32_t unit_bits = (uint32_t)op->self_shift + requant->left_shift + lift;
-    uint32_t c;
     words->shift = s + lift - 32u;
     words->rounding = (int32_t)((uint32_t)(2 * requant->zero_point + 1) << (words->shift - 1u));
     words->unit = 1u << unit_bits;
@@ -216,18 +188,6 @@ static GNN_INLINE int gnn_start_words(gnn_words *words, const gnn_propagate_op *
         (uint32_t)(requant->zero_point + 128) > 255u || (y_type == GNN_S8 && requant->high - requant->low != 255) ||
         (op->self_scale != 0 && lift != 0u)) {
         return 0;
-    }
-    if (op->bias != NULL) {
-        const uint32_t most = 1u << (28u - lift); /* of the high word, so that the sum times bias_unit stays below 2^61 */
-        words->bias_unit = words->unit;
-        words->unit = 1;
-        words->kind = GNN_SUM_AND_BIAS;
-        for (c = 0; c < channels; ++c) {
-            if ((uint32_t)(op->bias[c] >> 32) + most >= 2u * most) {
-                return 0;
-            }
-        }
-        return op->self_scale == 0 && op->self_shift == 0u;
     }
     return 1;
 }
@@ -246,7 +206,6 @@ static GNN_INLINE void gnn_sum_words(gnn_words *words, const gnn_propagate_op *o
     words->index = row->index;
     words->end = row->index + row->count;
     words->y = (uint8_t *)y;
-    words->bias = op->bias;
     for (;;) {
         uint32_t done = channels - 8u;
         if (y_type == GNN_S8) {
@@ -260,7 +219,6 @@ static GNN_INLINE void gnn_sum_words(gnn_words *words, const gnn_propagate_op *o
         words->x_end = x + channels; /* the columns that are left, together with some that are done */
         words->x = x + done;
         words->y = (uint8_t *)y + (y_type == GNN_S8 ? done : done * 2u);
-        words->bias = op->bias + done;
     }
 }
 

@@ -17,7 +17,7 @@ typedef uint8_t gnn_words;
 static GNN_INLINE int gnn_start_words(gnn_words *words, const gnn_propagate_op *op, gnn_type y_type)
 {
     *words = (uint8_t)y_type;
-    return gnn_is_sum(op) && op->bias == NULL;
+    return gnn_is_sum(op);
 }
 
 /* One row of y. */

@@ -2,6 +2,7 @@
 #ifndef GNN_PROPAGATE_WEIGHTED_H
 #define GNN_PROPAGATE_WEIGHTED_H
 
+#include "gnn_late_bias.h"
 #include "gnn_loop.h"
 #include "gnn_propagate.h"
 
@@ -92,7 +93,7 @@ static GNN_INLINE void gnn_propagate_weighted_block(const gnn_propagate_weighted
                     gnn_store_codes(&scale, total, width, y_type, (uint8_t *)y + ((size_t)r * y_stride + channel) * y_bytes);
                 }
                 for (k = 0; op->bias != NULL && k < width; ++k) {
-                    const int32_t code = gnn_biased_code(&op->requant, total[k], op->requant.multiplier[0], op->bias[channel + k]);
+                    const int32_t code = gnn_late_code(&op->requant, total[k], op->requant.multiplier[0], op->bias[channel + k]);
                     gnn_store_code(y, y_type, (size_t)r * y_stride + channel + k, code);
                 }
             }

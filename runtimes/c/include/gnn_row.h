@@ -14,15 +14,6 @@ typedef struct gnn_row {
     int32_t factor; /* Q31, or GNN_NO_FACTOR */
 } gnn_row;
 
-/* zero_point + ((total m + bias + 2^(s-1)) >> s), clamped: the bias joins before the only rounding. */
-GNN_SHARED int32_t gnn_biased_code(const gnn_requant *requant, int32_t total, int32_t m, int64_t bias)
-{
-    const uint32_t s = requant->shift[0];
-    const int32_t zero_point = requant->zero_point, low = requant->low - zero_point, high = requant->high - zero_point;
-    const int64_t value = ((int64_t)total * m + bias + ((int64_t)1 << (s - 1u))) >> s;
-    return (value < low ? low : value > high ? high : (int32_t)value) + zero_point;
-}
-
 static GNN_INLINE int gnn_is_sum(const gnn_propagate_op *op)
 {
     return op->reduce == GNN_SUM || op->reduce == GNN_MEAN;
@@ -61,9 +52,8 @@ GNN_SHARED void gnn_reduce_columns(const gnn_propagate_op *op, const gnn_row *ro
     }
 }
 
-/* The codes of a row from its reduced codes t: T = (S << self_shift) + self_scale (x_i - zero), requantized. t is overwritten. */
-GNN_SHARED void gnn_finish_row(const gnn_propagate_op *op, const gnn_row *row, const void *self, gnn_type x_type, int32_t *t, gnn_type y_type,
-                               void *y)
+/* T = (S << self_shift) + self_scale (x_i - zero) of a row, from its reduced codes t = S, in place. */
+static GNN_INLINE void gnn_add_self(const gnn_propagate_op *op, const gnn_row *row, const void *self, gnn_type x_type, int32_t *t)
 {
     const uint32_t counted = gnn_is_sum(op) || row->count == 0u ? row->count : 1u; /* codes in S, each with its zero point */
     const int32_t zero_point = op->zero_point; /* a variable: gcc 12 warns of the sign where the field is cast in place */
@@ -76,22 +66,22 @@ GNN_SHARED void gnn_finish_row(const gnn_propagate_op *op, const gnn_row *row, c
         const int32x4_t total = vsubq_n_s32(vshlq_r_s32(vldrwq_z_s32(t + c, used), op->self_shift), (int32_t)zeros);
         vstrwq_p_s32(t + c, vmlaq_n_s32(total, own, op->self_scale), used);
     }
-#endif
+#else
     for (c = 0; c < op->channels; ++c) {
-#if !defined(GNN_MVE)
         const uint32_t own = (uint32_t)op->self_scale * (uint32_t)gnn_load_code(self, x_type, c);
         t[c] = (int32_t)(((uint32_t)t[c] << op->self_shift) + own - zeros);
+    }
 #endif
-        if (op->bias != NULL) {
-            const int32_t m = op->requant.multiplier[0];
-            gnn_store_code(y, y_type, c, gnn_biased_code(&op->requant, t[c], row->factor < 0 ? m : gnn_srdhm(m, row->factor), op->bias[c]));
-        }
-    }
-    if (op->bias == NULL) {
-        gnn_scale scale;
-        gnn_set_scale(&scale, &op->requant, 0, row->factor);
-        gnn_store_codes(&scale, t, op->channels, y_type, y);
-    }
+}
+
+/* The codes of a row from its reduced codes t, which are overwritten. */
+GNN_SHARED void gnn_finish_row(const gnn_propagate_op *op, const gnn_row *row, const void *self, gnn_type x_type, int32_t *t, gnn_type y_type,
+                               void *y)
+{
+    gnn_scale scale;
+    gnn_add_self(op, row, self, x_type, t);
+    gnn_set_scale(&scale, &op->requant, 0, row->factor);
+    gnn_store_codes(&scale, t, op->channels, y_type, y);
 }
 
 #ifdef __cplusplus

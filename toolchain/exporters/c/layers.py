@@ -72,7 +72,7 @@ class Requant:
     left_shift: int
 
 
-def requant_parameters(ratio: np.ndarray, bound: int, *, may_shift: bool = True) -> Requant:
+def requant_parameters(ratio: np.ndarray, bound: int) -> Requant:
     """(acc << t) * m >> (s + t) equals acc * m >> s exactly; t is chosen so that s + t >= 33 where |acc| << t fits int32.
 
     Args:
@@ -84,17 +84,16 @@ def requant_parameters(ratio: np.ndarray, bound: int, *, may_shift: bool = True)
     room = 0
     while room < wanted and bound << (room + 1) <= INT32:
         room += 1
-    fits = may_shift and room == wanted and int(s.max()) + wanted <= 62
+    fits = room == wanted and int(s.max()) + wanted <= 62
     shift = wanted if fits else 0
     return Requant(m.astype(np.int32), (s + shift).astype(np.uint8), shift)
 
 
 def requant_fields(
-    program: Program, name: str, ratio: np.ndarray, bound: int, out: TensorType, *, relu: bool = False,
-    may_shift: bool = True,
-) -> str:  # fmt: skip
+    program: Program, name: str, ratio: np.ndarray, bound: int, out: TensorType, *, relu: bool = False
+) -> str:
     """The initializer of a gnn_requant, its arrays stored as constants."""
-    parameters = requant_parameters(ratio, bound, may_shift=may_shift)
+    parameters = requant_parameters(ratio, bound)
     per_channel = len(parameters.multiplier) > 1
     q = out.qparams
     assert q is not None

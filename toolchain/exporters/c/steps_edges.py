@@ -7,9 +7,10 @@ from functools import singledispatch
 import numpy as np
 
 from toolchain.errors import ExportError
+from toolchain.exporters.c.late_bias import late_bias_fields
 from toolchain.exporters.c.layers import INT32, is_integer, largest, requant_fields, scale_of, zero_of
 from toolchain.exporters.c.program import TYPE_NAMES, Program
-from toolchain.exporters.c.steps_integer import largest_sum_degree, late_bias
+from toolchain.exporters.c.steps_integer import largest_sum_degree
 from toolchain.ir import DType, Graph, Value, ops
 from toolchain.ir.integer_softmax import MOST_EDGES, ONE, exponent
 from toolchain.ir.ops import Const, Function, Reduce
@@ -124,15 +125,17 @@ def _(op: ops.Propagate, program: Program, value: Value) -> None:
     if not isinstance(weight.op, ops.EdgeSoftmax):
         raise ExportError(f"{value.scope or 'Propagate'}: integer weights per edge come from an EdgeSoftmax only.")
     ratio, bound = _ratio(value, scale_of(x.type), scale_of(weight.type)), ONE * largest(x.type)
-    relu, may_shift = op.activation is Function.RELU, bias is None
-    requant = requant_fields(program, str(value.id), ratio, bound, value.type, relu=relu, may_shift=may_shift)
+    relu = op.activation is Function.RELU
+    if bias is None:
+        requant, late = requant_fields(program, str(value.id), ratio, bound, value.type, relu=relu), ""
+    else:
+        requant, late = late_bias_fields(program, value, bias, ratio, bound, relu=relu)
     fields = [
         f".channels = {x.type.channels}, .heads = {weight.type.channels}, .zero_point = {zero_of(x.type)}",
         f".requant = {requant}",
     ]
-    if bias is not None:
-        stored = late_bias(program.graph, value, bias, ratio)
-        fields.append(f".bias = {program.constant(f'bias_{value.id}', stored)}")
+    if late:
+        fields.append(f".bias = {late}")
     struct = program.struct("gnn_propagate_weighted_op", f"propagate_{value.id}", fields)
     place, edges, y = program.place(x), program.place(weight), program.place(value, writes=True)
     program.call(

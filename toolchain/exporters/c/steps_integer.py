@@ -8,6 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from toolchain.errors import ExportError
+from toolchain.exporters.c.late_bias import late_bias_fields
 from toolchain.exporters.c.layers import (
     INT32,
     is_integer,
@@ -21,8 +22,8 @@ from toolchain.exporters.c.layers import (
     zero_of,
 )
 from toolchain.exporters.c.program import TYPE_NAMES, Place, Program
+from toolchain.exporters.c.sparse_linear import reads_sparse, sparse_linear
 from toolchain.ir import Domain, DType, Graph, Value, ops
-from toolchain.ir.integer import multipliers
 from toolchain.ir.ops import Function, Reduce
 from toolchain.ir.reference_integer import activation_table
 from toolchain.topology import Normalization
@@ -57,10 +58,13 @@ def _row_factor(program: Program, factor: ops.RowFactor | None) -> str:
 @compute.register
 def _(op: ops.Linear, program: Program, value: Value) -> None:
     graph, number = program.graph, value.id
+    if reads_sparse(program, value):
+        sparse_linear(program, value, _row_factor(program, op.row_factor), relu=_relu(op))
+        return
     x = graph.values[value.inputs[0]]
     constants = linear_constants(graph, value)
     fields = [
-        f".weight = {program.constant(f'weight_{number}', _weights(program, value, constants.codes, constants.bits))}",
+        f".weight = {program.constant(f'weight_{number}', pack_weights(constants.codes, constants.bits))}",
         f".bias = {program.constant(f'bias_{number}', constants.bias)}",
         f".in = {constants.codes.shape[1]}, .out = {constants.codes.shape[0]}, .weight_bits = {constants.bits}",
     ]
@@ -72,14 +76,6 @@ def _(op: ops.Linear, program: Program, value: Value) -> None:
         )
     layer = program.struct("gnn_linear_layer", f"linear_{number}", fields)
     factor = _row_factor(program, op.row_factor)
-    if reads_sparse(program, value):
-        y = program.place(value, writes=True)
-        scratch = program.scratch("sums", value, "int32_t", 4 * constants.codes.shape[0])
-        pointers = ("features->x_pointer", "features->x_index", "first", "rows")
-        program.call(
-            "gnn_linear_sparse", layer, *pointers, factor, TYPE_NAMES[y.dtype], y.rows, scratch, scope=value.scope
-        )  # fmt: skip
-        return
     rows = _linear_input(program, value, x)
     y = program.place(value, writes=True)
     scratch = "NULL"
@@ -92,20 +88,6 @@ def _(op: ops.Linear, program: Program, value: Value) -> None:
     else:
         stride = f"{y.stride}u"
         program.call("gnn_linear_s16", layer, rows, "rows", factor, y.rows, stride, scratch, scope=value.scope)
-
-
-def _weights(program: Program, value: Value, codes: np.ndarray, bits: int) -> np.ndarray:
-    if reads_sparse(program, value):
-        return np.ascontiguousarray(codes.T.astype(np.int8)).view(np.uint8)
-    return pack_weights(codes, bits)
-
-
-def reads_sparse(program: Program, value: Value) -> bool:
-    """Whether a Linear reads the model's input as positions of ones."""
-    operand = program.graph.values[value.inputs[0]]
-    if isinstance(operand.op, ops.Quantize):
-        operand = program.graph.values[operand.inputs[0]]
-    return program.sparse and isinstance(operand.op, ops.Input) and operand.type.domain is Domain.NODE
 
 
 def _linear_input(program: Program, value: Value, x: Value) -> str:
@@ -154,32 +136,26 @@ def _(op: ops.Propagate, program: Program, value: Value) -> None:
     degree = 1 if extreme else program.max_degree
     bound = (degree * largest(x.type) << shift) + abs(self_scale) * largest(x.type)
     bias = graph.operand(value, "bias")
-    requant = requant_fields(program, str(number), ratio, bound, value.type, relu=_relu(op), may_shift=bias is None)
+    if bias is None:
+        requant, late = requant_fields(program, str(number), ratio, bound, value.type, relu=_relu(op)), ""
+    else:
+        requant, late = late_bias_fields(program, value, bias, ratio, bound, relu=_relu(op))
     fields = [
         f".channels = {x.type.channels}, .zero_point = {zero_of(x.type)}",
         f".reduce = {_REDUCE[op.reduce] if extreme else 'GNN_SUM'}, .factor = GNN_FACTOR_{factor}",
         f".self_shift = {shift}, .self_scale = {self_scale}",
         f".requant = {requant}",
     ]
-    if bias is not None:
-        fields.append(f".bias = {program.constant(f'bias_{number}', late_bias(graph, value, bias, ratio))}")
+    if late:
+        fields.append(f".bias = {late}")
     struct = program.struct("gnn_propagate_op", f"propagate_{number}", fields)
     place, y = program.place(x), program.place(value, writes=True)
     topology = program.topology(op.topology, *(["row_factor"] if normalized else []))
     scratch = program.scratch("sums", value, "int32_t", 4 * x.type.channels)
-    name = f"gnn_propagate_{_SUFFIX[place.dtype]}_{_SUFFIX[y.dtype]}"
+    name = f"gnn_propagate_{'biased_' if late else ''}{_SUFFIX[place.dtype]}_{_SUFFIX[y.dtype]}"
     program.call(
         name, struct, topology, place.name, "first", "rows", y.rows, f"{y.stride}u", scratch, scope=value.scope
     )
-
-
-def late_bias(graph: Graph, value: Value, bias: Value, ratio: np.ndarray) -> np.ndarray:
-    """B_c = rint(b_c / s_y * 2^s) as int64 [C]: the bias joins before the only rounding (`reference_integer.biased`)."""
-    _, s = multipliers(ratio)
-    added = np.rint(graph.constant(bias).astype(np.float64) / np.float64(scale_of(value.type)) * np.float64(2) ** s)
-    if (np.abs(added) >= 2.0**61).any():
-        raise ExportError(f"{value.scope}: the bias is beyond the output range by more than 2^29; recalibrate.")
-    return np.broadcast_to(added, (value.type.channels,)).astype(np.int64)
 
 
 # --- pools ------------------------------------------------------------------------------------------------------------

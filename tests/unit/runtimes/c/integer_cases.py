@@ -229,16 +229,17 @@ def linear_sparse_cases() -> Iterator[Call]:
             row[ones] = 1
         acc = (dense @ weight + bias)[first : first + rows]
         fields: dict[str, object] = {
-            "weight": Aligned(weight.astype(np.int8)), "bias": bias.astype(np.int32), "in": features, "out": out, "weight_bits": 8,
+            "weight": Aligned(weight.astype(np.int8)), "bias": bias.astype(np.int32), "in": features, "out": out,
         }  # fmt: skip
         factor = rsqrt_q31(rng.integers(0, 9, rows)) if with_factor else None
         values = acc
         if y_type != "s32":
-            requant = random_requant(rng, y_type, 2e4, 0 if out == 7 else out, relu=with_factor)
-            fields["requant"] = requant.struct()
+            left = out % 3
+            requant = random_requant(rng, y_type, 2e4 * 8, 0 if out == 7 else out, relu=with_factor, left=left)
+            fields |= {"requant": requant.struct(), "ready": requant.ready(bias) if out % 8 != 3 else None}
             values = requant.codes(acc, factor)
         arguments = (
-            Struct("gnn_linear_layer", fields), pointer.astype(np.uint32), np.concatenate(chosen).astype(np.uint16), first,
+            Struct("gnn_linear_sparse_layer", fields), pointer.astype(np.uint32), np.concatenate(chosen).astype(np.uint16), first,
             rows,
             None if factor is None else factor.astype(np.int32), enum(y_type), stored_rows(values, y_type, out),
             scratch(out, np.int32),
@@ -256,7 +257,7 @@ def integer_calls() -> dict[str, list[Call]]:
     kinds = (
         every_shift, requantize_cases, linear_cases, linear_extremes, linear_sparse_cases, graph.propagate_cases, graph.hub_cases,
         graph.pool_cases, rows.widen_cases, rows.add_cases, rows.maximum_cases, rows.table_cases, rows.quantize_cases,
-        rows.dequantize_cases, *edges.EDGE_KINDS,
+        rows.dequantize_cases, rows.check_sparse_cases, *edges.EDGE_KINDS,
     )  # fmt: skip
     return {kind.__name__: list(kind()) for kind in kinds}
 

@@ -111,13 +111,11 @@ def propagate_weighted_cases() -> Iterator[Call]:
         np.add.at(total, np.repeat(np.arange(len(DEGREES)), DEGREES), messages.reshape(-1, channels))
         requant = random_requant(rng, y_type, 32767.0 * RANGE[x_type][1], relu=width == 3)
         bias = rng.integers(-(2**40), 2**40, channels) if with_bias else None
+        added, fields = (None, requant.struct()) if bias is None else requant.late(bias)
         op = Struct(
             "gnn_propagate_weighted_op",
-            {
-                "channels": channels, "heads": heads, "zero_point": ZERO[x_type],
-                "bias": None if bias is None else bias.astype(np.int64), "requant": requant.struct(),
-            },
-        )  # fmt: skip
+            {"channels": channels, "heads": heads, "zero_point": ZERO[x_type], "bias": added, "requant": fields},
+        )
         topology = Struct(
             "gnn_topology", {"row_pointer": pointer.astype(np.uint32), "source": source.astype(np.uint16)}
         )

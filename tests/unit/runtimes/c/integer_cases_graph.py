@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.unit.runtimes.c.integer_cases import RANGE, TYPES, enum, random_codes, random_requant, stored_rows
 from tests.unit.runtimes.c.integer_reference import Requant
-from tests.unit.runtimes.c.kernel_case import Call, Output, Struct, scratch
+from tests.unit.runtimes.c.kernel_case import Aligned, Call, Output, Struct, scratch
 from toolchain.ir.integer import recip_q31, rsqrt_q31
 
 REDUCE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
@@ -38,11 +38,12 @@ def propagate_call(
         factor
     ]
     y_stride = channels + stride_pad
+    added, fields = (None, requant.struct()) if bias is None else requant.late(bias)
     op = Struct(
         "gnn_propagate_op",
         {
             "channels": channels, "zero_point": zero, "reduce": enum(reduce), "factor": f"GNN_FACTOR_{factor}", "self_shift": shift,
-            "self_scale": scale, "bias": None if bias is None else bias.astype(np.int64), "requant": requant.struct(),
+            "self_scale": scale, "bias": added, "requant": fields,
         },
     )  # fmt: skip
     topology = Struct(
@@ -53,14 +54,17 @@ def propagate_call(
         },
     )  # fmt: skip
     y = stored_rows(requant.codes(totals, rows_factor, bias), y_type, y_stride)
-    arguments = (op, topology, x, first, rows, y, y_stride, scratch(channels, np.int32))
-    return Call(f"propagate {x_type}->{y_type} C={channels} {name}", f"gnn_propagate_{x_type}_{y_type}", arguments)
+    given = x if bias is None or first else Aligned(x)  # rows on 4 bytes may take another way
+    arguments = (op, topology, given, first, rows, y, y_stride, scratch(channels, np.int32))
+    kernel = f"gnn_propagate_{'' if bias is None else 'biased_'}{x_type}_{y_type}"
+    return Call(f"propagate {x_type}->{y_type} C={channels} {name}", kernel, arguments)
 
 
 def propagate_cases() -> Iterator[Call]:
     rng = np.random.default_rng(6)
-    variants = ("plain", "normalized", "mean", "self", "bias", "normalized bias", "max", "min", "max self", "relu")
-    widths = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 64)
+    variants = ("plain", "normalized", "mean", "self", "max", "min", "max self", "relu")
+    variants += ("bias", "normalized bias", "mean bias", "self bias", "max bias")
+    widths = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 20, 64)
     number = 0
     for (x_type, y_type), channels, variant in itertools.product(
         itertools.product(("s8", "s16"), repeat=2), widths, variants
@@ -76,7 +80,7 @@ def propagate_cases() -> Iterator[Call]:
         # A ratio of 1/4 or more needs a left shift for the high word to be enough, which the exporter gives where it can.
         smaller, left = ((1, 0), (20, 0), (1, 3))[number // 3 % 3]
         magnitude = 4.0 * smaller * RANGE[x_type][1] * 2 ** self_term[0]
-        requant = random_requant(rng, y_type, magnitude, relu="relu" in variant, left=0 if "bias" in variant else left)
+        requant = random_requant(rng, y_type, magnitude, relu="relu" in variant, left=left)
         bias = None
         if "bias" in variant:
             limit = min(2**61, 100 << int(requant.s[0]))
@@ -86,7 +90,7 @@ def propagate_cases() -> Iterator[Call]:
         yield propagate_call(
             f"{variant} case {number}", x, x_type, y_type, degrees, rng.integers(0, len(degrees), sum(degrees)), zero, requant,
             reduce=next((kind for kind in ("max", "min") if kind in variant), "sum"),
-            factor="NORMALIZATION" if "normalized" in variant else "MEAN" if variant == "mean" else "NONE",
+            factor="NORMALIZATION" if "normalized" in variant else "MEAN" if "mean" in variant else "NONE",
             self_term=self_term, bias=bias, first=first, stride_pad=number % 4,
         )  # fmt: skip
 
@@ -94,7 +98,7 @@ def propagate_cases() -> Iterator[Call]:
 def hub_cases() -> Iterator[Call]:
     """Degrees around 255, where sums of 16 bits are full, with codes at an end of their range; every shift."""
     rng = np.random.default_rng(7)
-    ends = itertools.product(("s8", "s16"), (4, 7, 8, 19), (0, 1))
+    ends = itertools.product(("s8", "s16"), (4, 7, 8, 19, 20), (0, 1))
     for x_type, channels, end in ends:
         degrees = [254, 255, 256, 257, 511, 512, 1021, 2]
         x = np.full((8, channels), RANGE[x_type][end], TYPES[x_type])
@@ -103,6 +107,12 @@ def hub_cases() -> Iterator[Call]:
         for first, zero, smaller in ((0, 0, 9), (4, RANGE["s8"][1 - end], 9), (0, 0, 1)):
             requant = random_requant(rng, "s16", 700.0 * smaller * RANGE[x_type][1])
             yield propagate_call(f"hub {first} {end}", x, x_type, "s16", degrees, source, zero, requant, first=first)
+        for y_type, relu in (("s8", False), ("s16", False), ("s16", True)):
+            requant = random_requant(rng, y_type, 700.0 * RANGE[x_type][1], left=3, relu=relu)
+            bias = rng.integers(-100, 100, channels) << int(requant.s[0])
+            yield propagate_call(
+                f"biased hub {end}", x, x_type, y_type, degrees, source, 5, requant, bias=bias, first=first
+            )
     for s in range(1, 63):
         x = random_codes(rng, "s16", (5, 5))
         requant = Requant(rng.integers(2**30, 2**31, 1), np.array([s]), 3, -120, 90)

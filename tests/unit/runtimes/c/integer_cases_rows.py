@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tests.c_kernels import ENUMS
 from tests.unit.runtimes.c.integer_cases import EXTREME, RANGE, TYPES, enum, random_codes, random_requant, stored_rows
 from tests.unit.runtimes.c.integer_reference import padded
 from tests.unit.runtimes.c.kernel_case import Call, Output, Struct
@@ -122,6 +123,23 @@ def dequantize_cases() -> Iterator[Call]:
     x, scale = _double_roundings()
     y = (x.astype(np.int64) * scale.astype(np.float64)).astype(np.float32)
     yield Call("dequantize, two roundings", "gnn_dequantize", ("GNN_S32", x, x.size, scale, 1, 0, 1, x.size, Output(y)))
+
+
+def check_sparse_cases() -> Iterator[Call]:
+    """Rows of every length, with one number that does not increase at any place, and with a last one that is too large."""
+    rng = np.random.default_rng(16)
+    features = 70
+    for count, place in ((n, k) for n in range(10) for k in range(n + 1)):
+        index = np.sort(rng.choice(features, count, replace=False)).astype(np.uint16)
+        if 0 < place < count:
+            index[place] = index[place - 1] - (int(index[place - 1]) if count % 2 else 0)
+        elif count and place == 0:
+            index[-1] = features + 60_000 * (count % 2)
+        status = 0 if place == count else ENUMS["GNN_ERROR_VALUE"]
+        pointer = np.array([0, 2, 2 + count, 3 + count], np.uint32)  # rows beside it that do not continue it
+        given = np.concatenate([[3, 69], index, [0]]).astype(np.uint16)
+        result = Output(np.array([status], np.int32))
+        yield Call(f"check_sparse {count} {place}", "gnn_check_sparse", (pointer, given, 3, features), result)
 
 
 def _double_roundings() -> tuple[np.ndarray, np.ndarray]:

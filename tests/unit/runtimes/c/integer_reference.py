@@ -28,14 +28,36 @@ class Requant:
     left: int = 0
     per_channel: bool = False
 
-    def struct(self) -> Struct:
+    def struct(self, **fields: object) -> Struct:
         return Struct(
             "gnn_requant",
             {
                 "multiplier": self.m.astype(np.int32), "shift": self.s.astype(np.uint8), "per_channel": int(self.per_channel),
                 "left_shift": self.left, "zero_point": self.zero, "low": self.low, "high": self.high,
+                **fields,
             },
         )  # fmt: skip
+
+    def late(self, bias: np.ndarray) -> tuple[np.ndarray, Struct]:
+        """What a kernel adds before the rounding, which it holds, with the zero point where that fits, and the struct."""
+        shift = int(self.s[0])
+        rounded = [int(b) + (1 << (shift - 1)) for b in bias]
+        whole = [b + (self.zero << shift) for b in rounded]
+        if max(map(abs, whole)) >= 2**62:
+            return np.array(rounded, np.int64), self.struct()
+        return np.array(whole, np.int64), self.struct(zero_point=0)
+
+    def ready(self, bias: np.ndarray) -> np.ndarray | None:
+        """A gnn_ready_channel for each bias; None where one needs more than the high word."""
+        shift = np.broadcast_to(self.s, bias.shape).tolist()
+        if min(shift) < 33:
+            return None
+        rounding = [(1 << (s - 33)) + (self.zero << (s - 32)) for s in shift]
+        if max(map(abs, rounding)) >= 2**30:
+            return None
+        return np.stack(
+            [bias << self.left, np.broadcast_to(self.m, bias.shape), rounding, np.array(shift) - 32], axis=1
+        ).astype(np.int32)
 
     def codes(self, acc: np.ndarray, factor: np.ndarray | None = None, bias: np.ndarray | None = None) -> np.ndarray:
         """Codes of accumulators [rows, channels], with Q31 row factors [rows] or None, and late biases [channels] or None."""

@@ -58,11 +58,12 @@ class Aligned:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A call of `function`. Arguments: as the fields of a Struct, or Output."""
+    """A call of `function`. Arguments: as the fields of a Struct, or Output. `result`: one int32 that it returns."""
 
     name: str
     function: str
     arguments: tuple[object, ...]
+    result: Output | None = None
 
 
 def scratch(shape: int | tuple[int, ...], dtype: type, *, aligned: bool = False) -> Output:
@@ -110,7 +111,7 @@ def lay_out(calls: Sequence[Call], page: int = 0) -> Image:
     before, after = [np.full(16, UNTOUCHED, np.uint8)], [np.full(16, UNTOUCHED, np.uint8)]
     end = 16
     for call in calls:
-        for argument in _arrays(call.arguments):
+        for argument in _arrays((*call.arguments, call.result)):
             if id(argument) in image.offsets:
                 continue
             if isinstance(argument, Output):
@@ -174,7 +175,9 @@ def run_here(library: ctypes.CDLL, calls: Sequence[Call]) -> str:
         return argument
 
     for call in calls:
-        getattr(library, call.function)(*map(here, call.arguments))
+        result = getattr(library, call.function)(*map(here, call.arguments))
+        if call.result is not None:
+            here(call.result)[:] = result
     return image.wrong(memory)
 
 
@@ -194,7 +197,8 @@ def c_text(calls: Sequence[Call], image: Image) -> str:
                 arguments.append(f"&s{position}")
             else:
                 arguments.append(_literal(argument, image))
-        lines.append(f"    {call.function}({', '.join(arguments)});\n    (void)memory;\n}}")
+        store = "" if call.result is None else f"*(int32_t *){_literal(call.result, image)} = (int32_t)"
+        lines.append(f"    {store}{call.function}({', '.join(arguments)});\n    (void)memory;\n}}")
     lines.append("void run_calls(unsigned char *memory)\n{")
     lines += [f"    call_{number}(memory);" for number in range(len(calls))]
     return "\n".join([*lines, "}", ""])
