@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,10 @@ class Graph:
     topologies: tuple[TopologySpec, ...]
     constants: Mapping[str, np.ndarray]
     name: str = "model"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies between processes of one program; the read-only view of the constants is made anew."""
+        return _graph_of, (self.values, self.outputs, self.topologies, dict(self.constants), self.name)
 
     def operand(self, value: Value, slot: str) -> Value | None:
         """The operand in a named slot, or None where the op was built without it."""
@@ -95,6 +100,15 @@ class Graph:
         from toolchain.ir.text import to_text
 
         return to_text(self)
+
+
+def _graph_of(
+    values: tuple[Value, ...], outputs: tuple[int, ...], topologies: tuple[TopologySpec, ...],
+    constants: Mapping[str, np.ndarray], name: str,
+) -> Graph:  # fmt: skip
+    """A Graph of parts that another one was made of; numpy does not copy the read-only flag."""
+    read_only = MappingProxyType({key: frozen(array) for key, array in constants.items()})
+    return Graph(values, outputs, topologies, read_only, name)
 
 
 def frozen(array: np.ndarray) -> np.ndarray:

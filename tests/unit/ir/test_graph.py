@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,18 @@ def test_constants_are_read_only_copies() -> None:
     np.testing.assert_array_equal(graph.constants["w"], np.ones((2, 2)))
     with pytest.raises(ValueError, match="read-only"):
         graph.constants["w"][0, 0] = 2
+
+
+def test_a_graph_that_went_to_another_process_is_the_same_and_read_only() -> None:
+    b = GraphBuilder()
+    graph = b.finish([b.const("weight", np.ones((2, 3), np.float32))])
+
+    copy = pickle.loads(pickle.dumps(graph))
+
+    assert copy.values == graph.values and copy.outputs == graph.outputs and copy.name == graph.name
+    assert np.array_equal(copy.constants["weight"], graph.constants["weight"])
+    with pytest.raises(ValueError, match="read-only"):
+        copy.constants["weight"][0, 0] = 2
 
 
 def test_repeated_constant_name_gets_a_suffix() -> None:
