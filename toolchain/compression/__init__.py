@@ -1,8 +1,10 @@
 """Compression: prune, share, fine-tune and quantize a Graph; the result is a Graph."""
 
+from toolchain.compression.degree_quant import DegreeQuant
 from toolchain.compression.distillation import Distillation
 from toolchain.compression.dynamic_int8 import DynamicInt8
 from toolchain.compression.evaluation import evaluate
+from toolchain.compression.observers import ExactPercentile, MinMax, Momentum, Percentile
 from toolchain.compression.pruning import (
     ECS,
     SNIP,
@@ -15,7 +17,7 @@ from toolchain.compression.pruning import (
 )
 from toolchain.compression.qat import QAT
 from toolchain.compression.quantization import quantize
-from toolchain.compression.quantizers import Fixed, Learned
+from toolchain.compression.quantizers import Fixed, Learned, Observed
 from toolchain.compression.static_int8 import StaticInt8
 from toolchain.compression.step_report import StepReport
 from toolchain.compression.training import fine_tune
@@ -26,14 +28,20 @@ __all__ = [
     "QAT",
     "SNIP",
     "BoGP",
+    "DegreeQuant",
     "Distillation",
     "DynamicInt8",
+    "ExactPercentile",
     "Fixed",
     "Iterative",
     "KMeans",
     "L1Blocks",
     "L1Unstructured",
     "Learned",
+    "MinMax",
+    "Momentum",
+    "Observed",
+    "Percentile",
     "StaticInt8",
     "StepReport",
     "StructuredChannels",

@@ -7,15 +7,14 @@ then every partial sum is exact in any order. A requantization runs in int64. So
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from toolchain.compression.code_rounding import Rounding, exact_dtype, straight_through
 from toolchain.compression.integer_constants import LinearCodes, largest_code
 from toolchain.errors import TypeMismatch
 from toolchain.ir import ops
@@ -26,29 +25,6 @@ from toolchain.ir.types import DType, QParams, TensorType
 from toolchain.topology import Topology
 from toolchain.torch_ops import ACTIVATIONS, Call
 from toolchain.torch_structure import TorchGraph, segment_reduce
-
-
-class _StraightThrough(torch.autograd.Function):
-    """The value of `exact` with the gradient of `smooth`."""
-
-    @staticmethod
-    def forward(ctx: Any, smooth: Tensor, exact: Tensor) -> Tensor:
-        return exact.view_as(exact)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
-
-
-def straight_through(smooth: Tensor, exact: Tensor) -> Tensor:
-    """The value of `exact` with the gradient of `smooth`, of the same shape and dtype."""
-    result: Tensor = _StraightThrough.apply(smooth, exact)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    return result
-
-
-def exact_dtype(bound: float) -> torch.dtype:
-    """The cheapest float dtype in which sums of integers that stay below a bound are exact in any order."""
-    return torch.float32 if bound < 2**24 else torch.float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,60 +87,6 @@ class TrainedFactor:
         return straight_through(smooth, torch.from_numpy(self.codes.astype(np.float64)).to(dtype))
 
 
-class _Settle(torch.autograd.Function):
-    """The codes in the forward pass; backward the gradient of the real codes, where `inside`."""
-
-    @staticmethod
-    def forward(ctx: Any, smooth: Tensor, codes: Tensor, inside: Tensor | None) -> Tensor:
-        ctx.inside = inside
-        return codes.to(smooth.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return (gradients[0] if ctx.inside is None else gradients[0] * ctx.inside), None, None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rounding:
-    """How the results of one value become codes while training.
-
-    Attributes:
-        step: the scale, where it learns.
-        clips_gradient: no gradient where the code is cut to its range; else the gradient passes (but never through a ReLU).
-        protected: [rows, 1] bool, the rows that stay real numbers.
-        keeps_fractions: some rows of this forward pass are real numbers, so sums may be.
-        observe: called with the real values before rounding and cutting, [rows, C].
-    """
-
-    step: Tensor | None = None
-    clips_gradient: bool = True
-    protected: Tensor | None = None
-    keeps_fractions: bool = False
-    observe: Callable[[Tensor], None] | None = None
-
-    def settle(self, smooth: Tensor, rounded: Tensor, out: QParams, *, relu: bool = False) -> Tensor:
-        """Codes minus zero point.
-
-        Args:
-            smooth: real codes [rows, C], differentiable, before a fused ReLU.
-            rounded: the same as integers, not cut yet.
-        """
-        low, high = (bound - out.zero_point for bound in out.code_range)
-        codes = rounded.clamp(max(low, 0) if relu else low, high)
-        inside: Tensor | None = None
-        if self.clips_gradient:
-            inside = codes == rounded
-        elif relu:
-            inside = rounded >= 0
-        result: Tensor = _Settle.apply(smooth, codes, inside)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        if self.observe is None and self.protected is None:
-            return result
-        real = smooth.clamp(min=0) if relu else smooth
-        if self.observe is not None:
-            self.observe(real.detach() * out.scale[0])
-        return result if self.protected is None else torch.where(self.protected, real, result)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class CodeCall:
     """An op on codes: the plain call, what its constants mean at the present weights, and how its result is rounded.
@@ -174,11 +96,11 @@ class CodeCall:
     """
 
     call: Call
+    steps: tuple[Tensor | None, ...]
+    rounding: Rounding
     linear: TrainedLinear | None = None
     self_scale: TrainedScale | None = None
     factor: TrainedFactor | None = None
-    steps: tuple[Tensor | None, ...] = ()
-    rounding: Rounding = Rounding()
 
     @property
     def x(self) -> Tensor:
@@ -205,7 +127,7 @@ class CodeCall:
 
     def step(self, operand: int = 0) -> Tensor | float:
         """The scale of an operand, with its gradient where it learns."""
-        learned = self.steps[operand] if self.steps else None
+        learned = self.steps[operand]
         return float(self.scale(operand)) if learned is None else learned
 
     @property
@@ -238,11 +160,12 @@ class CodeCall:
             real = bias.detach().numpy().astype(np.float64) / self.out_scale
             added = added + torch.from_numpy(np.rint(real * np.float64(2) ** s.numpy()).astype(np.int64))
             smooth = smooth + bias / self.out_step
-        whole = total.detach().long()
-        scaled = whole * m
+        exact = total.detach()
         if self.rounding.keeps_fractions:
-            scaled = scaled + ((total.detach().double() - whole) * m).long()
-        return self.rounding.settle(smooth, (scaled + added) >> s, self.out, relu=relu)
+            if total.dtype is torch.float32:  # below 2^24: there is room for sixteenths beside m
+                exact, added, s = exact * 16, added << 4, s + 4
+            exact = exact.round()
+        return self.rounding.settle(smooth, (exact.long() * m + added) >> s, self.out, relu=relu)
 
 
 def qparams_of(type_: TensorType) -> QParams:
@@ -270,7 +193,7 @@ def _(op: ops.Quantize, code: CodeCall) -> Tensor:
 @emit_codes.register
 def _(op: ops.Dequantize, code: CodeCall) -> Tensor:
     scale = torch.tensor(qparams_of(code.call.types[0]).scale, dtype=torch.float64)
-    learned = code.steps[0] if code.steps else None
+    learned = code.steps[0]
     if learned is not None:
         scale = straight_through(*torch.broadcast_tensors(learned.double(), scale))
     return (code.x.double() * scale).float()
@@ -341,7 +264,7 @@ def _(op: ops.Add | ops.Sub, code: CodeCall) -> Tensor:
     for i, tensor in enumerate(code.call.tensors):
         factor = np.rint(2**bits * code.scale(i) / top)
         # The factor follows the scales; where they learn, its gradient is that of the unrounded one.
-        learned = code.steps[i] if code.steps else None
+        learned = code.steps[i]
         weight = (
             factor if learned is None else straight_through(learned.double() * (2**bits / top), torch.tensor(factor))
         )
@@ -375,8 +298,13 @@ def _(op: ops.Activation, code: CodeCall) -> Tensor:
     if op.function is Function.RELU:
         return code.requantize(code.x, ratio, slope, relu=True)
     if op.function is Function.LEAKY_RELU and op.alpha >= 0 and 16 in (x.bits, out.bits):
-        above = code.requantize(code.x, ratio, slope)
-        below = code.requantize(code.x, np.float64(op.alpha) * ratio, op.alpha * slope)
+        quiet = replace(
+            code, rounding=replace(code.rounding, observe=None)
+        )  # each half is right for some elements only
+        above = quiet.requantize(code.x, ratio, slope)
+        below = quiet.requantize(code.x, np.float64(op.alpha) * ratio, op.alpha * slope)
+        if code.rounding.observe is not None:
+            code.rounding.observe(ACTIVATIONS[op.function](code.x.detach() * x.scale[0], op.alpha))
         return torch.where(code.x >= 0, above, below)
     smooth = ACTIVATIONS[op.function](code.x * code.step(), op.alpha) / code.out_step
     table = torch.from_numpy(activation_table(op, x, out)).long() - out.zero_point

@@ -9,12 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolchain.compression.code_domain import (
-    CodeCall,
-    emit_codes,
-    exact_dtype,
-    straight_through,
-)
+from toolchain.compression.code_domain import CodeCall, emit_codes
+from toolchain.compression.code_rounding import exact_dtype, straight_through
 from toolchain.compression.integer_constants import largest_code
 from toolchain.ir import ops
 from toolchain.ir.integer import recip_q31

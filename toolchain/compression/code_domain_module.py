@@ -12,33 +12,26 @@ import torch
 from torch import Tensor, nn
 
 from toolchain.compression import code_domain_edges  # noqa: F401  # adds the ops along edges to emit_codes
-from toolchain.compression.code_domain import (
-    CodeCall,
-    Rounding,
-    TrainedFactor,
-    TrainedLinear,
-    TrainedScale,
-    emit_codes,
-    qparams_of,
-    straight_through,
-)
+from toolchain.compression.code_domain import CodeCall, TrainedFactor, TrainedLinear, TrainedScale, emit_codes
+from toolchain.compression.code_rounding import Protection, Rounding, straight_through
+from toolchain.compression.degree_quant import DegreeQuant
 from toolchain.compression.integer_constants import (
     WeightFormat,
     accumulator_parameters,
     factor_codes,
     head_codes,
-    linear_codes,
     self_scale_codes,
 )
 from toolchain.compression.integer_graph import integer_graph
 from toolchain.compression.integer_plan import IntegerPlan
-from toolchain.compression.quantizers import Quantizer, ValueQuantizer, WeightQuantizer
+from toolchain.compression.quantizers import Quantizer
 from toolchain.compression.slots import slots_of
 from toolchain.ir import DType, Graph, TensorType, Value
 from toolchain.ir.ops import Const, HeadDot, Linear, Mul, Propagate
+from toolchain.ir.types import Domain
 from toolchain.torch_module import GraphModule
 from toolchain.torch_ops import Call, emit
-from toolchain.torch_structure import Structure
+from toolchain.torch_structure import Structure, TorchGraph
 
 
 class CodeDomainModule(nn.Module):
@@ -49,22 +42,22 @@ class CodeDomainModule(nn.Module):
         slots: the values and weights that have a scale of their own.
         quantizers: of values, by the name of the slot; their parameters learn.
         weight_quantizers: of weights, by the name of the constant; their parameters learn.
-        graph: the integer graph of the weights at construction (or when the plan was set); its value types are in force,
-            its codes are replaced by those of the present weights.
+        plan: ranges and widths of what no quantizer is named for.
+        made: the integer graph of the last forward pass, with what it was made of.
 
     Args:
         quantizers: by names or patterns of slots; slots that none names keep what the plan gives them.
+        degree_quant: protects nodes in train mode.
     """
 
     def __init__(
-        self, source: Graph, plan: IntegerPlan, quantizers: Mapping[str, Quantizer] = MappingProxyType({})
-    ) -> None:
+        self, source: Graph, plan: IntegerPlan, quantizers: Mapping[str, Quantizer] = MappingProxyType({}),
+        degree_quant: DegreeQuant | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.degree_quant = degree_quant
         self.latent = GraphModule(source)
-        self.quantizers: dict[str, ValueQuantizer] = {}
-        self.weight_quantizers: dict[str, WeightQuantizer] = {}
         self.plan = plan
-        self.slots = slots_of(source, plan, integer_graph(source, plan))
         chosen = self.slots.assign(quantizers)
         self.quantizers = {s.name: chosen[s.name].for_value(s) for s in self.slots.values if s.name in chosen}
         self.weight_quantizers = {s.name: chosen[s.name].for_weight(s) for s in self.slots.weights if s.name in chosen}
@@ -74,21 +67,27 @@ class CodeDomainModule(nn.Module):
 
     @property
     def plan(self) -> IntegerPlan:
-        """Ranges and widths. Setting it gives the values their new types."""
         return self._plan
 
     @plan.setter
     def plan(self, plan: IntegerPlan) -> None:
-        self._plan = plan
-        made = integer_graph(self.latent.to_graph(), plan)
-        self.graph, self._origins, self._grids = made.graph, dict(made.origins), dict(made.grids)
+        self._plan, source = plan, self.latent.to_graph()
+        self.made = integer_graph(source, plan)
+        self.slots = slots_of(source, plan, self.made)
+        self._rounded_first = {grid.source: id for id, grid in sorted(self.made.grids.items(), reverse=True)}
+
+    @property
+    def graph(self) -> Graph:
+        """The integer graph of the last forward pass."""
+        return self.made.graph
 
     def update(self) -> None:
-        """Bring the plan, and with it the types, to what the quantizers say at present."""
-        if self.quantizers or self.weight_quantizers:
-            formats = {id: quantizer.qparams() for id, quantizer in self._by_id.items()}
-            weights = {name: WeightFormat(q.bits, q.scales()) for name, q in self.weight_quantizers.items()}
-            self.plan = replace(self.plan, formats=formats, weights=weights)
+        """Make the integer graph of the present weights and of what the quantizers say at present."""
+        formats = {slot.id: slot.qparams for slot in self.slots.values}
+        formats.update((id, quantizer.qparams()) for id, quantizer in self._by_id.items())
+        weights = {name: WeightFormat(q.bits, q.scales()) for name, q in self.weight_quantizers.items()}
+        plan = replace(self._plan, formats=formats, weights={**self._plan.weights, **weights})
+        self.made = integer_graph(self.latent.to_graph(), plan)
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters, by the names of constants, and those of quantizers by the name of their slot."""
@@ -110,7 +109,7 @@ class CodeDomainModule(nn.Module):
     def to_integer_graph(self) -> Graph:
         """The integer graph of the present weights: it computes what `forward` computes."""
         self.update()
-        return integer_graph(self.latent.to_graph(), self.plan).graph
+        return self.graph
 
     def forward(self, batch: Structure, watch: Callable[[Value, Tensor], None] | None = None) -> tuple[Tensor, ...]:
         """One float32 tensor per output.
@@ -120,11 +119,12 @@ class CodeDomainModule(nn.Module):
         """
         self.update()
         learned = {id: step for id, q in self._by_id.items() if (step := q.step()) is not None}
+        protection = self._draw(batch)
         tensors: list[Tensor] = []
         types: list[TensorType] = []
         steps: list[Tensor | None] = []  # scales that learn
         for value in self.graph.values:
-            grid = self._grids.get(value.id)
+            grid = self.made.grids.get(value.id)
             step = learned.get(grid.source) if grid is not None else None
             steps.append(step if grid is None or step is None else step / grid.divisor)
             types.append(value.type)
@@ -136,7 +136,8 @@ class CodeDomainModule(nn.Module):
             if not value.type.dtype.is_integer and not (call.types and call.types[0].dtype.is_integer):
                 tensors.append(emit(value.op, call))
             else:
-                code = self._code_call(call, tuple(steps[i] for i in value.inputs), steps[-1])
+                rounding = self._rounding(value, steps[-1], protection)
+                code = self._code_call(CodeCall(call, tuple(steps[i] for i in value.inputs), rounding))
                 tensors.append(emit_codes(value.op, code))
                 if code.linear is not None and value.type.dtype is DType.I32:
                     # The scale of accumulators is a product with the weight's scale, which follows the weights.
@@ -147,9 +148,9 @@ class CodeDomainModule(nn.Module):
                 watch(value, tensors[-1])
         return tuple(tensors[o] for o in self.graph.outputs)
 
-    def _code_call(self, call: Call, steps: tuple[Tensor | None, ...], out_step: Tensor | None) -> CodeCall:
-        value = call.value
-        code = CodeCall(call, steps=steps, rounding=self._rounding(value, out_step))
+    def _code_call(self, code: CodeCall) -> CodeCall:
+        """With what its constants mean."""
+        value = code.call.value
         if isinstance(value.op, Linear):
             return replace(code, linear=self._linear(value))
         if isinstance(value.op, Propagate) and "self_scale" in value.op.operands:
@@ -158,39 +159,46 @@ class CodeDomainModule(nn.Module):
             return replace(code, factor=self._factor(value))
         return code
 
-    def _rounding(self, value: Value, step: Tensor | None) -> Rounding:
-        grid = self._grids.get(value.id)
+    def _draw(self, batch: Structure) -> Protection | None:
+        """The nodes that stay real numbers in this forward pass."""
+        if self.degree_quant is None or not self.training:
+            return None
+        assert isinstance(batch, TorchGraph), "training runs on edge lists"
+        return Protection.of(self.degree_quant.draw(batch.prepared.inputs))
+
+    def _rounding(self, value: Value, step: Tensor | None, protection: Protection | None) -> Rounding:
+        grid = self.made.grids.get(value.id)
         quantizer = self._by_id.get(grid.source) if grid is not None else None
-        if quantizer is None:
-            return Rounding(step)
-        observe = quantizer.observe if self.training and quantizer.observes else None
-        return Rounding(step, quantizer.clips_gradient, observe=observe)
+        rows = protection if value.type.domain is Domain.NODE else None
+        if grid is None or quantizer is None:
+            return Rounding(step, protection=rows, keeps_fractions=protection is not None)
+        observes = self.training and quantizer.observes and self._rounded_first[grid.source] == value.id
+        return Rounding(
+            step, quantizer.clips_gradient, protection=rows, keeps_fractions=protection is not None,
+            observe=quantizer.observe if observes else None,
+        )  # fmt: skip
 
     def _constant(self, name: str) -> Tensor:
-        return self.latent.constant(self._origins[name])
+        return self.latent.constant(self.made.origins[name])
 
     def _weight(self, const: Value) -> Tensor:
         assert isinstance(const.op, Const)
         return self._constant(const.op.name)
 
     def _linear(self, value: Value) -> TrainedLinear:
-        """The codes of a Linear at the present weights, by the function that makes the integer graph."""
-        assert isinstance(value.op, Linear)
-        x, stored = self.graph.values[value.inputs[0]], self.graph.values[value.inputs[1]]
+        """The codes of a Linear, with the weights and scales that learn."""
+        codes, stored = self.made.linears[value.id], self.graph.values[value.inputs[1]]
         weight = self._weight(stored)
         bias = self._weight(self.graph.values[value.inputs[2]]) if len(value.inputs) == 3 else None
         assert isinstance(stored.op, Const)
-        name = self._origins[stored.op.name]
-        stored_as = self.plan.weight_format(name)
-        codes = linear_codes(
-            weight.detach().numpy(), None if bias is None else bias.detach().numpy(), x.type, stored_as,
-            per_tensor=qparams_of(stored.type).axis is None,
-        )  # fmt: skip
+        name = self.made.origins[stored.op.name]
+        quantizer = self.weight_quantizers.get(name)
+        bits = self.plan.weight_format(name).bits if quantizer is None else quantizer.bits
         step = torch.tensor(codes.weight_qparams.scale).expand(weight.shape[0])
-        learned = self.weight_quantizers[name].step() if name in self.weight_quantizers else None
+        learned = None if quantizer is None else quantizer.step()
         if learned is not None:
             step = straight_through(learned.expand_as(step), step)
-        return TrainedLinear(codes, weight, bias, step, 1.0 if stored_as.bits == 1 else 2 ** (stored_as.bits - 1) - 0.5)
+        return TrainedLinear(codes, weight, bias, step, 1.0 if bits == 1 else 2 ** (bits - 1) - 0.5)
 
     def _self_scale(self, value: Value) -> TrainedScale:
         assert isinstance(value.op, Propagate)

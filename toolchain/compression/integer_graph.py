@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from toolchain.compression.integer_constants import (
+    LinearCodes,
     accumulator_parameters,
     check_attention,
     check_sums,
@@ -64,11 +65,13 @@ class IntegerGraph:
     Attributes:
         origins: for each of its constants, the float constant of the source graph.
         grids: for each of its values that the plan gives a scale, or that passes on such codes, where the scale comes from.
+        linears: for each of its Linear values the codes of weight and bias.
     """
 
     graph: Graph
     origins: Mapping[str, str]
     grids: Mapping[int, Grid]
+    linears: Mapping[int, LinearCodes]
 
 
 def integer_graph(graph: Graph, plan: IntegerPlan) -> IntegerGraph:
@@ -82,8 +85,9 @@ def integer_graph(graph: Graph, plan: IntegerPlan) -> IntegerGraph:
     integerizer = _Integerizer(graph, plan)
     made = verify(integerizer.run())
     numbers = integerizer.builder.numbers
-    grids = {numbers[made_id]: grid for made_id, grid in integerizer.grids.items() if made_id in numbers}
-    return IntegerGraph(made, {name: integerizer.origins[name] for name in made.constants}, grids)
+    origins = {name: integerizer.origins[name] for name in made.constants}
+    grids = {numbers[id]: grid for id, grid in integerizer.grids.items() if id in numbers}
+    return IntegerGraph(made, origins, grids, {numbers[id]: codes for id, codes in integerizer.linears.items()})
 
 
 @dataclass(slots=True)
@@ -98,6 +102,7 @@ class _Integerizer:
     scaled: dict[tuple[int, int], int] = field(default_factory=dict)  # (old id, topology) → row-scaled copy
     origins: dict[str, str] = field(default_factory=dict)  # new constant → old constant
     grids: dict[int, Grid] = field(default_factory=dict)  # new id → where its scale comes from
+    linears: dict[int, LinearCodes] = field(default_factory=dict)  # new id → its codes
 
     def __post_init__(self) -> None:
         self.builder = GraphBuilder(self.graph.topologies, self.graph.name)
@@ -284,8 +289,11 @@ class _Integerizer:
             operands.append(self._const(bias, codes.bias, bias.type.with_dtype(DType.I32, codes.bias_qparams)))
         if self._gives_accumulators(value, op):
             type_ = value.type.with_dtype(DType.I32, accumulator_parameters(x_type, codes.weight_qparams))
-            return self.builder.add(op, *operands, type=type_, scope=value.scope)
-        return self._requantized(value, operands)
+            made = self.builder.add(op, *operands, type=type_, scope=value.scope)
+        else:
+            made = self._requantized(value, operands)
+        self.linears[made] = codes
+        return made
 
     def _gives_accumulators(self, value: Value, op: Linear) -> bool:
         """Whether the int32 accumulators are dequantized as they are: nothing integer reads the result."""

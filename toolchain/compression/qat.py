@@ -11,6 +11,7 @@ import torch
 
 from toolchain.compression.calibration import observe
 from toolchain.compression.code_domain_module import CodeDomainModule
+from toolchain.compression.degree_quant import DegreeQuant
 from toolchain.compression.distillation import Distillation
 from toolchain.compression.evaluation import accuracy, as_inputs, batches
 from toolchain.compression.integer_plan import IntegerPlan
@@ -36,6 +37,7 @@ class QAT:
         recalibrate: measure the ranges anew, on the float form of the trained weights, before every epoch but the first.
         quantizers: for values and weights by name or pattern (see `toolchain.compression.slots`), the last match counting:
             {"*": Learned(4), "conv2.*": Learned(8)}.
+        degree_quant: protects nodes of high degree from rounding while training.
         scale_lr: of what the quantizers learn, without weight decay.
         distillation: a float teacher whose probabilities are targets as well.
         validation: PyG graphs with labels (node tasks: in `val_mask`); the epoch with the highest accuracy on them is kept.
@@ -52,6 +54,7 @@ class QAT:
     batch_size: int = 64
     recalibrate: bool = False
     quantizers: Mapping[str, Quantizer] = field(default_factory=dict)
+    degree_quant: DegreeQuant | None = None
     scale_lr: float = 1e-2
     distillation: Distillation | None = None
     validation: Iterable[Any] | None = None
@@ -75,7 +78,7 @@ def quantization_aware(graph: Graph, method: QAT) -> Graph:
         QuantizationRefused: no integer form can hold the calibration graphs' sums.
     """
     selection = select(graph, method.static, accept_best=True)
-    module = CodeDomainModule(selection.source, selection.plan, method.quantizers)
+    module = CodeDomainModule(selection.source, selection.plan, method.quantizers, method.degree_quant)
     best: list[tuple[float, Graph]] = []
     validation = None if method.validation is None else _Validation(list(method.validation), module)
 

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from toolchain.compression.integer_plan import INT16_HEADROOM
+from toolchain.compression.observers import Momentum, Observer, RangeObserver
 from toolchain.compression.scale_search import best_value_qparams, best_weight_scales, value_qparams
 from toolchain.compression.slots import ValueSlot, WeightSlot
 from toolchain.errors import RecipeError
@@ -22,6 +24,7 @@ from toolchain.ir import QParams
 
 Start = Literal["mse", "range"]
 Gradient = Literal["clipped", "straight-through"]
+MOVING_AVERAGE = Momentum()
 
 
 class ValueQuantizer(nn.Module):
@@ -99,6 +102,31 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
+class Observed:
+    """Ranges of values that follow what training sees; scales of weights as the present weights need them.
+
+    Attributes:
+        bits, gradient: as for `Fixed`.
+        observer: `Momentum()`, `MinMax()`, `Percentile()`, or one's own.
+    """
+
+    bits: int | None = None
+    observer: Observer = MOVING_AVERAGE
+    gradient: Gradient = "clipped"
+
+    def __post_init__(self) -> None:
+        check_bits(self.bits)
+
+    def for_value(self, slot: ValueSlot) -> ValueQuantizer:
+        bits = slot.qparams.bits if self.bits is None else self.bits
+        observer = self.observer.start(slot.statistics, bits)
+        return ObservedValue(observer, bits, clips_gradient=self.gradient == "clipped")
+
+    def for_weight(self, slot: WeightSlot) -> WeightQuantizer:
+        return WeightQuantizer(weight_bits(slot, self.bits))
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
     """Learned steps (LSQ, Esser et al. 2020): the logarithm of every scale is trained with the weights.
 
@@ -159,6 +187,24 @@ class FixedValue(ValueQuantizer):
 
     def qparams(self) -> QParams:
         return self._qparams
+
+
+class ObservedValue(ValueQuantizer):
+    """A range that an observer follows. 16 bits have room beyond it, as in calibration."""
+
+    observes = True
+
+    def __init__(self, observer: RangeObserver, bits: int, *, clips_gradient: bool) -> None:
+        super().__init__()
+        self._observer, self._bits, self.clips_gradient = observer, bits, clips_gradient
+
+    def qparams(self) -> QParams:
+        low, high = self._observer.range()
+        room = INT16_HEADROOM if self._bits > 8 else 1
+        return value_qparams(room * low, room * high, self._bits)
+
+    def observe(self, x: Tensor) -> None:
+        self._observer.update(x)
 
 
 class FixedWeight(WeightQuantizer):

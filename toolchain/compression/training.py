@@ -94,8 +94,8 @@ def fine_tune(
 class Trainable(Protocol):
     """What the training loop needs of a module: a GraphModule, or one that runs on codes."""
 
-    graph: Graph
-
+    @property
+    def graph(self) -> Graph: ...
     def __call__(
         self, batch: Structure, watch: Callable[[Value, Tensor], None] | None = None
     ) -> tuple[Tensor, ...]: ...

@@ -48,9 +48,10 @@ class QParams:
     axis: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.scale or any(not np.isfinite(s) or s <= 0 for s in self.scale):
+        scales = np.array(self.scale, np.float64)
+        if not scales.size or not (np.isfinite(scales) & (scales > 0)).all():
             raise ValueError(f"scales must be finite and positive, got {self.scale[:4]}")
-        if any(float(np.float32(s)) != s for s in self.scale):
+        if (scales.astype(np.float32) != scales).any():
             raise ValueError("scales must be float32 values, so that every target reads the same number")
         if self.axis is None and len(self.scale) != 1:
             raise ValueError(f"{len(self.scale)} scales need an axis")

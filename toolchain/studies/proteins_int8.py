@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from toolchain.compression import DynamicInt8, L1Unstructured, StaticInt8, fine_tune, prune, quantize
+from toolchain.compression.code_domain_module import CodeDomainModule
 from toolchain.compression.evaluation import agreement, as_inputs, batches, evaluate, predict
-from toolchain.compression.qat import CodeDomainModule
 from toolchain.compression.static_int8 import Selection, select
 from toolchain.compression.training import Schedule, train_module
 from toolchain.datasets import Split, fold
