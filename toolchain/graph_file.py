@@ -68,7 +68,7 @@ def save_graph(graph: Graph, steps: Sequence[str], path: str | Path, *, overwrit
             member = io.BytesIO()
             np.lib.format.write_array(member, np.asarray(graph.constants[name]), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{number}.npy", _EPOCH), member.getvalue())
-    _write_atomically(target, buffer.getvalue())
+    write_atomically(target, buffer.getvalue())
     return target
 
 
@@ -187,7 +187,7 @@ def _decode(hint: Any, data: Any) -> Any:
     return data
 
 
-def _write_atomically(target: Path, content: bytes) -> None:
+def write_atomically(target: Path, content: bytes) -> None:
     """Write beside the target, then rename: a reader sees the old file or the new one."""
     target.parent.mkdir(parents=True, exist_ok=True)
     descriptor, staging = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from toolchain.datasets import loader
 from toolchain.errors import RecipeError
 from toolchain.exporters import PLANS_MEMORY, export
 from toolchain.exporters.emission import Bounds
+from toolchain.exporters.exporting import check_options
+from toolchain.finished_steps import FinishedSteps, Log, origin_of, results_of
 from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
@@ -65,6 +68,7 @@ def build(
     output: str | Path = "out",
     *,
     overwrite: bool = False,
+    resume: bool = False,
     check: Callable[[Verify | Bench, BuildResult], None] | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> BuildResult:
@@ -74,58 +78,85 @@ def build(
         model: torch module in eval mode.
         graphs: labelled PyG graphs, as `parts_of` takes them: training graphs train and calibrate, validation graphs
             give the accuracy of each step.
-        output: folder that gets one artifact folder per variant and format, `<name>-<format>-<precision>`.
+        output: folder that gets one artifact folder per variant and format, `<name>-<format>-<precision>`, and in
+            `<name>-steps` the Graph after each step.
+        resume: take the steps that an earlier run has finished from there; artifacts are written again.
         check: does the verify and bench steps. They run artifacts, which this package does not: `pocketgnn run` does.
         progress: called with a line of text before each step.
 
     Raises:
         RecipeError: the recipe has verify or bench steps and there is no `check`.
+        ExportError: an unknown option of an exporter.
+        ArtifactError: artifacts or finished steps are there already, or with `resume` the steps are those of another run.
     """
     parts = parts_of(graphs, recipe.seed)
     if check is None and any(isinstance(step, Verify | Bench) for step in recipe.steps):
         raise RecipeError(
             "recipe: verify and bench run artifacts, build() only makes them. Use `pocketgnn run recipe.yaml`."
         )
+    for step in recipe.steps:
+        if isinstance(step, Export):
+            for format, options in step.options.items():
+                check_options(format, options)
     result = BuildResult()
     progress("lowering the model")
     result.history = (("lowering", lower(model, parts.train[0], name=recipe.name)),)
-    for step in recipe.steps:
-        progress(step_name(step).replace("_", "-"))
+    output, origin = Path(output), origin_of(result.graph, parts, recipe.seed)
+    results = results_of(recipe, origin)
+    finished = FinishedSteps.open(
+        output / f"{recipe.name}-steps", origin, results.values(), resume=resume, overwrite=overwrite
+    )
+
+    def made(number: int, precision: str, stage: str, make: Callable[[Log], Graph]) -> Graph:
+        """The Graph of a step, made now or before."""
+        key, title = results[number, precision], step_name(recipe.steps[number]).replace("_", "-")
+        progress(
+            " ".join(
+                [title, *([precision] if precision else []), *(["(finished before)"] if finished.has(key) else [])]
+            )
+        )
+        stages = dict.fromkeys([*(name for name, _ in result.history), stage])
+        return finished.graph(key, make, list(stages), result.reports.append)
+
+    for number, step in enumerate(recipe.steps):
         match step:
             case PruneStep() | FineTune() | ShareWeights():
-                changed = _compressed(step, result, parts, recipe.seed)
+                changed = made(number, "", "compression", partial(_compressed, step, result.graph, parts, recipe.seed))
                 result.history = (result.history[0], ("compression", changed))
             case Quantize():
-                result.variants = {p: _variant(p, step, result, parts, recipe.seed) for p in step.precisions}
+                for precision in step.precisions:
+                    result.variants[precision] = result.history
+                    if precision != "float32":
+                        make = partial(_variant, precision, step, result.graph, parts, recipe.seed)
+                        graph = made(number, precision, "quantization", make)
+                        result.variants[precision] = (*result.history, ("quantization", graph))
             case Export():
+                progress("export")
                 result.variants = result.variants or {"float32": result.history}
-                result.artifacts = _exported(step, result, parts, recipe, Path(output), overwrite)
+                result.artifacts = _exported(step, result, parts, recipe, output, overwrite or resume)
             case Verify() | Bench():
                 assert check is not None
+                progress(step_name(step))
                 check(step, result)
     return result
 
 
-def _compressed(step: PruneStep | FineTune | ShareWeights, result: BuildResult, parts: GraphParts, seed: int) -> Graph:
-    log = result.reports.append
+def _compressed(
+    step: PruneStep | FineTune | ShareWeights, graph: Graph, parts: GraphParts, seed: int, log: Log
+) -> Graph:
     if isinstance(step, PruneStep):
-        return prune(result.graph, pruning(step, lambda: parts, seed), validation=parts.validation, log=log)
+        return prune(graph, pruning(step, lambda: parts, seed), validation=parts.validation, log=log)
     if isinstance(step, ShareWeights):
-        return share(result.graph, sharing(step, seed), validation=parts.validation, log=log)
+        return share(graph, sharing(step, seed), validation=parts.validation, log=log)
     batches = loader(parts.train, step.batch_size, seed)
     return fine_tune(
-        result.graph, batches, epochs=step.epochs, lr=step.lr, weight_decay=step.weight_decay, seed=seed,
+        graph, batches, epochs=step.epochs, lr=step.lr, weight_decay=step.weight_decay, seed=seed,
         validation=parts.validation, log=log,
     )  # fmt: skip
 
 
-def _variant(precision: str, step: Quantize, result: BuildResult, parts: GraphParts, seed: int) -> History:
-    if precision == "float32":
-        return result.history
-    graph = quantize(
-        result.graph, quantization(precision, step, parts, seed), validation=parts.validation, log=result.reports.append
-    )
-    return (*result.history, ("quantization", graph))
+def _variant(precision: str, step: Quantize, graph: Graph, parts: GraphParts, seed: int, log: Log) -> Graph:
+    return quantize(graph, quantization(precision, step, parts, seed), validation=parts.validation, log=log)
 
 
 def sharing(step: ShareWeights, seed: int) -> KMeans:

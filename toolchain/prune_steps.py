@@ -56,8 +56,6 @@ class _Rounds(PruneStep):
                 f"rounds {self.rounds} and epochs {self.epochs} contradict each other: epochs are trained between rounds. "
                 "Give both, or neither"
             )
-        if self.rounds > 1 and getattr(self, "amount") == 0:  # noqa: B009  # the subclasses have it
-            raise ValueError(f"amount: 0 in {self.rounds} rounds prunes nothing; give a share in (0, 1)")
         return self
 
 
@@ -65,7 +63,7 @@ class Prune(_Rounds):
     """Set the smallest weights to zero (compression.L1Unstructured, in rounds Iterative)."""
 
     method: Literal["l1"] = "l1"
-    amount: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    amount: OpenShare = 0.2
     scope: Scope = "layer"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from toolchain.schema import STRICT, problem
 
 __all__ = [
     "STEPS", "Bench", "Export", "FineTune", "Prune", "PruneStep", "Quantize", "Recipe", "ShareWeights", "Step", "Verify",
-    "step_name",
+    "read_step", "step_name",
 ]  # fmt: skip
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -66,6 +67,26 @@ class Quantize(_Strict):
     qat_lr: Annotated[float, Field(gt=0)] = 1e-4
     batch_size: Annotated[int, Field(ge=1)] = 64
 
+    @model_validator(mode="after")
+    def _check_contradictions(self) -> Quantize:
+        stated = [f for f in type(self).model_fields if getattr(self, f) != type(self).model_fields[f].get_default()]
+        _check_once("precisions", self.precisions)
+        for name in stated:
+            if name != "precisions" and "static-int8" not in self.precisions:
+                raise ValueError(
+                    f"{name}: {getattr(self, name)!r} is of static-int8, but precisions are {', '.join(self.precisions)}. Add "
+                    f"static-int8, or leave {name} out"
+                )
+            if name in ("qat_lr", "batch_size") and not self.qat_epochs:
+                raise ValueError(
+                    f"{name}: {getattr(self, name)!r} is of training, but qat_epochs is 0. Give qat_epochs, or leave {name} out"
+                )
+        if self.calibration == "minmax" and "percentile" in stated:
+            raise ValueError(
+                f"percentile: {self.percentile:g} cuts ranges, but calibration minmax takes them whole. Leave one of them out"
+            )
+        return self
+
 
 class Export(_Strict):
     """Write an artifact per variant and format.
@@ -81,6 +102,16 @@ class Export(_Strict):
     max_graphs: Annotated[int, Field(ge=1)] | None = None
     max_degree: Annotated[int, Field(ge=1)] | None = None
     options: dict[Format, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _check_contradictions(self) -> Export:
+        _check_once("formats", self.formats)
+        for format in self.options:
+            if format not in self.formats:
+                raise ValueError(
+                    f"options.{format}: formats are {', '.join(self.formats)}. Add {format} to formats, or leave its options out"
+                )
+        return self
 
 
 class Verify(_Strict):
@@ -154,6 +185,7 @@ class Recipe(_Strict):
         for name in ("verify", "bench"):
             if name in names and "export" not in names:
                 raise ValueError(f"steps: {name} needs artifacts; put an export step before it")
+        _check_kernels([(index, step) for index, step in enumerate(self.steps) if isinstance(step, Quantize | Export)])
         _check_amounts([(index, step) for index, step in enumerate(self.steps) if isinstance(step, PruneStep)])
         return self
 
@@ -200,14 +232,40 @@ def _step(index: int, entry: Any) -> Step:
         name, options = next(iter(entry.items()))
     if not isinstance(name, str) or name not in STEPS:
         raise ValueError(f"steps.{index}: {name!r} is no step, expected one of {', '.join(STEPS)}")
-    options = options if options is not None else {}
+    return read_step(name, options if options is not None else {}, f"steps.{index}.{name}")
+
+
+def read_step(name: str, options: Any, place: str) -> Step:
+    """Check the options of one step.
+
+    Raises:
+        ValueError: every problem with its place.
+    """
     if name == "prune":
-        return read_prune_step(options, f"steps.{index}.{name}")
+        return read_prune_step(options, place)
     try:
-        return STEPS[name].model_validate(options)  # type: ignore[return-value]  # as above
+        return STEPS[name].model_validate(options)  # type: ignore[return-value]  # only the step classes reach this point
     except ValidationError as error:
-        problems = "; ".join(problem(e, f"steps.{index}.{name}") for e in error.errors())
-        raise ValueError(problems) from error
+        raise ValueError("; ".join(problem(e, place) for e in error.errors())) from error
+
+
+def _check_once(name: str, given: Sequence[str]) -> None:
+    for entry in given:
+        if given.count(entry) > 1:
+            raise ValueError(f"{name}: {entry} stands there {given.count(entry)} times, expected once")
+
+
+def _check_kernels(steps: Sequence[tuple[int, Quantize | Export]]) -> None:
+    """ExecuTorch's portable kernels have no integer product: said here rather than after the training."""
+    precisions = [p for _, step in steps if isinstance(step, Quantize) for p in step.precisions if p != "float32"]
+    for index, step in steps:
+        if not isinstance(step, Export) or not precisions:
+            continue
+        if step.options.get("executorch", {}).get("backend") == "portable":
+            raise ValueError(
+                f"steps.{index}.export.options.executorch.backend: portable has no int8 product, but there is a variant "
+                f"{precisions[0]}. Leave backend out, or quantize to float32 only"
+            )
 
 
 def _check_amounts(steps: list[tuple[int, PruneStep]]) -> None:

@@ -12,7 +12,7 @@ import runtimes
 import toolchain
 from tests.small_model import write_model_file
 from toolchain.compression import QAT
-from toolchain.errors import ArtifactError, RecipeError
+from toolchain.errors import ArtifactError, ExportError, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.model_source import GraphParts, ModelSource, parts_of
 from toolchain.pipeline import BuildResult, build, quantization
@@ -107,6 +107,17 @@ def test_static_int8_may_be_trained_in_its_own_integers(source: ModelSource, par
 def test_measuring_steps_need_someone_to_do_them(source: ModelSource, parts: GraphParts, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="pocketgnn run"):
         build(source.model(), parts, recipe("export", "verify"), tmp_path)
+
+
+def test_an_unknown_option_of_an_exporter_is_refused_before_anything_is_trained(
+    source: ModelSource, parts: GraphParts, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    steps = recipe({"fine_tune": {"epochs": 1}}, {"export": {"options": {"onnx": {"lowring": "dense"}}}})
+
+    with pytest.raises(ExportError, match="lowring: no option of format onnx, which has lowering"):
+        build(source.model(), parts, steps, tmp_path, progress=lines.append)
+    assert lines == []
 
 
 def test_an_existing_artifact_is_not_replaced_unasked(source: ModelSource, parts: GraphParts, tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ def test_what_is_written_reads_back() -> None:
         ({"version": 1, "steps": ["quantize", "prune"]}, "quantize comes before prune"),
         ({"version": 1, "steps": ["export", "export"]}, "export stands there 2 times"),
         ({"version": 1, "steps": ["prune", "verify"]}, "verify needs artifacts"),
+        (
+            {"version": 1, "steps": [{"quantize": {"precisions": ["dynamic-int8", "dynamic-int8"]}}]},
+            "stands there 2 times",
+        ),
+        ({"version": 1, "steps": [{"export": {"formats": ["c", "c"]}}]}, "stands there 2 times"),
         ([], "holds list"),
         (None, "holds NoneType"),
     ],
@@ -65,6 +70,33 @@ def test_what_is_written_reads_back() -> None:
 def test_everything_else_is_refused_with_its_place(data: Any, place: str) -> None:
     with pytest.raises(RecipeError, match=place):
         Recipe.parse(data)
+
+
+FLOATS = ["float32", "dynamic-int8"]
+PORTABLE = {"export": {"formats": ["executorch"], "options": {"executorch": {"backend": "portable"}}}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([{"quantize": {"precisions": FLOATS, "qat_epochs": 5}}], r"steps\.0\.quantize: qat_epochs: 5 is of static-int8, but"),
+        ([{"quantize": {"precisions": FLOATS, "weight_bits": 4}}], "weight_bits: 4 is of static-int8"),
+        ([{"quantize": {"precisions": FLOATS, "min_agreement": 0.9}}], r"min_agreement: 0\.9 is of static-int8"),
+        ([{"quantize": {"qat_lr": 0.01}}], r"qat_lr: 0\.01 is of training, but qat_epochs is 0"),
+        ([{"quantize": {"batch_size": 8}}], "batch_size: 8 is of training"),
+        ([{"quantize": {"calibration": "minmax", "percentile": 99.0}}], "percentile: 99 cuts ranges, but calibration minmax"),
+        ([{"export": {"options": {"c": {"sparse_features": True}}}}], r"options\.c: formats are onnx\. Add c"),
+        (["quantize", PORTABLE], r"steps\.1\.export\.options\.executorch\.backend: portable has no int8 product"),
+        (["quantize", "fine_tune"], "quantize comes before fine_tune"),
+    ],
+)  # fmt: skip
+def test_steps_that_contradict_themselves_or_each_other_are_refused(steps: list[Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parsed(*steps)
+
+
+def test_a_default_that_is_stated_contradicts_nothing() -> None:
+    parsed({"quantize": {"precisions": FLOATS, "qat_epochs": 0, "min_agreement": 0.98}}, "export")
 
 
 def test_pruning_and_fine_tuning_may_alternate() -> None:

@@ -15,8 +15,8 @@ from toolchain.cli.console import Console
 from toolchain.cli.subjects import Subject, subject
 from toolchain.errors import RecipeError
 from toolchain.model_source import GraphParts
-from toolchain.prune_steps import METHODS, PruneStep, read_prune_step
-from toolchain.recipe import FineTune, Quantize, ShareWeights
+from toolchain.prune_steps import METHODS, PruneStep
+from toolchain.recipe import FineTune, Quantize, ShareWeights, Step, read_step
 
 if TYPE_CHECKING:
     from toolchain.ir import Graph
@@ -169,8 +169,19 @@ def _prune_step(given: dict[str, Any], lr: float, batch_size: int) -> PruneStep:
         key: list(value) if key == "targets" else value for key, value in given.items() if value not in (None, ())
     }
     stated |= {key: value for key, value in training.items() if key in schema.model_fields}
+    step = _checked("prune", stated)
+    assert isinstance(step, PruneStep)
+    return step
+
+
+def _checked(name: str, options: dict[str, Any]) -> Step:
+    """Options of the command line, checked as a step of a recipe is.
+
+    Raises:
+        RecipeError: they do not fit the step, or contradict each other.
+    """
     try:
-        return read_prune_step(stated, "prune")
+        return read_step(name, options, name)
     except ValueError as error:
         raise RecipeError(f"{error}.") from error
 
@@ -221,11 +232,13 @@ def quantize(
     from toolchain.graph_file import save_graph
     from toolchain.pipeline import quantization
 
-    step = Quantize(
-        mode=mode, calibration=calibration, percentile=percentile, calibration_graphs=calibration_graphs,
-        min_agreement=min_agreement, weight_bits=int(weight_bits),  # type: ignore[arg-type]  # click checked the choice
-        edge_arithmetic=edge_arithmetic, qat_epochs=qat_epochs, qat_lr=qat_lr,
-    )  # fmt: skip
+    given = {
+        "precisions": [precision], "mode": mode, "calibration": calibration, "percentile": percentile,
+        "calibration_graphs": calibration_graphs, "min_agreement": min_agreement, "weight_bits": int(weight_bits),
+        "edge_arithmetic": edge_arithmetic, "qat_epochs": qat_epochs, "qat_lr": qat_lr,
+    }  # fmt: skip
+    step = _checked("quantize", given)
+    assert isinstance(step, Quantize)
     opened, reports = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed), list[StepReport]()
     with console.progress() as progress:
         saved = opened.graph(name, progress)

@@ -18,13 +18,17 @@ from toolchain.cli.console import Console
 @click.option("--seed", type=int, help="Instead of the recipe's own seed.")
 @options.output_folder("out")
 @options.checkpoint
+@click.option("--resume", is_flag=True, help="Go on after the last step that an interrupted run has finished.")
 @options.overwrite
 @options.common
 def run(
     console: Console, recipe_file: Path, model_file: str | None, seed: int | None, output: Path, checkpoint: Path | None,
-    overwrite: bool,
+    resume: bool, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Do all steps of a recipe: prune, fine_tune, quantize, export, verify, bench.
+    """Do all steps of a recipe: prune, fine_tune, share, quantize, export, verify, bench.
+
+    The Graph after each step stays in OUTPUT/NAME-steps. With --resume the steps that are finished there are not done again, as
+    long as the recipe up to them, the model and its graphs are the same; a step that was changed, and all after it, are.
 
     \b
     version: 1
@@ -56,20 +60,29 @@ def run(
     if checkpoint is None and recipe.checkpoint is not None:
         checkpoint = beside / recipe.checkpoint
     source = ModelSource(target, recipe.arguments, checkpoint)
-    refuse_existing(output, overwrite)
+    if resume and overwrite:
+        raise click.UsageError("--resume keeps what is there and --overwrite replaces it; give one of them.")
+    refuse_existing(output, overwrite or resume)
     with console.progress() as progress:
         model, parts = source.model(), parts_of(source.graphs(), recipe.seed)
         checks = Checks(source, model, parts, recipe.name, output / "rivals", progress=progress)
         gate: GateFailed | None = None
         try:
-            result = build(model, parts, recipe, output, overwrite=overwrite, check=checks, progress=progress)
+            result = build(
+                model, parts, recipe, output, overwrite=overwrite, resume=resume, check=checks, progress=progress
+            )
+        except KeyboardInterrupt:
+            kept = output / f"{recipe.name}-steps"
+            if kept.is_dir() and console.verbosity >= 0:
+                click.echo(f"{kept} has the finished steps; --resume goes on after them.", err=True)
+            raise
         except GateFailed as error:  # the report is written all the same: it shows what failed
             gate, result = error, checks.result
         steps = {recipe.name: [str(line) for line in result.reports]}
         title = f"{recipe.name}: {recipe_file.name}"
         found = tuple(checks.benchmarks), tuple(checks.parity)
         report = Report(title, *found, steps, command_line(), recipe.seed)
-        page = report.write(output, overwrite=overwrite)
+        page = report.write(output, overwrite=overwrite or resume)
     artifacts = [str(built.artifact.path) for built in result.artifacts]
     data = {"artifacts": artifacts, "recipe": recipe.model_dump(), **report.to_json()}
     data["steps"] = [asdict(line) for line in result.reports]

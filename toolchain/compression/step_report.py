@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,12 @@ class Footprint:
             graph.weight_bytes, sparsity(graph), weight_bits(ready), value_bits(ready), operations, accuracy
         )  # fmt: skip
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Footprint:
+        """Read what dataclasses.asdict gave."""
+        operations = None if data["operations"] is None else OperationCounts(**data["operations"])
+        return cls(**{**data, "operations": operations})
+
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
@@ -75,6 +81,12 @@ class StepReport:
     before: Footprint
     after: Footprint
     seconds: float
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StepReport:
+        """Read what dataclasses.asdict gave."""
+        before, after = (Footprint.from_json(data[name]) for name in ("before", "after"))
+        return cls(data["name"], before, after, data["seconds"])
 
     def __str__(self) -> str:
         before, after = self.before, self.after

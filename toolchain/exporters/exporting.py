@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import zipfile
+from collections.abc import Iterable
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -56,11 +58,12 @@ def export(
         options: passed to the exporter: bounds, lowering, backend, ...
 
     Raises:
-        ExportError: unknown format, or the backend cannot express a value.
+        ExportError: unknown format or option, or the backend cannot express a value.
         ArtifactError: the folder exists and `overwrite` is off.
     """
     if format not in EXPORTERS:
         raise ExportError(f"format {format!r} is unknown. Formats: {', '.join(sorted(EXPORTERS))}.")
+    check_options(format, options)
     ready = verify(deployable(graph))
     module, function = EXPORTERS[format]
     if fixed_graph is not None and format in BAKES_FIXED_GRAPH:
@@ -82,6 +85,19 @@ def export(
         parity=parity,
     )
     return Artifact.save(artifact, contents, overwrite=overwrite)
+
+
+def check_options(format: str, options: Iterable[str]) -> None:
+    """Refuse options that an exporter does not have, before anything is done for it.
+
+    Raises:
+        ExportError: names the option and those that there are.
+    """
+    module, function = EXPORTERS[format]
+    _, *known = inspect.signature(getattr(import_module(module), function)).parameters
+    for name in options:
+        if name not in known:
+            raise ExportError(f"{name}: no option of format {format}, which has {', '.join(known)}.")
 
 
 def precision_of(graph: Graph) -> str:

@@ -214,6 +214,43 @@ def test_a_recipe_whose_gate_fails_ends_with_status_3_and_a_report(model: str, t
     assert (tmp_path / "out" / "report.html").is_file()
 
 
+def test_a_run_that_stopped_at_its_gate_goes_on_with_another_one(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = tmp_path / "recipe.yaml", str(tmp_path / "out")
+    text = (
+        f"version: 1\nmodel: {model}\nname: small\nsteps:\n- prune\n- fine_tune: {{epochs: 1}}\n"
+        "- export: {formats: [torchscript]}\n- verify: {max_abs: 0.0}\n"
+    )
+    recipe.write_text(text)
+    assert main(["run", str(recipe), "-o", out]) == 3
+    capsys.readouterr()
+
+    recipe.write_text(text.replace("max_abs: 0.0", "max_accuracy_drop: 1.0"))
+    assert main(["run", str(recipe), "-o", out, "--resume", "--format", "json"]) == 0
+
+    captured = capsys.readouterr()
+    steps = json.loads(captured.out)["steps"]
+    assert [line for line in captured.err.splitlines() if "finished before" in line] == [
+        "prune (finished before)", "fine-tune (finished before)",
+    ]  # fmt: skip
+    assert [step["name"] for step in steps] == ["prune 20% (layer)", "fine-tune 1 epochs"]
+    assert main(["run", str(recipe), "-o", out, "--resume", "--overwrite"]) == 2
+    assert main(["run", str(recipe), "-o", out]) == 1
+
+
+def test_options_that_contradict_each_other_are_refused_before_anything_is_done(
+    workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pruned, output = str(workplace / "pruned.pgnn"), str(tmp_path / "q.pgnn")
+
+    assert main(["quantize", pruned, "--to", "dynamic-int8", "--qat-epochs", "3", "-o", output]) == 2
+    assert "quantize: qat_epochs: 3 is of static-int8" in last_error(capsys.readouterr())
+    assert main(["export", pruned, "--to", "torchscript", "--set", "lowring=dense", "-o", output]) == 1
+    assert "lowring: no option of format torchscript" in last_error(capsys.readouterr())
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
