@@ -60,7 +60,7 @@ def test_a_checkpoint_of_the_model_is_used(model: str, tmp_path: Path, capsys: p
                 "--checkpoint",
                 str(tmp_path / "weights.pt"),
                 "--amount",
-                "0",
+                "0.5",
                 "-o",
                 str(tmp_path / "p.pgnn"),
             ]
