@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -30,19 +31,32 @@ class LiteRtRuntime(Runtime):
     def __init__(self, artifact: Artifact, *, threads: int = 1, library: str | None = None) -> None:
         super().__init__(artifact, threads=threads)
         self.name = _installed() if library is None else library
-        path = artifact.model_path
-        try:
-            self._interpreter = _library(self.name).Interpreter(model_content=path.read_bytes(), num_threads=threads)
-        except (ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise ArtifactError(f"{path}: {self.name} cannot load it ({reason}). Export the model again.") from error
+        self._model = artifact.model_path.read_bytes()
+        self._interpreter = self._open()
         self._inputs = _check_inputs(artifact, self._interpreter.get_input_details())
         self._outputs = _check_outputs(artifact, self._interpreter.get_output_details())
         self._shapes: tuple[tuple[int, ...], ...] = ()
+        self._can_resize = not _has_sizes_of_its_own(artifact)
+
+    def _open(self) -> Any:
+        path = self.artifact.model_path
+        try:
+            return _library(self.name).Interpreter(model_content=self._model, num_threads=self.threads)
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            missing = re.search(r"builtin opcode '(\w+)' version '(\d+)'", reason)
+            if missing is not None:
+                raise ArtifactError(
+                    f"{path}: needs {missing[1]} of version {missing[2]}, which this {self.name} is too old for. Install a "
+                    "newer ai-edge-litert, or export the model with compat='tflite-runtime' (--set compat=tflite-runtime)."
+                ) from error
+            raise ArtifactError(f"{path}: {self.name} cannot load it ({reason}). Export the model again.") from error
 
     def run_feeds(self, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
-        interpreter = self._interpreter
         shapes = tuple(feeds[name].shape for name in self._inputs)
+        if shapes != self._shapes and self._shapes and not self._can_resize:
+            self._interpreter = self._open()
+        interpreter = self._interpreter
         if shapes != self._shapes:
             for index, shape in zip(self._inputs.values(), shapes, strict=True):
                 interpreter.resize_tensor_input(index, shape)
@@ -55,6 +69,16 @@ class LiteRtRuntime(Runtime):
 
     def close(self) -> None:
         del self._interpreter
+
+
+def _has_sizes_of_its_own(artifact: Artifact) -> bool:
+    """Whether an operator decides the size of its result while it runs.
+
+    Behind such an operator XNNPACK now and then computes on stale memory once inputs have grown (ai-edge-litert 2.3: a GATv2
+    was wrong in 1 of 4 interpreters that had run smaller graphs before). An interpreter of their own for every size is right.
+    """
+    operators = artifact.provenance.get("operators", ())
+    return any(str(kind).startswith("UNSORTED_SEGMENT") for kind in operators)
 
 
 def _installed() -> str:

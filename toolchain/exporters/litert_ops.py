@@ -128,9 +128,9 @@ def _times_heads(site: Site, rows: int, weight: int) -> int:
     heads = site.graph.values[site.value.inputs[1]].type.channels
     if heads in (1, site.channels):
         return site.rowwise("MUL", rows, weight)
-    shape = (-1, heads, site.channels // heads)
-    wide, column = site.reshaped(rows, shape), site.reshaped(weight, (-1, heads, 1))
-    return site.reshaped(site.writer.op("MUL", wide, column, shape=shape), (-1, site.channels))
+    spread = np.repeat(np.eye(heads, dtype=np.float32), site.channels // heads, axis=0)  # [H*C, H]
+    wide = site.linear(weight, site.writer.constant(spread), None, channels=site.channels)
+    return site.rowwise("MUL", rows, wide)
 
 
 @emit.register

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,13 @@ INT32 = int(TensorType.INT32)
 FULLY_CONNECTED_WITHOUT_BIAS = 6  # the first version that allows it
 
 
+class Compat(Enum):
+    """Which runtime a file is for."""
+
+    LITERT = "litert"  # ai-edge-litert 2.3 and newer
+    TFLITE_RUNTIME = "tflite-runtime"  # also tflite-runtime 2.14, the last of its name, which boards still have
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """One value to emit: where it stands and which tensors its operands are.
@@ -39,6 +47,7 @@ class Site:
     writer: LiteRtWriter
     feeds: FeedNames[int]
     lowering: Lowering
+    compat: Compat = Compat.LITERT
 
     @property
     def operands(self) -> tuple[int, ...]:

@@ -1,30 +1,44 @@
-"""Values: the tensors that the values of a Graph are while one subgraph of a .tflite file is written."""
+"""Values: the tensors that the values of a Graph are while a .tflite file is written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from toolchain.exporters.constants import real_constant
-from toolchain.exporters.litert_writer import LiteRtWriter
-from toolchain.ir import Domain, Graph
+from toolchain.exporters.constants import qparams_of, real_constant
+from toolchain.exporters.litert_writer import LiteRtWriter, Quantization
+from toolchain.ir import Domain, DType, Graph
 from toolchain.ir.ops import Const
+
+DEQUANTIZE_INT8 = 2  # the first version of the operator that takes int8
 
 
 @dataclass(slots=True)
 class Values:
-    """Every value has a real form, float32."""
+    """Every value has a real form, float32, and an int8 value also its codes.
+
+    Each form of an int8 value is written when it is first asked for, except that a float result is always rounded to codes.
+    An int16 or int32 value has only its real form, which holds more than 16 bits.
+    """
 
     graph: Graph
     writer: LiteRtWriter
     _real: dict[int, int] = field(default_factory=dict)
+    _codes: dict[int, int] = field(default_factory=dict)
 
     def real(self, id: int) -> int:
         """The float32 form of a value."""
         if id not in self._real:
             value = self.graph.values[id]
-            assert isinstance(value.op, Const), f"%{id} was not emitted"
-            self._real[id] = self.writer.constant(real_constant(self.graph, value))
+            if isinstance(value.op, Const):
+                self._real[id] = self.writer.constant(real_constant(self.graph, value))
+            else:
+                shape = (-1, value.type.channels)
+                self._real[id] = self.writer.op("DEQUANTIZE", self._codes[id], shape=shape, version=DEQUANTIZE_INT8)
         return self._real[id]
+
+    def codes(self, id: int) -> int:
+        """The int8 form of an int8 value."""
+        return self._codes[id]
 
     def first_real(self, domain: Domain, channels: int) -> int | None:
         """The first float32 tensor with one row for each row of a domain and that many channels, among those written."""
@@ -32,5 +46,16 @@ class Values:
         return next((self._real[id] for id, t in types if t.domain is domain and t.channels == channels), None)
 
     def store(self, id: int, raw: int) -> None:
-        """Keep the float result of a value."""
-        self._real[id] = raw
+        """Keep the float result of a value; for an int8 value that means rounding it to its codes."""
+        value = self.graph.values[id]
+        if value.type.dtype is not DType.I8:
+            self._real[id] = raw
+            return
+        qparams = qparams_of(value)
+        quantization = Quantization(qparams.scale, qparams.zero_point)
+        shape = (-1, value.type.channels)
+        self._codes[id] = self.writer.op("QUANTIZE", raw, shape=shape, dtype="int8", quantization=quantization)
+
+    def store_codes(self, id: int, codes: int) -> None:
+        """Keep the int8 result of a value."""
+        self._codes[id] = codes

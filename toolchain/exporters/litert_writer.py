@@ -109,12 +109,21 @@ class LiteRtWriter:
         self._operators.append(_Operator(kind, version, inputs, (result,), tuple(sorted(options.items()))))
         return result
 
-    def once(self, kind: str, *inputs: int, shape: Sequence[int], dtype: str = "float32", **options: Any) -> int:
+    def once(
+        self,
+        kind: str,
+        *inputs: int,
+        shape: Sequence[int],
+        dtype: str = "float32",
+        version: int = 1,
+        **options: Any,
+    ) -> int:
         """As `op`, but an equal operator is used again."""
+        wanted = (kind, version, inputs, tuple(sorted(options.items())))
         for known in self._operators:
-            if (known.kind, known.inputs, known.options) == (kind, inputs, tuple(sorted(options.items()))):
+            if (known.kind, known.version, known.inputs, known.options) == wanted:
                 return known.outputs[0]
-        return self.op(kind, *inputs, shape=shape, dtype=dtype, **options)
+        return self.op(kind, *inputs, shape=shape, dtype=dtype, version=version, **options)
 
     def tensor_shape(self, tensor: int) -> tuple[int, ...]:
         """As it was stated."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -14,11 +15,11 @@ from runtimes.litert import LiteRtRuntime
 from tests.every_op import every_op, random_inputs
 from tests.parity import assert_close
 from toolchain.artifact import Artifact
-from toolchain.errors import ArtifactError, ExportError
+from toolchain.errors import ArtifactError, ExportError, MissingDependency
 from toolchain.exporters import export
 from toolchain.exporters.litert import emit
 from toolchain.ir import Graph, GraphBuilder, interpret, ops
-from toolchain.ir.ops import Function, Input, Reduce, Role
+from toolchain.ir.ops import End, Function, Input, Reduce, Role
 from toolchain.ir.types import node
 from toolchain.topology import Normalization, SelfLoops, TopologySpec
 
@@ -130,6 +131,11 @@ def test_an_unknown_lowering_is_refused_with_the_known_ones() -> None:
         emit(sums(TopologySpec()), lowering="csr")
 
 
+def test_an_unknown_runtime_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ExportError, match=r"compat 'tflm' is unknown\. Runtimes: 'litert', 'tflite-runtime'"):
+        emit(sums(TopologySpec()), compat="tflm")
+
+
 # --- the runtime ------------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +156,35 @@ def test_a_file_that_is_no_tflite_model_is_refused(artifact: Artifact) -> None:
     artifact.model_path.write_bytes(b"not a model" * 40)
     with pytest.raises(ArtifactError, match=r"model\.tflite: ai_edge_litert cannot load it"):
         LiteRtRuntime(artifact)
+
+
+def test_a_file_with_operators_of_a_newer_runtime_is_refused_by_their_name(artifact: Artifact) -> None:
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(artifact.model_path.read_bytes()))
+    gather = next(c for c in model.operatorCodes if c.builtinCode == schema.BuiltinOperator.GATHER)
+    gather.version = 99
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    artifact.model_path.write_bytes(builder.Output())
+    with pytest.raises(ArtifactError, match=r"needs GATHER of version 99, which this ai_edge_litert is too old for"):
+        LiteRtRuntime(artifact)
+
+
+def test_a_library_that_is_not_installed_is_named(artifact: Artifact) -> None:
+    with pytest.raises(MissingDependency, match="tflite_runtime is not installed"):
+        LiteRtRuntime(artifact, library="tflite_runtime")
+
+
+def test_graphs_of_growing_and_shrinking_sizes_get_the_answers_of_a_fresh_interpreter(tmp_path: Path) -> None:
+    """Softmax over edges: its maxima have a size that LiteRT only knows when it runs."""
+    builder = GraphBuilder((TopologySpec(SelfLoops.REPLACE),))
+    x = builder.add(Input(Role.X, node(4)))
+    scores = builder.add(ops.Linear(), x, builder.const("w", np.eye(2, 4)))
+    alpha = builder.add(ops.EdgeSoftmax(), builder.add(ops.Gather(0, End.SOURCE), scores))
+    graph = builder.finish([builder.add(ops.Propagate(0, operands=("weight",)), x, alpha)])
+    runtime = runtimes.load(export(graph, "litert", tmp_path / "model"))
+    for nodes in (5, 1, 60, 7, 300, 7):
+        inputs = random_inputs(nodes, 4 * nodes)
+        assert_close(runtime.run(inputs), interpret(graph, inputs))
 
 
 def test_a_manifest_that_names_other_inputs_is_refused(artifact: Artifact) -> None:
