@@ -34,6 +34,7 @@ class TrainedLinear:
     Attributes:
         step: [out] float32, the scales of the weight's codes, with the gradient of those that learn.
         reach: weights beyond it, in steps, have no gradient.
+        sparse: the codes that it reads as a sparse matrix, where most of them are 0 and no gradient goes to them.
     """
 
     codes: LinearCodes
@@ -41,13 +42,14 @@ class TrainedLinear:
     bias: Tensor | None  # [out] float32
     step: Tensor
     reach: float
+    sparse: Tensor | None = None
 
     def accumulate(self, x: Tensor, scale_x: float | Tensor) -> Tensor:
         """Accumulators of codes x - z, [rows, out]."""
         dtype = exact_dtype(self.codes.bound)
         smooth = (self.weight / self.step[:, None]).clamp(-self.reach, self.reach)
         weight = straight_through(smooth.to(dtype), torch.from_numpy(self.codes.weight).to(dtype))
-        y = x.to(dtype) @ weight.T
+        y = x.to(dtype) @ weight.T if self.sparse is None else torch.sparse.mm(self.sparse.to(dtype), weight.T)
         if self.bias is None or self.codes.bias is None:
             return y
         bias = self.bias / (scale_x * self.step)

@@ -15,6 +15,7 @@ from toolchain.compression import code_domain_edges  # noqa: F401  # adds the op
 from toolchain.compression.code_domain import CodeCall, TrainedFactor, TrainedLinear, TrainedScale, emit_codes
 from toolchain.compression.code_rounding import Protection, Rounding, straight_through
 from toolchain.compression.degree_quant import DegreeQuant
+from toolchain.compression.input_codes import MOST_KEPT, InputCodes
 from toolchain.compression.integer_constants import (
     WeightFormat,
     accumulator_parameters,
@@ -27,7 +28,7 @@ from toolchain.compression.integer_plan import IntegerPlan
 from toolchain.compression.quantizers import Quantizer
 from toolchain.compression.slots import slots_of
 from toolchain.ir import DType, Graph, TensorType, Value
-from toolchain.ir.ops import Const, HeadDot, Linear, Mul, Propagate
+from toolchain.ir.ops import Const, HeadDot, Input, Linear, Mul, Propagate, Quantize
 from toolchain.ir.types import Domain
 from toolchain.torch_module import GraphModule
 from toolchain.torch_ops import Call, emit
@@ -56,6 +57,8 @@ class CodeDomainModule(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.degree_quant = degree_quant
+        self._kept: list[InputCodes] = []  # of a node task: the graph as trained on, and as validated on
+        self._inputs: dict[int, InputCodes] = {}  # of this forward pass
         self.latent = GraphModule(source)
         self.plan = plan
         chosen = self.slots.assign(quantizers)
@@ -138,7 +141,7 @@ class CodeDomainModule(nn.Module):
             else:
                 rounding = self._rounding(value, steps[-1], protection)
                 code = self._code_call(CodeCall(call, tuple(steps[i] for i in value.inputs), rounding))
-                tensors.append(emit_codes(value.op, code))
+                tensors.append(self._codes(code))
                 if code.linear is not None and value.type.dtype is DType.I32:
                     # The scale of accumulators is a product with the weight's scale, which follows the weights.
                     parameters = accumulator_parameters(call.types[0], code.linear.codes.weight_qparams)
@@ -147,6 +150,20 @@ class CodeDomainModule(nn.Module):
             if watch is not None:
                 watch(value, tensors[-1])
         return tuple(tensors[o] for o in self.graph.outputs)
+
+    def _codes(self, code: CodeCall) -> Tensor:
+        """The result of an op on codes. The input's codes are kept, as long as neither the batch nor the scale changes."""
+        value, batch, rounding = code.call.value, code.call.structure, code.rounding
+        is_input = isinstance(value.op, Quantize) and isinstance(self.graph.values[value.inputs[0]].op, Input)
+        if not is_input or rounding.step is not None or rounding.protection is not None or rounding.observe is not None:
+            self._inputs.pop(value.id, None)
+            return emit_codes(value.op, code)
+        kept = next((k for k in self._kept if k.fits(value.id, batch, code.out)), None)
+        if kept is None:
+            kept = InputCodes(value.id, batch, code.out, emit_codes(value.op, code))
+            self._kept = [*self._kept[1 - MOST_KEPT :], kept]
+        self._inputs[value.id] = kept
+        return kept.codes
 
     def _code_call(self, code: CodeCall) -> CodeCall:
         """With what its constants mean."""
@@ -198,7 +215,15 @@ class CodeDomainModule(nn.Module):
         learned = None if quantizer is None else quantizer.step()
         if learned is not None:
             step = straight_through(learned.expand_as(step), step)
-        return TrainedLinear(codes, weight, bias, step, 1.0 if bits == 1 else 2 ** (bits - 1) - 0.5)
+        kept = self._inputs.get(value.inputs[0])
+        return TrainedLinear(
+            codes,
+            weight,
+            bias,
+            step,
+            1.0 if bits == 1 else 2 ** (bits - 1) - 0.5,
+            None if kept is None else kept.sparse,
+        )
 
     def _self_scale(self, value: Value) -> TrainedScale:
         assert isinstance(value.op, Propagate)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from tests.unit.compression.hand_built import (
     sage_graph,
 )
 from tests.unit.compression.test_training import labelled
-from toolchain.compression import QAT, L1Unstructured, StaticInt8, evaluate, fine_tune, prune, quantize
+from toolchain.compression import QAT, L1Unstructured, StaticInt8, evaluate, fine_tune, input_codes, prune, quantize
 from toolchain.compression.code_domain_module import CodeDomainModule
 from toolchain.compression.integer_plan import MODES
 from toolchain.compression.static_int8 import select
@@ -182,3 +184,30 @@ def test_the_epoch_with_the_best_validation_accuracy_is_kept():
 def test_a_learning_rate_of_scales_that_is_not_positive_is_refused():
     with pytest.raises(RecipeError, match="scale_lr: 0"):
         QAT([], 1, StaticInt8([]), scale_lr=0)
+
+
+def test_codes_of_a_sparse_input_are_kept_and_give_the_same_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training sees one graph in every step: its input is quantized once, and multiplied as a sparse matrix."""
+    inputs = random_inputs(60, 200, 40, 3)
+    sparse = replace(
+        inputs, x=np.where(np.random.default_rng(0).random(inputs.x.shape) < 0.05, 1.0, 0.0).astype(np.float32)
+    )
+    selection = select(node_gcn_graph(40), StaticInt8([sparse], mode="int8"), accept_best=True)
+
+    def trained() -> tuple[CodeDomainModule, Graph]:
+        module = CodeDomainModule(selection.source, selection.plan)
+        batch = TorchGraph.of(sparse.prepare(module.graph.topologies))
+        optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
+        for _ in range(4):
+            optimizer.zero_grad()
+            module(batch)[0][:, 0].square().sum().backward()
+            optimizer.step()
+        return module, module.to_integer_graph()
+
+    module, kept = trained()
+    assert [codes.sparse is not None for codes in module._kept] == [True]
+    monkeypatch.setattr(input_codes, "SPARSE", 0.0)
+    dense_module, dense = trained()
+    assert dense_module._kept[0].sparse is None
+    assert all(np.array_equal(kept.constants[name], dense.constants[name]) for name in kept.constants)
+    assert differing_codes(module, sparse)[0] == 0

@@ -14,6 +14,7 @@ from toolchain.ir import integer, ops
 from toolchain.ir.graph import Graph, GraphBuilder
 from toolchain.ir.ops import End, Function, Op, Reduce, Role, RowFactor
 from toolchain.ir.reference import interpret
+from toolchain.ir.reference_integer import product
 from toolchain.ir.types import DType, QParams, TensorType, const, node
 from toolchain.ir.verify import verify
 from toolchain.topology import Normalization, SelfLoops, TopologySpec
@@ -240,3 +241,12 @@ def test_op_without_integer_form_is_refused(name: str) -> None:
     weighted = GraphInputs(inputs.x, inputs.edge_index, edge_weight=np.ones(inputs.num_edges))
     with pytest.raises(TypeMismatch, match=message):
         interpret(integer_op(op, operands, N8, (spec,)), weighted)
+
+
+def test_sums_of_products_are_exact_at_their_largest() -> None:
+    """All terms 65534 * -127: 2^23 each, and no rounding in any order."""
+    codes, weight = np.full((2, 5000), 65534, np.int64), np.full((3, 5000), -127, np.int8)
+    assert np.array_equal(product(codes, weight), np.full((2, 3), -65534 * 127 * 5000, np.int64))
+    rng = np.random.default_rng(0)
+    codes, weight = rng.integers(-65535, 65535, (9, 3000)), rng.integers(-127, 128, (7, 3000)).astype(np.int8)
+    assert np.array_equal(product(codes, weight), codes @ weight.astype(np.int64).T)

@@ -13,7 +13,7 @@ from toolchain.compression.bit_search.additive import Assignment
 from toolchain.compression.evaluation import as_inputs
 from toolchain.compression.integer_constants import WeightFormat
 from toolchain.compression.integer_graph import IntegerPlan, integer_graph
-from toolchain.compression.quantizers import Learned, check_bits
+from toolchain.compression.quantizers import Fixed, Learned, Quantizer, check_bits
 from toolchain.compression.scale_search import value_qparams
 from toolchain.compression.slots import Slots, slots_of
 from toolchain.compression.static_int8 import StaticInt8, select
@@ -90,9 +90,10 @@ class SearchSpace:
         """Every slot at its most bits."""
         return {name: widths[-1] for name, widths in self.candidates.items()}
 
-    def quantizers(self, assignment: Assignment) -> dict[str, Learned]:
-        """What `QAT.quantizers` takes to train an assignment."""
-        return {name: Learned(bits) for name, bits in assignment.items()}
+    def quantizers(self, assignment: Assignment) -> dict[str, Quantizer]:
+        """What `QAT.quantizers` takes to train an assignment: scales learn, but that of the input, which does not change."""
+        inputs = {slot.name for slot in self.slots.values if slot.is_input}
+        return {name: Fixed(bits, "mse") if name in inputs else Learned(bits) for name, bits in assignment.items()}
 
     def cost(self, assignment: Assignment) -> float:
         """Of one average inference; slots that the assignment leaves out are at their widest."""

@@ -1,0 +1,73 @@
+"""Cora, CiteSeer and PubMed with the public split, and the float models of their studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.data import Data
+from torch_geometric.nn import GATConv, GCNConv, GINConv
+
+from toolchain.datasets import planetoid
+from toolchain.frontend import lower
+from toolchain.ir import Graph
+from toolchain.models import train
+
+DATA_SETS = ("Cora", "CiteSeer", "PubMed")
+LR, WEIGHT_DECAY = 0.01, 2e-4
+
+
+class TwoLayers(nn.Module):
+    """Two graph convolutions with an activation between, and dropout before each."""
+
+    def __init__(
+        self, first: nn.Module, second: nn.Module, activation: Callable[[Tensor], Tensor], dropout: float
+    ) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = first, second
+        self._activation, self._dropout = activation, dropout
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        h = self._activation(self.conv1(functional.dropout(x, self._dropout, self.training), edge_index))
+        return self.conv2(functional.dropout(h, self._dropout, self.training), edge_index)  # [N, classes]
+
+
+def _gcn(features: int, classes: int, hidden: int) -> nn.Module:
+    """Without biases, as in the published tables of mixed precision."""
+    first, second = GCNConv(features, hidden, bias=False), GCNConv(hidden, classes, bias=False)
+    return TwoLayers(first, second, functional.relu, 0.5)
+
+
+def _gat(features: int, classes: int) -> nn.Module:
+    """8 heads of 8 channels, then one head per class (Velickovic et al. 2018)."""
+    return TwoLayers(GATConv(features, 8, heads=8), GATConv(64, classes), functional.elu, 0.6)
+
+
+def _gin(features: int, classes: int) -> nn.Module:
+    first, second = nn.Linear(features, 16), nn.Linear(16, classes)
+    return TwoLayers(GINConv(first, train_eps=True), GINConv(second, train_eps=True), functional.relu, 0.5)
+
+
+MODELS: dict[str, Callable[[int, int], nn.Module]] = {
+    "GCN 128": lambda features, classes: _gcn(features, classes, 128),
+    "GCN 16": lambda features, classes: _gcn(features, classes, 16),
+    "GAT 8x8": _gat,
+    "GIN 16": _gin,
+}
+
+
+def load(data_root: Path | None, name: str) -> Data:
+    """One data set, rows of x normalized to sum 1."""
+    assert data_root is not None, "Study.scope refuses a missing folder"
+    return planetoid(data_root, name)
+
+
+def float_model(name: str, data: Data, epochs: int, seed: int) -> Graph:
+    """A trained model with the weights of the best validation epoch."""
+    torch.manual_seed(seed)
+    model = MODELS[name](data.x.shape[1], int(data.y.max()) + 1)
+    train(model, [data], [data], epochs=epochs, seed=seed, lr=LR, weight_decay=WEIGHT_DECAY)
+    return lower(model, data, name=name.split()[0].lower())
