@@ -38,7 +38,7 @@ COMPILER_FLAGS = {
     "gcc": ("-fno-tree-loop-distribute-patterns",),  # no call of memset inside memset
 }
 # An inference spends its time in these. Unrolled by zig, they take twice the flash and 1 % fewer instructions.
-HOT_KERNELS = ("gnn_linear", "gnn_propagate", "gnn_pool_s")
+HOT_KERNELS = ("gnn_linear", "gnn_propagate", "gnn_pool_s", "gnn_check_sparse")
 KERNEL_FLAGS = {True: ("-O3",), False: ("-O2", "-fno-unroll-loops")}  # with an operating system, and without
 SIZE_FLAGS = ("-Os",)
 MIN_STACK_BYTES = 256

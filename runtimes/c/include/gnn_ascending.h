@@ -10,37 +10,40 @@
 extern "C" {
 #endif
 
-/* Whether each of `count` numbers is larger than the one before it; count >= 1. */
-static GNN_INLINE int gnn_is_ascending(const uint16_t *x, uint32_t count)
+/* Two numbers from x + k on with those behind each. */
+#define GNN_COMPARE_PAIRS(k)                                                                                                           \
+    GNN_COPY(&first, x + (k), 4u);                                                                                                     \
+    GNN_COPY(&second, x + (k) + 1, 4u);                                                                                                \
+    __asm__("usub16 %1, %1, %2\n\t"                                                                                                    \
+            "sel %0, %3, %0"                                                                                                           \
+            : "+r"(wrong), "+r"(first)                                                                                                 \
+            : "r"(second), "r"(~0u)                                                                                                    \
+            : "cc")
+
+/* 0 where each number from x to end is larger than the one before it; there is at least one. */
+static GNN_INLINE uint32_t gnn_not_ascending(const uint16_t *x, const uint16_t *end)
 {
-    const uint16_t *const last = x + (count - 1u);
+    uint32_t wrong = 0;
 #if defined(GNN_DSP)
     /* Pairs of neighbours: GE is set where the first is not less than the second, and SEL remembers it. Words may be unaligned. */
-    uint32_t wrong = 0, first, second;
-    if (count % 2u == 0u) {
-        if (x[0] >= x[1]) {
-            return 0;
+    uint32_t first, second;
+    if (end - x >= 5) {
+        const uint16_t *const last = end - 5;
+        while (x < last) {
+            GNN_COMPARE_PAIRS(0);
+            GNN_COMPARE_PAIRS(2);
+            x += 4;
         }
-        ++x;
+        x = last; /* may compare some a second time */
+        GNN_COMPARE_PAIRS(0);
+        GNN_COMPARE_PAIRS(2);
+        return wrong;
     }
-    while (x != last) {
-        GNN_COPY(&first, x, 4u);
-        GNN_COPY(&second, x + 1, 4u);
-        __asm__("usub16 %1, %1, %2\n\t"
-                "sel %0, %3, %0"
-                : "+r"(wrong), "+r"(first)
-                : "r"(second), "r"(~0u)
-                : "cc");
-        x += 2;
-    }
-    return wrong == 0u;
-#else
-    uint32_t wrong = 0;
-    for (; x != last; ++x) {
+#endif
+    for (; x + 1 != end; ++x) {
         wrong |= (uint32_t)(x[0] >= x[1]);
     }
-    return wrong == 0u;
-#endif
+    return wrong;
 }
 
 #ifdef __cplusplus

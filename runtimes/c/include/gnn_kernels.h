@@ -244,6 +244,22 @@ typedef struct gnn_ready_channel {
     uint32_t shift;
 } gnn_ready_channel;
 
+/* Linear with GNN_NARROW inputs or, filled up with zeros, a few less: acc[c] = bias + sum_k x[k] weight[k], then as gnn_ready_channel with
+ * int8 bounds. x are rows of GNN_NARROW int16 on 4 bytes; any number of rows. */
+#define GNN_NARROW 16u
+typedef struct gnn_narrow_channel {
+    int16_t first[GNN_NARROW / 2u]; /* weights of the first half of x */
+    int32_t bias;
+    int16_t second[GNN_NARROW / 2u];
+    int32_t multiplier, rounding;
+    uint32_t shift;
+} gnn_narrow_channel;
+typedef struct gnn_linear_narrow_layer {
+    const gnn_narrow_channel *channel; /* [out] */
+    uint16_t out;
+} gnn_linear_narrow_layer;
+void gnn_linear_narrow_s8(const gnn_linear_narrow_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor, int8_t *y);
+
 /* Linear on sparse binary features (codes 0 and 1): acc[c] = bias[c] + sum over ones k of weight[k][c]. y_type GNN_S8, GNN_S16 or GNN_S32.
  * scratch: int32 [out]. */
 typedef struct gnn_linear_sparse_layer {
@@ -352,6 +368,9 @@ void gnn_quantize_s16(const gnn_quantize_op *op, const float *x, uint32_t rows, 
 /* y = (float)((double)(x - zero_point) * scale[c]); scale [channels] if per_channel, else [1]. Types GNN_S8, GNN_S16, GNN_S32. */
 void gnn_dequantize(gnn_type x_type, const void *x, uint32_t x_stride, const float *scale, uint32_t per_channel, int32_t zero_point,
                     uint32_t rows, uint32_t channels, float *y);
+
+/* y = (float)((double)x * scale): the same for a zero point of 0, one scale and rows without gaps. */
+void gnn_dequantize_s16(const int16_t *x, size_t count, float scale, float *y);
 
 /* ---- integer edges --------------------------------------------------------------------------------------------- */
 

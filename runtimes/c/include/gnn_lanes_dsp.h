@@ -12,7 +12,7 @@ extern "C" {
 
 /* What the sum of one row works on. The assembly knows the offsets. */
 typedef struct gnn_lanes {
-    const uint16_t *index; /* 0 */
+    const uint16_t *index; /* 0: of a row; then where it ends */
     const uint16_t *end;   /* 4: GNN_LANE_COUNT behind index at most */
     const int8_t *x;       /* 8: row 0 at the first column */
     uint32_t stride;       /* 12 */
@@ -22,87 +22,128 @@ typedef struct gnn_lanes {
     void (*add)(struct gnn_lanes *lanes);
 } gnn_lanes;
 
-/* One row of sixteen columns: r0-r7 sums, r11 stride, r12 index, lr x. */
-#define GNN_ADD_SIXTEEN                                                                                                                \
+/* One row of sixteen columns: r0-r7 sums, r12 index, lr x. GNN_ROWS_OF_ANY: r11 stride. */
+#define GNN_ROWS_OF_ANY(add)                                                                                                           \
     "ldrh r8, [r12], #2\n\t"                                                                                                           \
     "mla r8, r8, r11, lr\n\t"                                                                                                          \
     "ldmia r8!, {r9, r10}\n\t"                                                                                                         \
-    "sxtab16 r0, r0, r9\n\t"                                                                                                           \
-    "sxtab16 r1, r1, r9, ror #8\n\t"                                                                                                   \
-    "sxtab16 r2, r2, r10\n\t"                                                                                                          \
-    "sxtab16 r3, r3, r10, ror #8\n\t"                                                                                                  \
+    add("r0", "r1", "r9")                                                                                                              \
+    add("r2", "r3", "r10")                                                                                                             \
     "ldmia r8, {r9, r10}\n\t"                                                                                                          \
-    "sxtab16 r4, r4, r9\n\t"                                                                                                           \
-    "sxtab16 r5, r5, r9, ror #8\n\t"                                                                                                   \
-    "sxtab16 r6, r6, r10\n\t"                                                                                                          \
-    "sxtab16 r7, r7, r10, ror #8\n\t"
+    add("r4", "r5", "r9")                                                                                                              \
+    add("r6", "r7", "r10")
+
+#define GNN_ROWS_OF_SIXTEEN(add)                                                                                                       \
+    "ldrh r8, [r12], #2\n\t"                                                                                                           \
+    "add r8, lr, r8, lsl #4\n\t"                                                                                                       \
+    "ldmia r8, {r8-r11}\n\t"                                                                                                           \
+    add("r0", "r1", "r8")                                                                                                              \
+    add("r2", "r3", "r9")                                                                                                              \
+    add("r4", "r5", "r10")                                                                                                             \
+    add("r6", "r7", "r11")
+
+#define GNN_LANES_START(even, odd, word)                                                                                               \
+    "sxtb16 " even ", " word "\n\t"                                                                                                    \
+    "sxtb16 " odd ", " word ", ror #8\n\t"
+
+#define GNN_LANES_ADD(even, odd, word)                                                                                                 \
+    "sxtab16 " even ", " even ", " word "\n\t"                                                                                         \
+    "sxtab16 " odd ", " odd ", " word ", ror #8\n\t"
+
+/* The first row, what is left over from fours, fours. Leaves `index` where the row ends. */
+#define GNN_SUM_OF_SIXTEEN(row)                                                                                                        \
+    "ldm r0, {r8-r11}\n\t"                                                                                                             \
+    "str r9, [r0]\n\t"                                                                                                                 \
+    "mov r12, r8\n\t"                                                                                                                  \
+    "mov lr, r10\n\t"                                                                                                                  \
+    "subs r8, r9, r8\n\t"                                                                                                              \
+    "beq 4f\n\t"                                                                                                                       \
+    "sub r8, r8, #2\n\t"                                                                                                               \
+    "bic r8, r8, #7\n\t"                                                                                                               \
+    "sub r8, r9, r8\n\t"                                                                                                               \
+    "push {r0, r7-r9}\n\t"                                                                                                             \
+    row(GNN_LANES_START)                                                                                                               \
+    "ldr r8, [sp, #8]\n\t"                                                                                                             \
+    "cmp r12, r8\n\t"                                                                                                                  \
+    "beq 2f\n"                                                                                                                         \
+    "1:\n\t"                                                                                                                           \
+    row(GNN_LANES_ADD)                                                                                                                 \
+    "ldr r8, [sp, #8]\n\t"                                                                                                             \
+    "cmp r12, r8\n\t"                                                                                                                  \
+    "bne 1b\n"                                                                                                                         \
+    "2:\n\t"                                                                                                                           \
+    "ldr r8, [sp, #12]\n\t"                                                                                                            \
+    "cmp r12, r8\n\t"                                                                                                                  \
+    "beq 32f\n"                                                                                                                        \
+    "31:\n\t"                                                                                                                          \
+    row(GNN_LANES_ADD) row(GNN_LANES_ADD) row(GNN_LANES_ADD) row(GNN_LANES_ADD)                                                        \
+    "ldr r8, [sp, #12]\n\t"                                                                                                            \
+    "cmp r12, r8\n\t"                                                                                                                  \
+    "bne 31b\n"                                                                                                                        \
+    "32:\n\t"                                                                                                                          \
+    "ldr r8, [sp]\n\t"                                                                                                                 \
+    "add r8, r8, #20\n\t"                                                                                                              \
+    "stmia r8, {r0-r7}\n\t"                                                                                                            \
+    "ldr r7, [sp, #4]\n\t"                                                                                                             \
+    "add sp, #16\n\t"                                                                                                                  \
+    "b 5f\n"                                                                                                                           \
+    "4:\n\t"                                                                                                                           \
+    "add r8, r0, #20\n\t"                                                                                                              \
+    "mov r1, #0\n\t"                                                                                                                   \
+    "mov r2, #0\n\t"                                                                                                                   \
+    "mov r3, #0\n\t"                                                                                                                   \
+    "mov r4, #0\n\t"                                                                                                                   \
+    "stmia r8!, {r1-r4}\n\t"                                                                                                           \
+    "stmia r8!, {r1-r4}\n"                                                                                                             \
+    "5:\n\t"
+
+#define GNN_LANES_CLOBBERED "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
 
 /* Sixteen columns on 4 bytes. */
 static GNN_NOINLINE void gnn_sum_sixteen(gnn_lanes *lanes)
 {
     register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)lanes;
-    __asm__ volatile("push {r0, r7}\n\t"
-                     "ldm r0, {r8-r11}\n\t"
-                     "mov r12, r8\n\t"
-                     "mov lr, r10\n\t"
-                     "sub r8, r9, r8\n\t"
-                     "ands r8, r8, #6\n\t" /* what is left over from fours */
-                     "add r8, r8, r12\n\t"
-                     "push {r8, r9}\n\t"
-                     "mov r0, #0\n\t"
-                     "mov r1, #0\n\t"
-                     "mov r2, #0\n\t"
-                     "mov r3, #0\n\t"
-                     "mov r4, #0\n\t"
-                     "mov r5, #0\n\t"
-                     "mov r6, #0\n\t"
-                     "mov r7, #0\n\t"
-                     "beq 2f\n"
-                     "1:\n\t"
-                     GNN_ADD_SIXTEEN
-                     "ldr r8, [sp]\n\t"
-                     "cmp r12, r8\n\t"
-                     "bne 1b\n"
-                     "2:\n\t"
-                     "ldr r8, [sp, #4]\n\t"
-                     "cmp r12, r8\n\t"
-                     "beq 4f\n"
-                     "3:\n\t"
-                     GNN_ADD_SIXTEEN GNN_ADD_SIXTEEN GNN_ADD_SIXTEEN GNN_ADD_SIXTEEN
-                     "ldr r8, [sp, #4]\n\t"
-                     "cmp r12, r8\n\t"
-                     "bne 3b\n"
-                     "4:\n\t"
-                     "ldr r8, [sp, #8]\n\t"
-                     "add sp, #12\n\t"
-                     "add r8, r8, #20\n\t"
-                     "stmia r8, {r0-r7}\n\t"
-                     "pop {r7}"
-                     : "+r"(at)
-                     :
-                     : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+    __asm__ volatile(GNN_SUM_OF_SIXTEEN(GNN_ROWS_OF_ANY) : "+r"(at) : : GNN_LANES_CLOBBERED);
 }
+
+/* The same for rows of sixteen columns. */
+static GNN_NOINLINE void gnn_sum_all_sixteen(gnn_lanes *lanes)
+{
+    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)lanes;
+    __asm__ volatile(GNN_SUM_OF_SIXTEEN(GNN_ROWS_OF_SIXTEEN) : "+r"(at) : : GNN_LANES_CLOBBERED);
+}
+
+/* One row of eight columns. */
+#define GNN_ADD_EIGHT                                                                                                                  \
+    "ldrh r11, [r4], #2\n\t"                                                                                                           \
+    "mla r11, r11, r8, r6\n\t"                                                                                                         \
+    "ldr r12, [r11]\n\t"                                                                                                               \
+    "ldr r11, [r11, r9]\n\t"                                                                                                           \
+    "sxtab16 r1, r1, r12\n\t"                                                                                                          \
+    "sxtab16 r2, r2, r12, ror #8\n\t"                                                                                                  \
+    "sxtab16 r3, r3, r11\n\t"                                                                                                          \
+    "sxtab16 r10, r10, r11, ror #8\n\t"
 
 /* Eight columns, the second four of which may overlap the first. Words may be unaligned, which the processor allows. */
 static GNN_NOINLINE void gnn_sum_eight(gnn_lanes *lanes)
 {
     register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)lanes;
     __asm__ volatile("ldm r0, {r4-r6, r8, r9}\n\t"
+                     "str r5, [r0]\n\t"
                      "mov r1, #0\n\t"
                      "mov r2, #0\n\t"
                      "mov r3, #0\n\t"
                      "mov r10, #0\n\t"
                      "cmp r4, r5\n\t"
+                     "beq 2f\n\t"
+                     "sub r11, r5, r4\n\t"
+                     "tst r11, #2\n\t"
+                     "beq 1f\n\t"
+                     GNN_ADD_EIGHT
+                     "cmp r4, r5\n\t"
                      "beq 2f\n"
                      "1:\n\t"
-                     "ldrh r11, [r4], #2\n\t"
-                     "mla r11, r11, r8, r6\n\t"
-                     "ldr r12, [r11]\n\t"
-                     "ldr r11, [r11, r9]\n\t"
-                     "sxtab16 r1, r1, r12\n\t"
-                     "sxtab16 r2, r2, r12, ror #8\n\t"
-                     "sxtab16 r3, r3, r11\n\t"
-                     "sxtab16 r10, r10, r11, ror #8\n\t"
+                     GNN_ADD_EIGHT GNN_ADD_EIGHT
                      "cmp r4, r5\n\t"
                      "bne 1b\n"
                      "2:\n\t"
@@ -110,7 +151,7 @@ static GNN_NOINLINE void gnn_sum_eight(gnn_lanes *lanes)
                      "stmia r0, {r1-r3, r10}"
                      : "+r"(at)
                      :
-                     : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "cc", "memory");
+                     : GNN_LANES_CLOBBERED);
 }
 
 /* Points to the columns from c on, and to some before it where too few are left; `columns` of them are in a row, 4 or more. */
@@ -127,16 +168,18 @@ static GNN_INLINE void gnn_place_lanes(gnn_lanes *lanes, const int8_t *x, uint32
     lanes->second = count - 4u;
     lanes->first = c;
     lanes->count = count;
-    lanes->add = count == 16u ? gnn_sum_sixteen : gnn_sum_eight;
+    lanes->add = count != 16u ? gnn_sum_eight : columns == 16u ? gnn_sum_all_sixteen : gnn_sum_sixteen;
 }
 
 /* How many rows there are before one whose sum needs more than 16 bits. */
 static GNN_INLINE uint32_t gnn_short_rows(const uint32_t *pointer, uint32_t rows)
 {
     const uint32_t *const start = pointer, *const end = pointer + rows;
-    uint32_t begin = *pointer;
-    while (pointer != end && pointer[1] - begin <= GNN_LANE_COUNT) {
-        begin = *++pointer;
+    while (end - pointer >= 8 && pointer[8] - pointer[0] <= GNN_LANE_COUNT) {
+        pointer += 8; /* all of them together are no longer than one may be */
+    }
+    while (pointer != end && pointer[1] - pointer[0] <= GNN_LANE_COUNT) {
+        ++pointer;
     }
     return (uint32_t)(pointer - start);
 }

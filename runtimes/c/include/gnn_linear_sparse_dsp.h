@@ -15,8 +15,8 @@ typedef struct gnn_ones {
     const uint32_t *sum;              /* 0: lanes */
     const gnn_ready_channel *channel; /* 4 */
     int32_t factor;                   /* 8: 2 R modulo 2^32 */
-    uint8_t *y;                       /* 12 */
-    const uint8_t *y_last;            /* 16: of the last four codes */
+    uint8_t *y;                       /* 12: of a row; then behind its codes */
+    uint32_t last;                    /* 16: bytes from the first four codes to the last four */
     uint32_t unit;                    /* 20: 2^left_shift */
     uint32_t low, high;               /* 24: of int16, twice */
 } gnn_ones;
@@ -66,7 +66,8 @@ typedef struct gnn_ones {
 /* Four codes at a time, `four` bytes of y; the last four may overlap those before. 2^ratio bytes of channels belong to one of y. */
 #define GNN_ONES_LOOP(factor, store, four, ratio)                                                                                      \
     "push {r0, r7}\n\t"                                                                                                                \
-    "ldm r0, {r0-r3, r12, lr}\n"                                                                                                       \
+    "ldm r0, {r0-r3, r12, lr}\n\t"                                                                                                     \
+    "add r12, r12, r3\n"                                                                                                               \
     "1:\n\t"                                                                                                                           \
     "ldmia r0!, {r4, r5}\n\t"                                                                                                          \
     GNN_ONES_CODE("r10", "b", "r4", factor)                                                                                            \
@@ -82,7 +83,8 @@ typedef struct gnn_ones {
     "add r1, r1, r6, lsl #" ratio "\n\t"                                                                                               \
     "b 1b\n"                                                                                                                           \
     "2:\n\t"                                                                                                                           \
-    "pop {r0, r7}"
+    "pop {r0, r7}\n\t"                                                                                                                 \
+    "str r3, [r0, #12]"
 
 #define GNN_ONES_FUNCTION(name, factor, store, four, ratio)                                                                            \
     static GNN_NOINLINE void name(const gnn_ones *ones)                                                                                \
@@ -124,17 +126,15 @@ static GNN_INLINE uint32_t gnn_ones_rows(const gnn_linear_sparse_layer *layer, c
     for (c = 0; c < out; c = lanes.first + lanes.count) {
         const uint32_t *pointer = x_pointer;
         const int32_t *factor = row_factor;
-        const uint16_t *index = x_index + *pointer;
-        uint32_t last;
+        uint32_t gap;
         gnn_place_lanes(&lanes, layer->weight, out, c);
         ones.channel = layer->ready + lanes.first;
         ones.y = y + lanes.first * bytes;
-        last = (lanes.count - 4u) * bytes;
+        ones.last = (lanes.count - 4u) * bytes;
+        gap = y_bytes - lanes.count * bytes;
+        lanes.index = x_index + *pointer;
         while (pointer != end) {
-            lanes.index = index;
-            index = x_index + *++pointer;
-            lanes.end = index;
-            ones.y_last = ones.y + last;
+            lanes.end = x_index + *++pointer;
             lanes.add(&lanes);
             if (factor == NULL) {
                 (type == GNN_S8 ? gnn_ones_s8 : gnn_ones_s16)(&ones);
@@ -146,7 +146,7 @@ static GNN_INLINE uint32_t gnn_ones_rows(const gnn_linear_sparse_layer *layer, c
                     (type == GNN_S8 ? gnn_ones_s8_small : gnn_ones_s16_small)(&ones);
                 }
             }
-            ones.y += y_bytes;
+            ones.y += gap;
         }
     }
     return (uint32_t)(end - x_pointer);

@@ -3,24 +3,26 @@
 
 gnn_status gnn_check_sparse(const uint32_t *x_pointer, const uint16_t *x_index, uint32_t rows, uint32_t features)
 {
-    uint32_t begin = x_pointer[0], end, r;
-    if (begin != 0u) {
+    const uint32_t *const last = x_pointer + rows;
+    const uint32_t *pointer = x_pointer;
+    const uint16_t *x = x_index;
+    uint32_t wrong = *pointer;
+    if (wrong != 0u) {
         return GNN_ERROR_VALUE;
     }
-    for (r = 1; r <= rows; ++r) { /* all pointers first: they bound what is read of x_index */
-        end = x_pointer[r];
-        if (end < begin || end - begin > features) {
+    while (pointer != last) { /* all pointers first: they bound what is read of x_index */
+        const uint32_t begin = *pointer++;
+        if (*pointer < begin || *pointer - begin > features) {
             return GNN_ERROR_VALUE;
         }
-        begin = end;
     }
-    begin = 0;
-    for (r = 1; r <= rows; ++r) {
-        end = x_pointer[r];
-        if (end != begin && (x_index[end - 1u] >= features || !gnn_is_ascending(x_index + begin, end - begin))) {
-            return GNN_ERROR_VALUE;
+    pointer = x_pointer;
+    while (pointer != last) {
+        const uint16_t *const end = x_index + *++pointer;
+        if (x != end) {
+            wrong |= (uint32_t)(end[-1] >= features) | gnn_not_ascending(x, end);
         }
-        begin = end;
+        x = end;
     }
-    return GNN_OK;
+    return wrong == 0u ? GNN_OK : GNN_ERROR_VALUE;
 }

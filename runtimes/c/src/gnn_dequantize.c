@@ -6,23 +6,13 @@ void gnn_dequantize(gnn_type x_type, const void *x, uint32_t x_stride, const flo
 {
     const uint32_t step = per_channel != 0u;
     uint32_t r;
-    if (x_type == GNN_S16 && x_stride == channels && step == 0u) { /* one row */
-        channels *= rows;
-        rows = 1;
-    }
     for (r = 0; r < rows; ++r) {
         const float *factor = scale;
         const float *const end = y + channels;
         if (x_type == GNN_S16) {
             const int16_t *code = (const int16_t *)x + (size_t)r * x_stride;
-            if (step == 0u) {
-                const float all = *scale;
-                while (y != end) {
-                    *y++ = (float)(*code++ - zero_point) * all; /* a zero point of this type has 16 bits as well */
-                }
-            }
-            for (; y != end; ++factor) {
-                *y++ = (float)(*code++ - zero_point) * *factor;
+            for (; y != end; factor += step) {
+                *y++ = (float)(*code++ - zero_point) * *factor; /* a zero point of this type has 16 bits as well */
             }
         } else {
             uint32_t c;

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from toolchain.errors import ExportError
 from toolchain.exporters.c import literals, steps, topologies
+from toolchain.exporters.c.blocks import block_rows
 from toolchain.exporters.c.header import header
 from toolchain.exporters.c.program import Program
 from toolchain.exporters.c.schedule import schedule
@@ -76,7 +77,7 @@ def emit(
 def write_stages(program: Program) -> None:
     """Append every stage: what precedes the loop, the values of a block, what is collected or handed out."""
     for stage in program.schedule.stages:
-        program.open(stage)
+        program.open(stage, block_rows(program, stage))
         for value in stage.values:
             steps.before(program, value)
         program.enter_loop()

@@ -55,6 +55,7 @@ class StageText:
     """A stage as it is written: what runs before the loop, what runs per block of rows."""
 
     stage: Stage
+    rows: int = BLOCK_ROWS  # of a block
     before: list[Step] = field(default_factory=list)
     loop: list[Step] = field(default_factory=list)
     memory: dict[str, tuple[str, bool]] = field(default_factory=dict)  # buffer → (C type, is written)
@@ -96,8 +97,8 @@ class Program:
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
-    def open(self, stage: Stage) -> None:
-        self.stages.append(StageText(stage))
+    def open(self, stage: Stage, rows: int) -> None:
+        self.stages.append(StageText(stage, rows))
         self._clock += 1
         self._opened = self._clock
 
@@ -121,6 +122,11 @@ class Program:
         step = Step(f"{function}({', '.join(str(a) for a in arguments)});", scope)
         (self.stages[-1].before if before else self.stages[-1].loop).append(step)
         self._clock += 1
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block of the current stage."""
+        return self.stages[-1].rows
 
     # --- constants ----------------------------------------------------------------------------------------------------
 
@@ -167,7 +173,7 @@ class Program:
         if value.id not in self.places:
             self.places[value.id] = self._new_place(value)
         place = self.places[value.id]
-        rows = BLOCK_ROWS if place.is_block else self.rows_of(value.type.domain)
+        rows = self.block_rows if place.is_block else self.rows_of(value.type.domain)
         if place.dtype is DType.I16 and not place.is_block and place.stride % 4 == 0:
             rows = -(-rows // BLOCK_ROWS) * BLOCK_ROWS  # a Linear may read it directly, GNN_ROWS rows at a time
         bytes_ = rows * place.stride * place.dtype.numpy.itemsize

@@ -7,7 +7,7 @@ import zlib
 
 from toolchain.exporters.c import literals, topologies
 from toolchain.exporters.c.arena import Buffer, plan
-from toolchain.exporters.c.program import GIVEN_EDGES, Program, StageText
+from toolchain.exporters.c.program import BLOCK_ROWS, GIVEN_EDGES, Program, StageText
 from toolchain.exporters.c.steps_float import weights_enter_sums
 from toolchain.exporters.c.topologies import Layout
 from toolchain.inputs import GraphInputs
@@ -202,8 +202,9 @@ def _stage(program: Program, index: int, text: StageText, offsets: dict[str, int
         count = _LOOP_COUNTS.get(stage.domain, f"num_edges_{stage.topology}")
         if text.reads_targets:
             lines.append("        uint32_t row = 0;")
-        lines.append(f"        for (uint32_t first = 0; first < {count}; first += GNN_ROWS) {{")
-        lines.append(f"            const uint32_t rows = {count} - first < GNN_ROWS ? {count} - first : GNN_ROWS;")
+        most = "GNN_ROWS" if text.rows == BLOCK_ROWS else f"{text.rows}u"
+        lines.append(f"        for (uint32_t first = 0; first < {count}; first += {most}) {{")
+        lines.append(f"            const uint32_t rows = {count} - first < {most} ? {count} - first : {most};")
         if text.reads_targets:
             program.kernels.add("gnn_targets")
             lines.append("            uint16_t target[GNN_ROWS];")

@@ -10,7 +10,7 @@ from toolchain.errors import ExportError
 from toolchain.exporters.c import literals
 from toolchain.exporters.c.layers import is_integer, scale_of, zero_of
 from toolchain.exporters.c.program import Program
-from toolchain.exporters.c.sparse_linear import reads_sparse
+from toolchain.exporters.c.ready_linear import reads_sparse
 from toolchain.ir import DType, Value, ops
 from toolchain.ir.ops import Const, End, Extent, Function, Reduce
 from toolchain.topology import Normalization, SelfLoops, TopologySpec

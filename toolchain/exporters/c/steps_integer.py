@@ -8,6 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from toolchain.errors import ExportError
+from toolchain.exporters.c import literals
 from toolchain.exporters.c.late_bias import late_bias_fields
 from toolchain.exporters.c.layers import (
     INT32,
@@ -22,7 +23,7 @@ from toolchain.exporters.c.layers import (
     zero_of,
 )
 from toolchain.exporters.c.program import TYPE_NAMES, Place, Program
-from toolchain.exporters.c.sparse_linear import reads_sparse, sparse_linear
+from toolchain.exporters.c.ready_linear import narrow_channels, reads_sparse, ready_table, sparse_linear
 from toolchain.ir import Domain, DType, Graph, Value, ops
 from toolchain.ir.ops import Function, Reduce
 from toolchain.ir.reference_integer import activation_table
@@ -62,6 +63,14 @@ def _(op: ops.Linear, program: Program, value: Value) -> None:
         sparse_linear(program, value, _row_factor(program, op.row_factor), relu=_relu(op))
         return
     x = graph.values[value.inputs[0]]
+    if (channels := narrow_channels(graph, value)) is not None:
+        rows, y = _linear_input(program, value, x), program.place(value, writes=True)
+        table = ready_table(program, "gnn_narrow_channel", f"narrow_{number}", channels)
+        fields = [f".channel = {table}, .out = {value.type.channels}"]
+        layer = program.struct("gnn_linear_narrow_layer", f"linear_{number}", fields)
+        factor = _row_factor(program, op.row_factor)
+        program.call("gnn_linear_narrow_s8", layer, rows, "rows", factor, y.rows, scope=value.scope)
+        return
     constants = linear_constants(graph, value)
     fields = [
         f".weight = {program.constant(f'weight_{number}', pack_weights(constants.codes, constants.bits))}",
@@ -96,10 +105,10 @@ def _linear_input(program: Program, value: Value, x: Value) -> str:
     if place.dtype is DType.I16 and place.stride == padded(x.type.channels):
         return place.rows
     suffix = _SUFFIX[place.dtype]
-    rows = program.scratch("wide", value, "int16_t", 2 * 4 * padded(x.type.channels))
+    rows = program.scratch("wide", value, "int16_t", 2 * program.block_rows * padded(x.type.channels))
     program.place(x)
     program.call(f"gnn_widen_{suffix}", place.rows, f"{x.type.channels}u", "rows", rows, scope=value.scope)
-    return program.scratch("wide", value, "int16_t", 2 * 4 * padded(x.type.channels))
+    return program.scratch("wide", value, "int16_t", 2 * program.block_rows * padded(x.type.channels))
 
 
 # --- sums of neighbours -----------------------------------------------------------------------------------------------
@@ -309,8 +318,12 @@ def _(op: ops.Dequantize, program: Program, value: Value) -> None:
     operand = program.graph.values[value.inputs[0]]
     q = operand.type.qparams
     assert q is not None
-    scale = program.constant(f"scale_{value.id}", np.array(q.scale, np.float32))
     x, y = program.place(operand), program.place(value, writes=True)
+    if x.dtype is DType.I16 and x.stride == value.type.channels and q.zero_point == 0 and len(q.scale) == 1:
+        count, scale = f"(size_t)rows * {value.type.channels}u", literals.number(np.float32(q.scale[0]))
+        program.call("gnn_dequantize_s16", x.rows, count, scale, y.rows, scope=value.scope)
+        return
+    scale = program.constant(f"scale_{value.id}", np.array(q.scale, np.float32))
     program.call(
         "gnn_dequantize", TYPE_NAMES[x.dtype], x.rows, f"{x.stride}u", scale, int(len(q.scale) > 1), q.zero_point, "rows",
         f"{value.type.channels}u", y.rows, scope=value.scope,

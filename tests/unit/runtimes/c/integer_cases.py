@@ -247,6 +247,27 @@ def linear_sparse_cases() -> Iterator[Call]:
         yield Call(f"linear_sparse {y_type} out={out}", "gnn_linear_sparse", arguments)
 
 
+def linear_narrow_cases() -> Iterator[Call]:
+    """Sixteen inputs; factors on both sides of 1/2, and accumulators that leave int32 on the way."""
+    rng = np.random.default_rng(17)
+    for out, rows, with_factor in itertools.product((1, 2, 7, 16), (1, 4, 5), (False, True)):
+        weight, x = rng.integers(-127, 128, (out, 16)), rng.integers(-32767, 32768, (rows, 16))
+        bias = rng.integers(-(2**20), 2**20, out)
+        requant = random_requant(rng, "s8", 4e6, out)
+        ready = requant.ready(bias)
+        assert ready is not None
+        halves = [np.ascontiguousarray(weight[:, k : k + 8].astype(np.int16)).view(np.int32) for k in (0, 8)]
+        table = np.concatenate([halves[0], ready[:, :1], halves[1], ready[:, 1:]], axis=1).astype(np.int32)
+        factor = rsqrt_q31(np.arange(1, rows + 1) * 2 - 1) if with_factor else None
+        codes = requant.codes(x @ weight.T + bias, factor)
+        arguments = (
+            Struct("gnn_linear_narrow_layer", {"channel": table, "out": out}), Aligned(x.astype(np.int16)), rows,
+            None if factor is None else factor.astype(np.int32),
+            stored_rows(codes, "s8", out),
+        )  # fmt: skip
+        yield Call(f"linear_narrow out={out} rows={rows}", "gnn_linear_narrow_s8", arguments)
+
+
 @functools.cache
 def integer_calls() -> dict[str, list[Call]]:
     """All calls, by kind."""
@@ -255,7 +276,8 @@ def integer_calls() -> dict[str, list[Call]]:
     from tests.unit.runtimes.c import integer_cases_rows as rows
 
     kinds = (
-        every_shift, requantize_cases, linear_cases, linear_extremes, linear_sparse_cases, graph.propagate_cases, graph.hub_cases,
+        every_shift, requantize_cases, linear_cases, linear_narrow_cases,
+        linear_extremes, linear_sparse_cases, graph.propagate_cases, graph.hub_cases,
         graph.pool_cases, rows.widen_cases, rows.add_cases, rows.maximum_cases, rows.table_cases, rows.quantize_cases,
         rows.dequantize_cases, rows.check_sparse_cases, *edges.EDGE_KINDS,
     )  # fmt: skip

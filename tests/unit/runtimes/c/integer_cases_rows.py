@@ -120,6 +120,10 @@ def dequantize_cases() -> Iterator[Call]:
                 )
             arguments = (enum(x_type), x, 5, scale, per_channel, zero, 60, 5, Output(y))
             yield Call(f"dequantize {x_type} zero {zero}", "gnn_dequantize", arguments)
+    for count, scale in itertools.product((0, 1, 3, 4, 5, 11), (np.float32(3.3e-7), np.float32(1e33))):
+        x = random_codes(rng, "s16", (count,))
+        y = (x.astype(np.float64) * np.float64(scale)).astype(np.float32)
+        yield Call(f"dequantize_s16 {count}", "gnn_dequantize_s16", (x, count, scale, Output(y)))
     x, scale = _double_roundings()
     y = (x.astype(np.int64) * scale.astype(np.float64)).astype(np.float32)
     yield Call("dequantize, two roundings", "gnn_dequantize", ("GNN_S32", x, x.size, scale, 1, 0, 1, x.size, Output(y)))

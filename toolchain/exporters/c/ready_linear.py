@@ -1,4 +1,4 @@
-"""The call of the integer Linear on sparse binary features, its requantization worked out channel by channel."""
+"""Integer Linears whose requantization is worked out channel by channel: on sparse binary features, and on few inputs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import numpy as np
 
 from toolchain.exporters.c.layers import (
     HIGH_WORD_SHIFT,
+    is_integer,
     linear_constants,
     linear_ratio,
+    padded,
     requant_fields,
     requant_parameters,
     zero_of,
 )
 from toolchain.exporters.c.program import TYPE_NAMES, Program
-from toolchain.ir import Domain, DType, TensorType, Value, ops
+from toolchain.ir import Domain, DType, Graph, TensorType, Value, ops
+from toolchain.ir.ops import Function
 
 LARGEST_ROUNDING = 2**30
+NARROW = 16  # GNN_NARROW
+STRUCT_BYTES = {"gnn_ready_channel": 16, "gnn_narrow_channel": 48}
 
 
 def reads_sparse(program: Program, value: Value) -> bool:
@@ -42,10 +47,8 @@ def sparse_linear(program: Program, value: Value, row_factor: str, *, relu: bool
         fields.append(f".requant = {requant}")
         ready = ready_channels(ratio, constants.bias, constants.bound, value.type)
         if ready is not None:
-            rows = ",\n    ".join(f"{{{', '.join(map(str, row))}}}" for row in ready.tolist())
-            program.constants.append(f"static const gnn_ready_channel ready_{number}[] = {{\n    {rows},\n}};")
-            program.constant_bytes += 16 * out
-            fields.append(f".ready = ready_{number}")
+            rows = [", ".join(map(str, row)) for row in ready.tolist()]
+            fields.append(f".ready = {ready_table(program, 'gnn_ready_channel', f'ready_{number}', rows)}")
     layer = program.struct("gnn_linear_sparse_layer", f"linear_{number}", fields)
     y = program.place(value, writes=True)
     scratch = program.scratch("sums", value, "int32_t", 4 * out)
@@ -53,6 +56,37 @@ def sparse_linear(program: Program, value: Value, row_factor: str, *, relu: bool
         "gnn_linear_sparse", layer, "features->x_pointer", "features->x_index", "first", "rows", row_factor,
         TYPE_NAMES[y.dtype], y.rows, scratch, scope=value.scope,
     )  # fmt: skip
+
+
+def ready_table(program: Program, kind: str, name: str, rows: list[str]) -> str:
+    """A stored array of structs; returns its C name."""
+    body = "\n".join(f"    {{{row}}}," for row in rows)
+    program.constants.append(f"static const {kind} {name}[] = {{\n{body}\n}};")
+    program.constant_bytes += STRUCT_BYTES[kind] * len(rows)
+    return name
+
+
+def narrow_channels(graph: Graph, value: Value) -> list[str] | None:
+    """Initializers of gnn_narrow_channel; None where a Linear has other than 13 to 16 inputs or does not fit."""
+    x, weight = graph.values[value.inputs[0]], graph.operand(value, "weight")
+    out = value.type.qparams
+    if not is_integer(x.type) or value.type.dtype is not DType.I8 or padded(x.type.channels) != NARROW:
+        return None
+    assert weight is not None and weight.type.qparams is not None and out is not None
+    constants, ratio = linear_constants(graph, value), linear_ratio(graph, value)
+    is_relu = getattr(value.op, "activation", None) is Function.RELU and out.zero_point != out.code_range[0]
+    if constants.bits != 8 or is_relu or requant_parameters(ratio, constants.bound).left_shift:
+        return None
+    ready = ready_channels(ratio, constants.bias, constants.bound, value.type)
+    if ready is None:
+        return None
+    weights = np.zeros((len(ready), NARROW), np.int64)
+    weights[:, : x.type.channels] = constants.codes
+    rows = []
+    for codes, (bias, *rest) in zip(weights.tolist(), ready.tolist(), strict=True):
+        first, second = (", ".join(map(str, half)) for half in (codes[: NARROW // 2], codes[NARROW // 2 :]))
+        rows.append(f"{{{first}}}, {bias}, {{{second}}}, {', '.join(map(str, rest))}")
+    return rows
 
 
 def ready_channels(ratio: np.ndarray, bias: np.ndarray, bound: int, out: TensorType) -> np.ndarray | None:
