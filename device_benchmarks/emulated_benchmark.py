@@ -17,6 +17,7 @@ import runtimes
 from device_benchmarks.fault_status import explain_fault
 from device_benchmarks.firmware import CompilerName, FirmwareImage, build_firmware
 from device_benchmarks.instruction_counts import InstructionCounts
+from device_benchmarks.output_difference import output_difference
 from device_benchmarks.qemu_emulator import QemuEmulator, is_installed
 from device_benchmarks.serial_protocol import Board, Result
 from device_benchmarks.target import Target
@@ -199,7 +200,7 @@ class _Comparison:
                 expected = self._reference.run(graph)
             except InvalidInput as error:
                 expected = str(error)
-            words = _difference(expected, self._answer(board, graph))
+            words = output_difference(expected, self._answer(board, graph))
             if words:
                 self.differences[position] = words
             elif isinstance(expected, str):
@@ -239,26 +240,6 @@ def _check_stack(image: FirmwareImage, stack_bytes: int) -> None:
             f"{image.model} leaves {image.stack_room_bytes:,} B of RAM for the stack on {image.target.name}, and all of it was "
             "used. Export with a smaller max_nodes or max_edges, or choose a larger target."
         )
-
-
-def _difference(expected: tuple[np.ndarray, ...] | str, found: tuple[np.ndarray, ...] | str) -> str:
-    """What differs, in words; empty for outputs of the same bits, and where both refuse."""
-    if isinstance(expected, str) or isinstance(found, str):
-        if isinstance(expected, str) and isinstance(found, str):
-            return ""
-        return f"the host {_words(expected)}, the board {_words(found)}"
-    shapes = [[list(array.shape) for array in outputs] for outputs in (expected, found)]
-    if shapes[0] != shapes[1]:
-        return f"outputs of shapes {shapes[1]}, the host gives {shapes[0]}"
-    count = sum(int((a.view(np.uint32) != b.view(np.uint32)).sum()) for a, b in zip(expected, found, strict=True))
-    largest = max(
-        float(np.abs(a.astype(np.float64) - b).max(initial=0.0)) for a, b in zip(expected, found, strict=True)
-    )
-    return f"{count} values differ from the host's, by {largest:.3g} at most" if count else ""
-
-
-def _words(answer: tuple[np.ndarray, ...] | str) -> str:
-    return f"refuses ({answer})" if isinstance(answer, str) else "answers"
 
 
 def _status(result: Result) -> str:

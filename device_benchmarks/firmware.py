@@ -128,15 +128,15 @@ def build_firmware(
     def compiled(numbered: tuple[int, tuple[str, Sequence[str]]]) -> str:
         number, (file, flags) = numbered
         output = f"{number:03d}-{Path(file).stem}.o"
-        _run([*common, *flags, "-c", file, "-o", output], folder, Path(file).name)
+        run_compiler([*common, *flags, "-c", file, "-o", output], folder, Path(file).name)
         return output
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         objects = list(pool.map(compiled, enumerate(units)))
     _link(chosen, [*command, *select], target, objects, folder)
     image = FirmwareImage(
-        target, read_elf(folder / IMAGE), name, f"{chosen} {_version(tuple(command))}", (*select, *COMMON_FLAGS, *kernel_flags),
-        build,
+        target, read_elf(folder / IMAGE), name, f"{chosen} {compiler_version(tuple(command))}",
+        (*select, *COMMON_FLAGS, *kernel_flags), build,
     )  # fmt: skip
     check_fit(image)
     return image
@@ -186,9 +186,18 @@ def compiler_command(compiler: CompilerName, target: Target) -> tuple[str, ...]:
                 f"{target.compile.gcc_command} is not installed. Install it with your system's packages, or use --compiler zig."
             )
         return (path,)
+    return zig_command()
+
+
+def zig_command() -> tuple[str, ...]:
+    """How the cross compiler of the ziglang package is called.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
     if importlib.util.find_spec("ziglang") is None:
         raise MissingDependency(
-            "ziglang is not installed; it cross-compiles the firmware. Install it with: pip install 'pocketgnn[mcu]'."
+            "ziglang is not installed; it compiles for other processors. Install it with: pip install 'pocketgnn[native]'."
         )
     return (sys.executable, "-m", "ziglang", "cc")
 
@@ -249,15 +258,20 @@ def _link(compiler: CompilerName, command: Sequence[str], target: Target, object
         script = ["-T", "image.ld"]
     line = [*command, "-nostdlib", "-Wl,--gc-sections", "-Wl,-e,reset_handler", *script, *objects, "-o", IMAGE]
     if compiler == "gcc":
-        _run([*line, "-lgcc"], folder, IMAGE)
+        run_compiler([*line, "-lgcc"], folder, IMAGE)
         return
     try:
-        _run(line, folder, IMAGE)
+        run_compiler(line, folder, IMAGE)
     except ArtifactError:  # zig builds its run-time library once for every processor, so only where one is needed
-        _run([*line, "-Os", "-g", "-lcompiler_rt"], folder, IMAGE)
+        run_compiler([*line, "-Os", "-g", "-lcompiler_rt"], folder, IMAGE)
 
 
-def _run(command: Sequence[str], folder: Path, what: str) -> None:
+def run_compiler(command: Sequence[str], folder: Path, what: str) -> None:
+    """Run a compiler in a folder.
+
+    Raises:
+        ArtifactError: it fails; with `what` was to be built and the first telling line of its own.
+    """
     result = subprocess.run(
         command, cwd=folder, capture_output=True, check=False, env={**os.environ, "LC_ALL": "C"}, timeout=BUILD_SECONDS
     )
@@ -269,7 +283,7 @@ def _run(command: Sequence[str], folder: Path, what: str) -> None:
 
 
 @cache
-def _version(command: tuple[str, ...]) -> str:
+def compiler_version(command: tuple[str, ...]) -> str:
     """The compiler's own version; that of `zig cc` is of the clang in it."""
     command = (*command[:-1], "version") if command[-1] == "cc" else (*command, "--version")
     result = subprocess.run(command, capture_output=True, check=False, text=True)

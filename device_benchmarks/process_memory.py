@@ -24,25 +24,28 @@ class MemorySnapshot:
 
 def memory_now(smaps: Path = SMAPS) -> MemorySnapshot:
     """Memory at this moment."""
-    fields = _kilobyte_fields(smaps)
+    fields = kilobyte_fields(_text(smaps))
     return MemorySnapshot(fields.get("Pss"), fields.get("Private_Dirty"))
 
 
 def peak_rss_bytes(status: Path = STATUS) -> int | None:
     """Largest resident set since the process started (VmHWM)."""
-    return _kilobyte_fields(status).get("VmHWM")
+    return kilobyte_fields(_text(status)).get("VmHWM")
 
 
-def _kilobyte_fields(path: Path) -> dict[str, int]:
-    """The "Name:  123 kB" lines of a /proc file, in bytes; empty where the file does not exist."""
-    try:
-        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:  # not Linux, or /proc is not readable here
-        return {}
+def kilobyte_fields(text: str) -> dict[str, int]:
+    """The "Name:  123 kB" lines of a /proc file, in bytes."""
     fields = {}
-    for line in lines:
+    for line in text.splitlines():
         name, _, rest = line.partition(":")
         words = rest.split()
         if len(words) == 2 and words[1] == "kB" and words[0].isdigit():
             fields[name] = int(words[0]) * 1024
     return fields
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:  # not Linux, or /proc is not readable here
+        return ""

@@ -1,13 +1,12 @@
-"""Target: a microcontroller or small computer as data: memory, compiler flags, and what plays it without the hardware."""
+"""Target: a board that images are linked for, as data: memory, compiler flags, and what plays it without the hardware."""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_type_hints
 
+from device_benchmarks.target_file import read_table, read_toml
 from toolchain.errors import RecipeError
 
 FOLDER = Path(__file__).with_name("targets")
@@ -84,19 +83,23 @@ class Target:
     Attributes:
         description: one line for people.
         cpu, isa: the processor and its instruction set, in the words of their makers.
+        cores: processor cores; an image uses one.
         flash_bytes, ram_bytes: what an image and its data may take.
         clock_hz: for the estimate of a time.
         formats: formats of artifacts that run on it.
+        transport: how its host reaches it.
     """
 
     name: str
     description: str
     cpu: str
     isa: str
+    cores: int
     flash_bytes: int
     ram_bytes: int
     clock_hz: int
     formats: tuple[str, ...]
+    transport: str
     compile: Compile
     board: Board
     emulator: Emulator
@@ -108,8 +111,10 @@ class Target:
 
 
 def target_names() -> list[str]:
-    """The targets that come with the package."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    """The boards that come with the package."""
+    return sorted(
+        path.stem for path in FOLDER.glob("*.toml") if "board" in tomllib.loads(path.read_text(encoding="utf-8"))
+    )
 
 
 def load_target(name: str | Path) -> Target:
@@ -119,60 +124,11 @@ def load_target(name: str | Path) -> Target:
         RecipeError: no such target, or a file that is no target, with the key that is wrong.
     """
     path = Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
+    otherwise = f"Targets: {', '.join(target_names())}, or a .toml file."
     if str(name) not in target_names() and not str(name).endswith(".toml"):
-        raise RecipeError(f"target {str(name)!r} is unknown. Targets: {', '.join(target_names())}, or a .toml file.")
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecipeError(f"{path}: no such file. Targets: {', '.join(target_names())}, or a .toml file.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not readable as TOML ({error}).") from error
-    if "name" in data:
-        raise RecipeError(f"{path}: unknown key name; a target is called as its file.")
-    target: Target = _read(Target, {"name": path.stem, **data}, path, "")
-    for key in ("flash_bytes", "ram_bytes", "clock_hz"):
+        raise RecipeError(f"target {str(name)!r} is unknown. {otherwise}")
+    target = read_table(Target, read_toml(path, otherwise), path)
+    for key in ("flash_bytes", "ram_bytes", "clock_hz", "cores"):
         if getattr(target, key) <= 0:
             raise RecipeError(f"{path}: {key} is {getattr(target, key)}, expected a positive number.")
     return target
-
-
-def _read(cls: type, data: dict[str, Any], path: Path, prefix: str) -> Any:
-    """A dataclass from a table; every key must be there and none more."""
-    known = {field.name for field in fields(cls)}
-    for key in sorted(set(data) - known):
-        raise RecipeError(
-            f"{path}: unknown key {prefix}{key}. Keys: {', '.join(sorted(known - {'name'} | _named(cls)))}."
-        )
-    types, values = get_type_hints(cls), {}
-    for field in fields(cls):
-        if field.name not in data:
-            raise RecipeError(f"{path}: key {prefix}{field.name} is missing, expected {_words(types[field.name])}.")
-        values[field.name] = _value(types[field.name], data[field.name], path, f"{prefix}{field.name}")
-    return cls(**values)
-
-
-def _value(type_: Any, value: Any, path: Path, key: str) -> Any:
-    wrong = RecipeError(f"{path}: {key} is {value!r}, expected {_words(type_)}.")
-    if is_dataclass(type_):
-        if not isinstance(value, dict):
-            raise wrong
-        return _read(type_, value, path, f"{key}.")  # type: ignore[arg-type]  # a class, since it comes from type hints
-    if type_ is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type_ in (str, int, float):
-        if not isinstance(value, type_) or isinstance(value, bool):
-            raise wrong
-        return value
-    if not isinstance(value, list) or not all(isinstance(item, get_args(type_)[0]) for item in value):
-        raise wrong
-    return tuple(value)
-
-
-def _words(type_: type | UnionType) -> str:
-    if is_dataclass(type_):
-        return "a table"
-    return {str: "a text", int: "a whole number", float: "a number"}.get(type_, "a list of texts")  # type: ignore[arg-type]
-
-
-def _named(cls: type) -> set[str]:
-    return {"name"} if cls is Board else set()

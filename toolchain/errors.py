@@ -15,7 +15,10 @@ PocketGnnError
 ├── ExportError           a backend cannot take a graph
 ├── GateFailed            a stated parity, size or accuracy gate is not met
 ├── DoesNotFit            an image is larger than the memory of its target
-└── MeasurementError      a measuring process died or returned nonsense
+├── MeasurementError      a measuring process died or returned nonsense
+└── DeviceError           a device cannot be reached, or fails at what it was asked for
+    ├── DeviceTimeout     what runs on a device does not end
+    └── DeviceBusy        another run holds the device
 """
 
 from __future__ import annotations
@@ -83,6 +86,18 @@ class DoesNotFit(PocketGnnError):
 
 class MeasurementError(PocketGnnError):
     """A measuring process died, or what it returned cannot be a measurement."""
+
+
+class DeviceError(PocketGnnError):
+    """A device cannot be reached, refuses, or its connection is lost; the message starts with its name."""
+
+
+class DeviceTimeout(DeviceError):
+    """What runs on a device had not ended in time."""
+
+
+class DeviceBusy(DeviceError):
+    """Another run holds the device, so that a measurement of both would be of neither."""
 
 
 def require(module: str, extra: str):  # type: ignore[no-untyped-def]  # returns any optional module

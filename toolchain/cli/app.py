@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "package": ("toolchain.cli.packaging", "package"),
     "verify": ("toolchain.cli.checking", "verify"),
     "bench": ("toolchain.cli.checking", "bench"),
+    "devices": ("toolchain.cli.devices", "devices"),
     "run": ("toolchain.cli.running", "run"),
     "report": ("toolchain.cli.reporting", "report"),
     "study": ("toolchain.cli.studying", "study"),

@@ -15,6 +15,7 @@ from toolchain.cli import options
 from toolchain.cli.console import Console, Progress
 from toolchain.cli.emulating import COMPILERS, ENGINES, bench_targets
 from toolchain.cli.exporting import to_formats, write
+from toolchain.cli.on_device import bench_devices, cores_option, device_option, ssh_config_option, verify_devices
 from toolchain.cli.subjects import subject
 from toolchain.recipe import Export
 
@@ -39,6 +40,8 @@ model_option = click.option(
 @click.option("--max-abs", type=float, help="Gate: largest difference of an output.")
 @click.option("--part", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Graphs fed side by side.")
+@device_option
+@ssh_config_option
 @options.threads
 @options.checkpoint
 @options.name
@@ -47,17 +50,29 @@ model_option = click.option(
 def verify(
     console: Console, artifacts: tuple[str, ...], model_file: str | None, formats: tuple[str, ...],
     graph_files: tuple[Path, ...], min_agreement: float | None, max_accuracy_drop: float | None, max_abs: float | None,
-    part: str, batch_size: int, threads: int, checkpoint: Path | None, name: str, seed: int,
+    part: str, batch_size: int, devices: tuple[str, ...], ssh_config: Path | None, threads: int, checkpoint: Path | None,
+    name: str, seed: int,
 ) -> None:  # fmt: skip
     """Compare artifacts with the PyG model, each through its own runtime, on the test graphs.
 
     Lowering, quantization and backend error are told apart where --graph gives the Graphs on the way. A gate that is not
     met ends with status 3.
 
+    With -d, artifacts run on devices and every output is compared with the host's: the same bits of C, 1e-5 of the largest
+    value of other formats.
+
     \b
     pocketgnn verify out/model-onnx-float32 --model model.py --max-abs 1e-4
     pocketgnn verify out/model-onnx-static-int8 --model model.py --graph int8.pgnn --min-agreement 98%
+    pocketgnn verify out/model-c-static-int8 -d ssh:pi4 --model model.py
     """
+    if devices:
+        if graph_files or batch_size != 1 or (min_agreement, max_accuracy_drop, max_abs) != (None, None, None):
+            raise click.UsageError(
+                "--graph, --batch-size and gates compare with the PyG model; -d compares a device with the host."
+            )
+        verify_devices(console, artifacts, model_file, devices, part, seed, ssh_config)
+        return
     from device_benchmarks.parity import Gates, ParityCheck
     from toolchain.errors import GateFailed
     from toolchain.graph_file import load_graph
@@ -91,6 +106,9 @@ def verify(
 @click.option(
     "--compiler", type=click.Choice(COMPILERS), default="auto", show_default=True, help="Of --target's firmware."
 )
+@device_option
+@cores_option
+@ssh_config_option
 @options.output_folder("out/bench")
 @options.threads
 @options.checkpoint
@@ -100,8 +118,8 @@ def verify(
 @options.common
 def bench(
     console: Console, artifacts: tuple[str, ...], model_file: str | None, formats: tuple[str, ...], quick: bool, rivals: bool,
-    graph_index: int | None, targets: tuple[str, ...], engine: str, compiler: str, output: Path, threads: int,
-    checkpoint: Path | None, name: str, seed: int, overwrite: bool,
+    graph_index: int | None, targets: tuple[str, ...], engine: str, compiler: str, devices: tuple[str, ...], cores: str,
+    ssh_config: Path | None, output: Path, threads: int, checkpoint: Path | None, name: str, seed: int, overwrite: bool,
 ) -> None:  # fmt: skip
     """Measure artifacts: size, load time, memory, latency; beside them what you have today.
 
@@ -110,11 +128,23 @@ def bench(
     With --target, C artifacts are built into firmware and executed by an emulator on the test graphs: every output is compared
     with the host's, flash, RAM and instructions are counted, and a difference or an image that does not fit is an error.
 
+    With -d, artifacts are timed on devices, of which nothing is left there; one JSON file for each, which compare reads.
+
     \b
     pocketgnn bench out/model-onnx-float32 out/model-onnx-static-int8 --model model.py
     pocketgnn bench model.py --to onnx --to torchscript --quick
     pocketgnn bench out/model-c-static-int8 --target cortex-m4 --model model.py
+    pocketgnn bench out/model-c-static-int8 -d ssh:pi4 -d adb --model model.py
     """
+    emulators = [device.removeprefix("emulator:") for device in devices if device.startswith("emulator:")]
+    if emulators and len(emulators) < len(devices):
+        raise click.UsageError("-d emulator:TARGET counts instructions and other devices measure time; run them apart.")
+    if devices and not emulators:
+        bench_devices(
+            console, artifacts, model_file, devices, quick, graph_index, cores, output, seed, overwrite, ssh_config
+        )
+        return
+    targets = (*targets, *emulators)
     if targets:
         bench_targets(console, artifacts, model_file, targets, engine, compiler, graph_index, seed)
         return

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from device_benchmarks.device_target import MACHINES, device_target_names, load_device_target, target_of
 from device_benchmarks.target import FOLDER, load_target, target_names
 from toolchain.errors import RecipeError
 
@@ -89,3 +90,48 @@ def _edited(folder: Path, old: str, new: str) -> Path:
     file = folder / "mine.toml"
     file.write_text("\n".join(lines) + "\n")
     return file
+
+
+def test_the_devices_that_the_package_promises_are_there():
+    promised = {
+        "host", "raspberry-pi-zero-2w", "raspberry-pi-3", "raspberry-pi-4", "raspberry-pi-5", "android-mid-range",
+        "android-high-end", "iphone",
+    }  # fmt: skip
+
+    assert set(device_target_names()) == promised
+
+
+@pytest.mark.parametrize("name", device_target_names())
+def test_each_device_that_runs_programs_names_a_machine_that_they_are_built_for(name):
+    target = load_device_target(name)
+
+    if target.transport in ("ssh", "adb"):
+        assert target.zig[:2] in MACHINES.values()
+        assert min(target.cores, target.clock_hz, target.ram_bytes) > 0
+        assert target.models
+    assert target.formats
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("Raspberry Pi Zero 2 W Rev 1.0", "raspberry-pi-zero-2w"),
+        ("Raspberry Pi 3 Model B Plus Rev 1.3", "raspberry-pi-3"),
+        ("Raspberry Pi 4 Model B Rev 1.4", "raspberry-pi-4"),
+        ("Raspberry Pi 5 Model B Rev 1.0", "raspberry-pi-5"),
+        ("SM8650", "android-high-end"),
+    ],
+)
+def test_a_device_is_known_by_what_it_calls_itself(model, name):
+    target = target_of(model)
+
+    assert target is not None and target.name == name
+
+
+def test_a_device_that_nobody_knows_has_no_target():
+    assert target_of("Orange Pi 5") is None
+
+
+def test_an_unknown_device_is_refused_with_the_names_of_those_that_are_there():
+    with pytest.raises(RecipeError, match=r"'raspberry-pi-9' is unknown.*raspberry-pi-4"):
+        load_device_target("raspberry-pi-9")

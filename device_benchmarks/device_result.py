@@ -1,0 +1,167 @@
+"""DeviceResult: one benchmark of one artifact on one device, with every raw sample, as one JSON file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device_benchmarks.device_answers import DeviceAnswers
+from device_benchmarks.device_facts import Cores, DeviceFacts, DeviceState
+from device_benchmarks.graph_file import FIELDS
+from device_benchmarks.measurement import Scope, nearest_rank
+from device_benchmarks.protocol import Protocol
+from toolchain.artifact import Artifact
+from toolchain.errors import ArtifactError
+from toolchain.inputs import GraphInputs
+
+SCHEMA_VERSION = 1
+KIND = "device-benchmark"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceResult:
+    """What one run found.
+
+    Attributes:
+        device, transport: how the user called it, and what carried the commands.
+        throttled: whether heat or power limited its clock; None where it cannot tell.
+        artifact, inputs: what was run on what, with sha256.
+        parity: the outputs beside the host's.
+        build_seconds: from the connection to the first inference; wall_seconds: all of it.
+    """
+
+    device: str
+    transport: str
+    facts: DeviceFacts
+    before: DeviceState
+    after: DeviceState
+    throttled: bool | None
+    artifact: Mapping[str, Any]
+    answers: DeviceAnswers
+    parity: Mapping[str, Any]
+    protocol: Protocol
+    cores: Cores
+    inputs: Mapping[str, Any]
+    command: str
+    started_at: str
+    build_seconds: float
+    wall_seconds: float
+
+    @property
+    def measuring_seconds(self) -> float:
+        """Time that the device spent in timed inferences and their warm-up."""
+        timed = sum(window.elapsed_ns for window in self.answers.windows) / 1e9
+        return timed + len(self.answers.windows) * self.protocol.warmup_seconds / self.protocol.rounds
+
+    def samples_us(self, scope: Scope) -> np.ndarray:
+        """Every kept sample of a scope in the order taken."""
+        parts = [window.samples_ns for window in self.answers.windows if window.scope is scope]
+        return np.concatenate(parts).astype(np.float64) / 1e3 if parts else np.zeros(0)
+
+    @property
+    def validity(self) -> dict[str, bool | None]:
+        """What makes a result count; None where the device cannot tell."""
+        windows = self.answers.windows
+        samples = {scope: sum(w.inferences for w in windows if w.scope is scope) for scope in Scope}
+        seconds = {scope: sum(w.elapsed_ns for w in windows if w.scope is scope) / 1e9 for scope in Scope}
+        return {
+            "min_samples_met": all(count >= self.protocol.samples for count in samples.values()),
+            "min_duration_met": all(value >= self.protocol.seconds for value in seconds.values()),
+            "outputs_equal": not self.parity["differences"],
+            "not_throttled": None if self.throttled is None else not self.throttled,
+            "not_emulated": not self.facts.emulated,
+        }
+
+    @property
+    def is_valid(self) -> bool:
+        return all(flag is not False for flag in self.validity.values())
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it is not valid."""
+        return [name.replace("_", " ") for name, flag in self.validity.items() if flag is False]
+
+    def to_json(self) -> dict[str, Any]:
+        first = self.answers.computed[0]
+        return {
+            "tool": "pocketgnn", "kind": KIND, "schema": SCHEMA_VERSION, "started_at": self.started_at, "command": self.command,
+            "valid": self.is_valid, "validity": self.validity,
+            "device": {
+                "name": self.device, "transport": self.transport, **self.facts.to_json(),
+                "before": self.before.to_json(), "after": self.after.to_json(),
+            },
+            "artifact": dict(self.artifact),
+            "runtime": {**self.answers.runtime, "cores": self.cores, "clock_resolution_ns": self.answers.clock_ns},
+            "inputs": dict(self.inputs), "protocol": asdict(self.protocol), "parity": dict(self.parity),
+            "first": {"prepare_us": first.prepare_ns / 1e3, "run_us": first.run_ns / 1e3},
+            "memory": dict(self.answers.memory),
+            "latency_us": {scope.value: self._latency(scope) for scope in Scope},
+            "seconds": {
+                "wall": self.wall_seconds, "build": self.build_seconds, "measuring": self.measuring_seconds,
+            },
+        }  # fmt: skip
+
+    def _latency(self, scope: Scope) -> dict[str, Any]:
+        ordered = np.sort(self.samples_us(scope))
+        windows = [window for window in self.answers.windows if window.scope is scope]
+        ranks = {f"p{p}": nearest_rank(ordered, p, is_sorted=True) for p in (50, 90, 99)} if ordered.size else {}
+        return {
+            **ranks, "n": int(ordered.size), "min": float(ordered.min(initial=np.inf)) if ordered.size else None,
+            "max": float(ordered.max(initial=0.0)) if ordered.size else None,
+            "windows": [
+                {
+                    "inferences": window.inferences, "warm_up": window.warm, "stride": window.stride,
+                    "seconds": window.elapsed_ns / 1e9, "samples_us": (window.samples_ns / 1e3).tolist(),
+                }
+                for window in windows
+            ],
+        }  # fmt: skip
+
+    def write(self, path: Path, *, overwrite: bool = False) -> Path:
+        """Write the file; it appears complete or not at all.
+
+        Raises:
+            ArtifactError: it exists and `overwrite` is off.
+        """
+        if path.exists() and not overwrite:
+            raise ArtifactError(f"{path}: already exists. Choose another folder, or pass --overwrite.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        descriptor, staged = tempfile.mkstemp(prefix=".result.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(staged, 0o644)
+            os.replace(staged, path)
+        except BaseException:
+            os.unlink(staged)
+            raise
+        return path
+
+
+def artifact_facts(artifact: Artifact) -> dict[str, Any]:
+    """What was run, for the record: its sha256 is that of the list of its files' sha256."""
+    files = "".join(f"{entry['sha256']}  {name}\n" for name, entry in sorted(artifact.files.items()))
+    return {
+        "name": Path(artifact.path).name, "format": artifact.format, "precision": artifact.precision,
+        "model_bytes": artifact.model_bytes, "sha256": hashlib.sha256(files.encode()).hexdigest(),
+    }  # fmt: skip
+
+
+def graph_sha256(graph: GraphInputs) -> str:
+    """Of every array that the graph has, with its name and shape."""
+    digest = hashlib.sha256()
+    for name in FIELDS:
+        array = getattr(graph, name)
+        if array is not None:
+            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,89 @@
+"""devices, verify -d and bench -d: what they print, and the status they end with."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+
+import pytest
+
+from tests.small_model import last_error
+from toolchain.cli import main
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """This machine as a device of its own for every test."""
+    (tmp_path / "device").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "device"))
+    yield tmp_path / "device"
+    assert list((tmp_path / "device").iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def c_artifact(workplace, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("c")
+    assert main(["export", str(workplace / "small_model.py"), "--to", "c", "-o", str(folder), "-q"]) == 0
+    return str(folder / "model-c-float32")
+
+
+def test_outputs_on_a_device_are_compared_with_the_host(c_artifact, model, capsys):
+    assert main(["verify", c_artifact, "-d", "local", "--model", model, "--format", "json", "-q"]) == 0
+
+    (parity,) = json.loads(capsys.readouterr().out)["parity"]
+    assert (parity["device"], parity["differences"], parity["max_abs"]) == ("local", {}, 0.0)
+    assert parity["identical_graphs"] == parity["graphs"] > 0
+
+
+def test_this_machine_and_the_emulators_are_listed(capsys, tmp_path):
+    (tmp_path / "config").write_text("Host *.example\n  User x\n")
+
+    assert main(["devices", "--ssh-config", str(tmp_path / "config"), "--format", "json", "-q"]) == 0
+
+    found = {device["name"]: device for device in json.loads(capsys.readouterr().out)["devices"]}
+    assert found["local"]["is_ready"]
+    assert all(device["is_emulated"] for device in found.values() if device["kind"] == "emulator")
+    assert "emulator:cortex-m4" in found
+
+
+def test_hosts_of_the_configuration_are_listed_with_the_reason_why_they_are_not_reached(capsys, tmp_path):
+    (tmp_path / "config").write_text("Host pi4 *.lab\n  HostName 127.0.0.1\n  Port 1\n")
+
+    assert main(["devices", "--ssh-config", str(tmp_path / "config"), "-q"]) == 0
+
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ssh:")]
+    assert line.startswith("ssh:pi4")
+    assert "NOT READY" in line
+    assert "it runs no ssh server on this port" in line or "ssh is not installed" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["-d", "nothing"], 2, "device 'nothing' is unknown. Devices are called local, ssh:HOST"),
+        (["-d", "ssh:"], 2, "device 'ssh:' is unknown"),
+        (["-d", "ssh:-oProxyCommand=x"], 1, "is no ssh host"),
+        (["-d", "adb:-x"], 1, "is no serial number of a device"),
+        (["-d", "local", "--graph-index", "999"], 2, "--graph-index 999: there are"),
+        (["-d", "local", "-d", "emulator:cortex-m4"], 2, "run them apart"),
+    ],
+)
+def test_a_device_that_cannot_be_meant_is_refused(c_artifact, model, capsys, tmp_path, arguments, status, words):
+    output = ["-o", str(tmp_path / "out")]
+
+    assert main(["bench", c_artifact, "--model", model, *arguments, *output, "-q"]) == status
+
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_gates_against_the_model_do_not_go_with_a_device(c_artifact, model, capsys):
+    assert main(["verify", c_artifact, "-d", "local", "--model", model, "--max-abs", "1"]) == 2
+
+    assert "-d compares a device with the host" in capsys.readouterr().err
+
+
+def test_a_format_without_a_runner_for_devices_is_refused(artifact, model, capsys):
+    assert main(["verify", artifact, "-d", "local", "--model", model, "-q"]) == 1
+
+    assert last_error(capsys.readouterr()).startswith("error: local: no runner for format 'torchscript' on devices")
