@@ -139,7 +139,7 @@ def _on_device(
         if timed and facts.emulated:
             raise DeviceError(f"{transport.name}: {facts.emulated}: {EMULATED}. Use verify -d, or bench --target.")
         runner = _runner(transport, runtime, facts)
-        progress(f"{transport.name}: building for {facts.model}")
+        progress(f"{transport.name}: building for {facts.model}; the first time for a processor takes a minute")
         runner.build()
         with RunFolder(transport) as folder:
             runner.install(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,7 +12,11 @@ from pathlib import Path
 import pytest
 
 import toolchain
-from tests.devices import ssh_server
+from device_benchmarks.transports import AdbTransport, SshTransport
+from tests.devices import adb_device, arm64_machine, ssh_server
+from tests.devices.arm64_machine import Machine
+from tests.devices.breakable import Breakable, running_here
+from tests.devices.proxy import Proxy
 from tests.devices.ssh_server import SSHD, SshServer
 from tests.small_model import write_model_file
 from toolchain.artifact import Artifact
@@ -62,3 +68,98 @@ def nothing_left() -> Iterator[None]:
     assert not Path("/tmp/pocketgnn-lock").exists()
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "./benchmark graphs.bin" not in running
+
+
+@pytest.fixture(scope="session")
+def systems(pytestconfig: pytest.Config) -> Path:
+    """Where systems are built, once for all sessions."""
+    return Path(pytestconfig.cache.mkdir("devices")) if pytestconfig.cache else Path("/var/tmp")
+
+
+@pytest.fixture(scope="session")
+def adb_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An adb server of these tests alone."""
+    if words := adb_device.missing():
+        pytest.skip(f"adb device: {words}")
+    with (
+        adb_device.adb_server(tmp_path_factory.mktemp("adb")) as environment,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.delenv("ANDROID_SERIAL", raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture
+def adb(systems: Path, adb_environment: None) -> Iterator[adb_device.AdbDevice]:
+    """A device with the real adbd, on this machine's processor."""
+    built = systems / "adb"
+    built.mkdir(exist_ok=True)
+    adb_device.build(built)
+    with adb_device.adb_device(built) as device:
+        yield device
+
+
+@pytest.fixture(scope="session")
+def machine(systems: Path, adb_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A 64-bit Arm computer with dropbear and adbd, connected to adb."""
+    if words := arm64_machine.missing():
+        pytest.skip(f"arm64 machine: {words}")
+    built = systems / "arm64"
+    built.mkdir(exist_ok=True)
+    arm64_machine.build(built)
+    with arm64_machine.arm64_machine(built, tmp_path_factory.mktemp("machine")) as running:
+        adb_device.connect(running.serial)
+        yield running
+
+
+@pytest.fixture(params=["ssh", "adb"])
+def breakable(request: pytest.FixtureRequest, tmp_path: Path) -> Breakable:
+    """An ssh server and an adb device in turn."""
+    if request.param == "adb":
+        device = request.getfixturevalue("adb")
+        return Breakable(
+            f"adb:{device.serial}",
+            (),
+            lambda: AdbTransport(device.serial),
+            device.proxy,
+            device.folder,
+            device.die,
+            device.processes,
+        )
+    server = request.getfixturevalue("start_sshd")()
+    proxy = Proxy(lambda: socket.create_connection(("127.0.0.1", server.port)))
+    folder = tmp_path / "device"
+    folder.mkdir()
+    config = tmp_path / "proxied"
+    text = server.config.read_text().replace(f"Port {server.port}", f"Port {proxy.port}")
+    config.write_text(f"{text}  HostKeyAlias [127.0.0.1]:{server.port}\n")
+
+    def transport() -> SshTransport:
+        made = SshTransport("board", config)
+        made.folders = (str(folder),)
+        return made
+
+    def die() -> None:
+        server.process.kill()
+        server.cut_connections()
+
+    return Breakable("ssh:board", ("--ssh-config", str(config)), transport, proxy, folder, die, running_here)
+
+
+@pytest.fixture
+def small_disk(breakable: Breakable) -> Iterator[None]:
+    """The device has 8 MB for its runs; that of adb has no more anyway."""
+    if not breakable.name.startswith("ssh"):
+        yield
+        return
+    if os.geteuid() != 0:
+        pytest.skip("a small disk: not root, so none can be mounted")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(breakable.folder)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("a small disk: this machine lets none be mounted")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(breakable.folder)], check=True)
