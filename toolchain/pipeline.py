@@ -24,6 +24,7 @@ from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts, parts_of
 from toolchain.pruning_methods import pruning
+from toolchain.qat_method import training
 from toolchain.recipe import Bench, Export, FineTune, PruneStep, Quantize, Recipe, ShareWeights, Verify, step_name
 
 __all__ = ["BuildResult", "Built", "Recipe", "build"]
@@ -174,10 +175,9 @@ def quantization(precision: str, step: Quantize, parts: GraphParts, seed: int) -
         percentile=step.percentile, weight_bits=step.weight_bits, min_agreement=step.min_agreement,
         edge_arithmetic=step.edge_arithmetic, seed=seed,
     )  # fmt: skip
-    if not step.qat_epochs:
+    if step.training is None:
         return static
-    batches = loader(parts.train, step.batch_size, seed)
-    return QAT(batches, step.qat_epochs, static, lr=step.qat_lr, seed=seed)
+    return training(step.training, loader(parts.train, step.batch_size, seed), static, parts.validation, seed)
 
 
 def _exported(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, model_serializer, model_
 
 from toolchain.errors import RecipeError
 from toolchain.prune_steps import METHODS, Prune, PruneStep, read_prune_step
+from toolchain.qat_step import Training
 from toolchain.schema import STRICT, problem
 
 __all__ = [
@@ -50,8 +51,8 @@ class ShareWeights(_Strict):
 class Quantize(_Strict):
     """Make a variant of the Graph for each precision; "float32" keeps the Graph as it is.
 
-    `weight_bits` are those of static int8; below 8 a model usually needs `qat_epochs`: with them the static int8 variant is
-    trained through its own integer arithmetic. `edge_arithmetic: integer` makes attention and values of edges integer too,
+    `weight_bits` are those of static int8; below 8 a model usually needs training through its own integer arithmetic: `qat`, or
+    for short `qat_epochs` and `qat_lr`. `edge_arithmetic: integer` makes attention and values of edges integer too,
     for targets without a floating-point unit.
     """
 
@@ -65,7 +66,13 @@ class Quantize(_Strict):
     edge_arithmetic: Literal["float", "integer"] = "float"
     qat_epochs: Annotated[int, Field(ge=0)] = 0
     qat_lr: Annotated[float, Field(gt=0)] = 1e-4
+    qat: Training | None = None
     batch_size: Annotated[int, Field(ge=1)] = 64
+
+    @property
+    def training(self) -> Training | None:
+        """What `qat` says, or its short form."""
+        return Training(epochs=self.qat_epochs, lr=self.qat_lr) if self.qat_epochs else self.qat
 
     @model_validator(mode="after")
     def _check_contradictions(self) -> Quantize:
@@ -77,9 +84,13 @@ class Quantize(_Strict):
                     f"{name}: {getattr(self, name)!r} is of static-int8, but precisions are {', '.join(self.precisions)}. Add "
                     f"static-int8, or leave {name} out"
                 )
-            if name in ("qat_lr", "batch_size") and not self.qat_epochs:
+            if name in ("qat_lr", "batch_size") and self.training is None:
                 raise ValueError(
                     f"{name}: {getattr(self, name)!r} is of training, but qat_epochs is 0. Give qat_epochs, or leave {name} out"
+                )
+            if name in ("qat_lr", "qat_epochs") and self.qat is not None:
+                raise ValueError(
+                    f"{name}: {getattr(self, name)!r} stands beside qat. Give it inside: qat: {{{name[4:]}: ...}}"
                 )
         if self.calibration == "minmax" and "percentile" in stated:
             raise ValueError(

@@ -11,9 +11,10 @@ import pytest
 import runtimes
 import toolchain
 from tests.small_model import write_model_file
-from toolchain.compression import QAT
+from toolchain.compression import QAT, DegreeQuant, Observed, Percentile
 from toolchain.errors import ArtifactError, ExportError, RecipeError
 from toolchain.inputs import GraphInputs
+from toolchain.ir import DType
 from toolchain.model_source import GraphParts, ModelSource, parts_of
 from toolchain.pipeline import BuildResult, build, quantization
 from toolchain.recipe import Recipe
@@ -135,3 +136,50 @@ def test_options_of_the_quantize_step_reach_the_quantizer(parts: GraphParts, opt
     method = quantization("static-int8", step, parts, seed=0)
 
     assert isinstance(method, QAT) and getattr(method.static, option) == value
+
+
+def test_the_qat_part_of_a_quantize_step_names_the_training(parts: GraphParts) -> None:
+    stated = {
+        "epochs": 3, "lr": 0.01, "estimator": "observed", "observer": "percentile", "bits": {"*": 8, "*.weight": 4},
+        "degree_quant": {"change": 0.2}, "distill": {"weight": 5}, "keep_best": True,
+    }  # fmt: skip
+    (step,) = recipe({"quantize": {"qat": stated}}).steps
+    method = quantization("static-int8", step, parts, seed=0)
+
+    assert isinstance(method, QAT)
+    assert (method.epochs, method.lr, method.validation) == (3, 0.01, parts.validation)
+    assert method.quantizers == {"*": Observed(8, Percentile()), "*.weight": Observed(4, Percentile())}
+    assert method.degree_quant == DegreeQuant(0.0, 0.2)
+    assert method.distillation is not None and method.distillation.weight == 5
+
+
+def test_training_with_learned_widths_and_a_teacher_runs_in_a_recipe(
+    source: ModelSource, parts: GraphParts, tmp_path: Path
+) -> None:
+    training = {"epochs": 1, "lr": 0.001, "estimator": "learned", "bits": {"*": 4}, "distill": {}}
+    quantize = {"quantize": {"min_agreement": 0.5, "qat": training}}
+
+    result = build(source.model(), parts, recipe(quantize, {"export": {"formats": ["c"]}}), tmp_path)
+
+    values = result.variants["static-int8"][-1][1].values
+    assert {v.type.qparams.bits for v in values if v.type.dtype is DType.I8 and v.type.qparams is not None} == {4}
+
+
+@pytest.mark.parametrize(
+    ("qat", "message"),
+    [
+        ({"bits": {"*": 9}}, "bits"),
+        ({"observer": "minmax"}, "observer belongs to estimator observed; this step has fixed"),
+        ({"estimator": "learned", "gradient": "clipped"}, "gradient belongs to estimator fixed or observed"),
+        ({"degree_quant": {"p_min": 2}}, "degree_quant.p_min"),
+        ({"epoch": 3}, "epoch"),
+    ],
+)
+def test_malformed_training_is_refused_with_its_place(qat: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipe({"quantize": {"qat": qat}})
+
+
+def test_two_ways_of_naming_the_epochs_are_refused() -> None:
+    with pytest.raises(RecipeError, match="qat_epochs: 3 stands beside qat. Give it inside"):
+        recipe({"quantize": {"qat": {"epochs": 2}, "qat_epochs": 3}})

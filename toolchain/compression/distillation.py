@@ -21,18 +21,18 @@ class Distillation:
     It counts every row of the output: all nodes of a node task, labelled or not, and all graphs of a training batch otherwise.
 
     Attributes:
-        teacher: a float Graph of the same task, usually the one that is quantized.
+        teacher: a float Graph of the same task; None: the one that is quantized.
         temperature: divides the logits on both sides.
 
     Source: Hinton et al. 2015 (arXiv:1503.02531).
     """
 
-    teacher: Graph
+    teacher: Graph | None
     weight: float = 10.0
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if any(v.type.dtype.is_integer for v in self.teacher.values):
+        if self.teacher is not None and any(v.type.dtype.is_integer for v in self.teacher.values):
             raise RecipeError(f"teacher: {self.teacher.name} is quantized. Give the float graph.")
         if not self.weight > 0:
             raise RecipeError(f"weight: {self.weight}, expected a positive number, such as 10.")
@@ -44,6 +44,10 @@ class Teacher:
     """The teacher of one training, with its answer to the last batch: a node task has only one."""
 
     def __init__(self, method: Distillation) -> None:
+        if method.teacher is None:
+            raise RecipeError(
+                "teacher: none given, and nothing is quantized that could be one. Pass Distillation(graph)."
+            )
         self._method = method
         self._module = GraphModule(method.teacher).eval()
         self._last: tuple[TorchGraph, Tensor] | None = None
@@ -67,7 +71,7 @@ class Teacher:
 
     def _probabilities(self, batch: TorchGraph) -> Tensor:
         if self._last is None or self._last[0] is not batch:
-            prepared = batch.prepared.inputs.prepare(self._method.teacher.topologies)
+            prepared = batch.prepared.inputs.prepare(self._module.graph.topologies)
             with torch.no_grad():
                 logits = self._module(TorchGraph.of(prepared))[0]
             self._last = batch, torch.softmax(logits / self._method.temperature, dim=1)

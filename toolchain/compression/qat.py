@@ -79,6 +79,9 @@ def quantization_aware(graph: Graph, method: QAT) -> Graph:
     """
     selection = select(graph, method.static, accept_best=True)
     module = CodeDomainModule(selection.source, selection.plan, method.quantizers, method.degree_quant)
+    distillation = method.distillation
+    if distillation is not None and distillation.teacher is None:
+        distillation = replace(distillation, teacher=graph)
     best: list[tuple[float, Graph]] = []
     validation = None if method.validation is None else _Validation(list(method.validation), module)
 
@@ -93,7 +96,7 @@ def quantization_aware(graph: Graph, method: QAT) -> Graph:
             best[:] = [(found, module.to_integer_graph())]
 
     train_module(
-        module, method.loader, method.schedule, groups=module.groups(method.scale_lr), distillation=method.distillation,
+        module, method.loader, method.schedule, groups=module.groups(method.scale_lr), distillation=distillation,
         before_epoch=before_epoch, after_epoch=None if validation is None else keep_best,
     )  # fmt: skip
     return best[0][1] if best else module.to_integer_graph()

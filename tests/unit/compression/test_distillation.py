@@ -34,7 +34,7 @@ def test_a_student_follows_its_teacher_on_nodes_without_labels():
                 train_mask=torch.arange(200) < 10, val_mask=torch.arange(200) >= 10)  # fmt: skip
     static = StaticInt8([data], mode="int8", min_agreement=0, equalization=None)
     shares = []
-    for distillation in (None, Distillation(graph)):
+    for distillation in (None, Distillation(None)):
         method = QAT([data], 30, static, lr=1e-2, quantizers={"*": Learned(3)}, distillation=distillation)
         shares.append(evaluate(quantize(graph, method), [data]))
 

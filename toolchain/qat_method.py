@@ -1,0 +1,51 @@
+"""From the `qat` part of a quantize step to the method that compression runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from toolchain.compression import (
+    QAT,
+    DegreeQuant,
+    Distillation,
+    Fixed,
+    Learned,
+    MinMax,
+    Momentum,
+    Observed,
+    Percentile,
+    StaticInt8,
+)
+from toolchain.compression.observers import Observer
+from toolchain.compression.quantizers import Quantizer
+from toolchain.qat_step import Training
+
+OBSERVERS: dict[str, Observer] = {"momentum": Momentum(), "minmax": MinMax(), "percentile": Percentile()}
+
+
+def training(step: Training, batches: Iterable[Any], static: StaticInt8, validation: Iterable[Any], seed: int) -> QAT:
+    """The QAT that a step names."""
+    masks, teacher = step.degree_quant, step.distill
+    return QAT(
+        batches, step.epochs, static, lr=step.lr, weight_decay=step.weight_decay, seed=seed,
+        quantizers=_quantizers(step), scale_lr=step.scale_lr,
+        degree_quant=None if masks is None else DegreeQuant(masks.p_min, masks.change),
+        distillation=None if teacher is None else Distillation(None, teacher.weight, teacher.temperature),
+        validation=validation if step.keep_best else None,
+    )  # fmt: skip
+
+
+def _quantizers(step: Training) -> dict[str, Quantizer]:
+    """The estimator for every slot, where it is another than what static int8 gives; then the widths that are stated."""
+    is_plain = step.estimator == "fixed" and step.gradient == "clipped"
+    chosen: dict[str, int | None] = {**({} if is_plain else {"*": None}), **step.bits}
+    return {pattern: _quantizer(step, bits) for pattern, bits in chosen.items()}
+
+
+def _quantizer(step: Training, bits: int | None) -> Quantizer:
+    if step.estimator == "learned":
+        return Learned(bits)
+    if step.estimator == "observed":
+        return Observed(bits, OBSERVERS[step.observer], step.gradient)
+    return Fixed(bits, gradient=step.gradient)

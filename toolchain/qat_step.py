@@ -1,0 +1,66 @@
+"""The `qat` part of a quantize step: quantization-aware training as a recipe states it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from toolchain.schema import STRICT
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Bits = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16]
+
+
+class DegreeMasks(BaseModel):
+    """Protective masks (compression.DegreeQuant)."""
+
+    model_config = STRICT
+
+    p_min: Probability = 0.0
+    change: Probability = 0.1
+
+
+class Distill(BaseModel):
+    """The float model that enters the step as a teacher (compression.Distillation)."""
+
+    model_config = STRICT
+
+    weight: Annotated[float, Field(gt=0)] = 10.0
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+
+
+class Training(BaseModel):
+    """Train the static int8 variant through its own integer arithmetic (compression.QAT).
+
+    `estimator` says where scales come from: "fixed" from calibration, "observed" from what training sees, as `observer` follows
+    it, "learned" by gradient. `bits` gives single values and weights, by name or pattern, another width: {"*": 8, "conv1.*": 4};
+    the last pattern that fits counts. `keep_best` takes the epoch with the highest validation accuracy.
+    """
+
+    model_config = STRICT
+
+    epochs: Annotated[int, Field(ge=1)] = 10
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    estimator: Literal["fixed", "observed", "learned"] = "fixed"
+    observer: Literal["momentum", "minmax", "percentile"] = "momentum"
+    gradient: Literal["clipped", "straight-through"] = "clipped"
+    bits: dict[str, Bits] = {}
+    scale_lr: Annotated[float, Field(gt=0)] = 1e-2
+    degree_quant: DegreeMasks | None = None
+    distill: Distill | None = None
+    keep_best: bool = False
+
+    @model_validator(mode="after")
+    def _check_estimator(self) -> Training:
+        for name, estimators in (
+            ("observer", ("observed",)),
+            ("gradient", ("fixed", "observed")),
+            ("scale_lr", ("learned",)),
+        ):
+            if name in self.model_fields_set and self.estimator not in estimators:
+                raise ValueError(
+                    f"{name} belongs to estimator {' or '.join(estimators)}; this step has {self.estimator}"
+                )
+        return self
