@@ -181,5 +181,5 @@ def test_malformed_training_is_refused_with_its_place(qat: dict[str, object], me
 
 
 def test_two_ways_of_naming_the_epochs_are_refused() -> None:
-    with pytest.raises(RecipeError, match="qat_epochs: 3 stands beside qat. Give it inside"):
+    with pytest.raises(RecipeError, match="qat_epochs: 3 stands beside qat"):
         recipe({"quantize": {"qat": {"epochs": 2}, "qat_epochs": 3}})

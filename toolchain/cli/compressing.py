@@ -208,6 +208,16 @@ def _checked(name: str, options: dict[str, Any]) -> Step:
     "--qat-epochs", type=click.IntRange(0), default=0, show_default=True, help="Train in the integers that ship."
 )
 @click.option("--qat-lr", type=float, default=1e-4, show_default=True)
+@click.option("--estimator", type=click.Choice(["fixed", "observed", "learned"]),
+              help="Where scales come from in training: calibration, what it sees, or gradients.  [default: fixed]")  # fmt: skip
+@click.option("--observer", type=click.Choice(["momentum", "minmax", "percentile"]), help="Of --estimator observed.")
+@click.option("--bits", multiple=True, metavar="PATTERN=BITS",
+              help="Width of values and weights by name, such as '*=4' and then 'conv2.*=8'. Repeatable.")  # fmt: skip
+@click.option("--degree-quant", type=click.FloatRange(0, 1), metavar="P",
+              help="Protect nodes from rounding in that training, by degree, with probabilities up to P.")  # fmt: skip
+@click.option("--distill", type=click.FloatRange(0, min_open=True), metavar="WEIGHT",
+              help="Let the float model's probabilities be targets as well.")  # fmt: skip
+@click.option("--keep-best", is_flag=True, default=None, help="Keep the epoch with the best validation accuracy.")
 @options.output_file("int8.pgnn")
 @options.graphs
 @options.checkpoint
@@ -218,7 +228,7 @@ def _checked(name: str, options: dict[str, Any]) -> Step:
 def quantize(
     console: Console, model: str, precision: str, mode: Any, calibration: Any, percentile: float, calibration_graphs: int,
     min_agreement: float, weight_bits: str, edge_arithmetic: Any, qat_epochs: int, qat_lr: float, output: Path, graphs: str | None,
-    checkpoint: Path | None, name: str, seed: int, overwrite: bool,
+    checkpoint: Path | None, name: str, seed: int, overwrite: bool, **training: Any,
 ) -> None:  # fmt: skip
     """Turn weights, and with static-int8 values too, into integers of 8 bits or fewer.
 
@@ -226,6 +236,7 @@ def quantize(
     pocketgnn quantize pruned.pgnn --graphs model.py -o int8.pgnn
     pocketgnn quantize model.py --to dynamic-int8 -o dynamic.pgnn
     pocketgnn quantize pruned.pgnn --graphs model.py --qat-epochs 10 -o qat.pgnn
+    pocketgnn quantize model.py --qat-epochs 30 --qat-lr 0.01 --estimator learned --bits '*=4' --distill 10
     """
     from toolchain.compression import StepReport
     from toolchain.compression import quantize as quantized
@@ -235,7 +246,7 @@ def quantize(
     given = {
         "precisions": [precision], "mode": mode, "calibration": calibration, "percentile": percentile,
         "calibration_graphs": calibration_graphs, "min_agreement": min_agreement, "weight_bits": int(weight_bits),
-        "edge_arithmetic": edge_arithmetic, "qat_epochs": qat_epochs, "qat_lr": qat_lr,
+        "edge_arithmetic": edge_arithmetic, **_training(qat_epochs, qat_lr, training),
     }  # fmt: skip
     step = _checked("quantize", given)
     assert isinstance(step, Quantize)
@@ -249,3 +260,26 @@ def quantize(
         graph = quantized(saved.graph, method, validation=validation, log=reports.append)
         save_graph(graph, (*saved.steps, "quantization"), output, overwrite=overwrite)
     console.result({"file": str(output), "steps": [asdict(report) for report in reports]}, str(output))
+
+
+def _training(epochs: int, lr: float, given: dict[str, Any]) -> dict[str, Any]:
+    """The training that the options state, as a recipe has it: in short where that says all."""
+    stated = {name: value for name, value in given.items() if value not in (None, ())}
+    if not stated:
+        return {"qat_epochs": epochs, "qat_lr": lr}
+    if not epochs:
+        raise RecipeError(f"--{next(iter(stated)).replace('_', '-')}: is of training. Give --qat-epochs.")
+    if "bits" in stated:
+        stated["bits"] = dict(_width(text) for text in stated["bits"])
+    if "degree_quant" in stated:
+        stated["degree_quant"] = {"change": stated["degree_quant"]}
+    if "distill" in stated:
+        stated["distill"] = {"weight": stated["distill"]}
+    return {"qat": {"epochs": epochs, "lr": lr, **stated}}
+
+
+def _width(text: str) -> tuple[str, int]:
+    pattern, _, bits = text.rpartition("=")
+    if not pattern or not bits.isdecimal():
+        raise RecipeError(f"--bits {text!r}: expected PATTERN=BITS, such as 'conv1.*=4'.")
+    return pattern, int(bits)

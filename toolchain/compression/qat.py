@@ -36,7 +36,7 @@ class QAT:
         lr, weight_decay, loss, seed, batch_size: as for `fine_tune`.
         recalibrate: measure the ranges anew, on the float form of the trained weights, before every epoch but the first.
         quantizers: for values and weights by name or pattern (see `toolchain.compression.slots`), the last match counting:
-            {"*": Learned(4), "conv2.*": Learned(8)}.
+            {"*": Learned(4), "conv2.*": Learned(8)}. With any, equalization "auto" means none.
         degree_quant: protects nodes of high degree from rounding while training.
         scale_lr: of what the quantizers learn, without weight decay.
         distillation: a float teacher whose probabilities are targets as well.
@@ -77,7 +77,10 @@ def quantization_aware(graph: Graph, method: QAT) -> Graph:
         InvalidInput: a batch without labels.
         QuantizationRefused: no integer form can hold the calibration graphs' sums.
     """
-    selection = select(graph, method.static, accept_best=True)
+    static = method.static
+    if method.quantizers and static.equalization == "auto":
+        static = replace(static, equalization=None)
+    selection = select(graph, static, accept_best=True)
     module = CodeDomainModule(selection.source, selection.plan, method.quantizers, method.degree_quant)
     distillation = method.distillation
     if distillation is not None and distillation.teacher is None:

@@ -1,0 +1,42 @@
+"""pocketgnn quantize: the options of quantization-aware training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.small_model import last_error
+from toolchain.cli import main
+from toolchain.graph_file import load_graph
+from toolchain.ir import DType
+
+TRAINING = ["--qat-epochs", "1", "--min-agreement", "0%"]
+
+
+def test_training_options_reach_the_integers(model: str, tmp_path: Path) -> None:
+    output = tmp_path / "q.pgnn"
+    options = ["--estimator", "learned", "--bits", "*=3", "--degree-quant", "0.2", "--distill", "5", "--keep-best"]
+    assert main(["quantize", model, *TRAINING, *options, "-o", str(output)]) == 0
+    values = load_graph(output).graph.values
+    widths = {v.type.qparams.bits for v in values if v.type.dtype is DType.I8 and v.type.qparams is not None}
+
+    assert widths == {3, 4}  # weights of 3 bits are stored in 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--distill", "5"], "--distill: is of training. Give --qat-epochs."),
+        ([*TRAINING, "--bits", "4"], "--bits '4': expected PATTERN=BITS"),
+        ([*TRAINING, "--bits", "*=9"], "bits"),
+        ([*TRAINING, "--bits", "nothing=4"], "'nothing': no value or weight has this name. There are x, "),
+        ([*TRAINING, "--observer", "minmax"], "observer belongs to estimator observed; this step has fixed"),
+    ],
+)
+def test_options_that_name_no_training_are_refused(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["quantize", model, *options, "-o", str(tmp_path / "q.pgnn")]) != 0
+    assert message in last_error(capsys.readouterr())
+    assert list(tmp_path.iterdir()) == []
