@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 
 from toolchain.artifact import Artifact
-from toolchain.compression import QAT, DynamicInt8, KMeans, StaticInt8, StepReport, fine_tune, prune, quantize, share
+from toolchain.compression import (
+    QAT,
+    DynamicInt8,
+    KMeans,
+    StaticInt8,
+    StepReport,
+    TensorBoard,
+    fine_tune,
+    prune,
+    quantize,
+    share,
+)
+from toolchain.compression.training import Watch
 from toolchain.datasets import loader
 from toolchain.errors import RecipeError
 from toolchain.exporters import PLANS_MEMORY, export
@@ -71,6 +83,7 @@ def build(
     overwrite: bool = False,
     resume: bool = False,
     check: Callable[[Verify | Bench, BuildResult], None] | None = None,
+    tensorboard: str | Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> BuildResult:
     """Take a trained PyG model through the steps of a recipe.
@@ -83,6 +96,7 @@ def build(
             `<name>-steps` the Graph after each step.
         resume: take the steps that an earlier run has finished from there; artifacts are written again.
         check: does the verify and bench steps. They run artifacts, which this package does not: `pocketgnn run` does.
+        tensorboard: folder for event files of every fine-tuning and QAT, one folder for each in it.
         progress: called with a line of text before each step.
 
     Raises:
@@ -108,29 +122,27 @@ def build(
         output / f"{recipe.name}-steps", origin, results.values(), resume=resume, overwrite=overwrite
     )
 
-    def made(number: int, precision: str, stage: str, make: Callable[[Log], Graph]) -> Graph:
+    def made(number: int, precision: str, stage: str, make: Callable[[Watch | None, Log], Graph]) -> Graph:
         """The Graph of a step, made now or before."""
-        key, title = results[number, precision], step_name(recipe.steps[number]).replace("_", "-")
-        progress(
-            " ".join(
-                [title, *([precision] if precision else []), *(["(finished before)"] if finished.has(key) else [])]
-            )
-        )
+        key = results[number, precision]
+        words = step_name(recipe.steps[number]).replace("_", "-"), precision, "(finished before)" * finished.has(key)
+        progress(" ".join(word for word in words if word))
+        watch = None if tensorboard is None else TensorBoard(Path(tensorboard) / key.name)
         stages = dict.fromkeys([*(name for name, _ in result.history), stage])
-        return finished.graph(key, make, list(stages), result.reports.append)
+        return finished.graph(key, partial(make, watch), list(stages), result.reports.append)
 
     for number, step in enumerate(recipe.steps):
         match step:
             case PruneStep() | FineTune() | ShareWeights():
-                changed = made(number, "", "compression", partial(_compressed, step, result.graph, parts, recipe.seed))
-                result.history = (result.history[0], ("compression", changed))
+                make = partial(_compressed, step, result.graph, parts, recipe.seed)
+                result.history = (result.history[0], ("compression", made(number, "", "compression", make)))
             case Quantize():
+                result.variants = dict.fromkeys(step.precisions, result.history)
                 for precision in step.precisions:
-                    result.variants[precision] = result.history
                     if precision != "float32":
                         make = partial(_variant, precision, step, result.graph, parts, recipe.seed)
-                        graph = made(number, precision, "quantization", make)
-                        result.variants[precision] = (*result.history, ("quantization", graph))
+                        stage = ("quantization", made(number, precision, "quantization", make))
+                        result.variants[precision] = (*result.history, stage)
             case Export():
                 progress("export")
                 result.variants = result.variants or {"float32": result.history}
@@ -143,7 +155,7 @@ def build(
 
 
 def _compressed(
-    step: PruneStep | FineTune | ShareWeights, graph: Graph, parts: GraphParts, seed: int, log: Log
+    step: PruneStep | FineTune | ShareWeights, graph: Graph, parts: GraphParts, seed: int, watch: Watch | None, log: Log
 ) -> Graph:
     if isinstance(step, PruneStep):
         return prune(graph, pruning(step, lambda: parts, seed), validation=parts.validation, log=log)
@@ -151,13 +163,15 @@ def _compressed(
         return share(graph, sharing(step, seed), validation=parts.validation, log=log)
     batches = loader(parts.train, step.batch_size, seed)
     return fine_tune(
-        graph, batches, epochs=step.epochs, lr=step.lr, weight_decay=step.weight_decay, seed=seed,
+        graph, batches, epochs=step.epochs, lr=step.lr, weight_decay=step.weight_decay, seed=seed, watch=watch,
         validation=parts.validation, log=log,
     )  # fmt: skip
 
 
-def _variant(precision: str, step: Quantize, graph: Graph, parts: GraphParts, seed: int, log: Log) -> Graph:
-    return quantize(graph, quantization(precision, step, parts, seed), validation=parts.validation, log=log)
+def _variant(
+    precision: str, step: Quantize, graph: Graph, parts: GraphParts, seed: int, watch: Watch | None, log: Log
+) -> Graph:
+    return quantize(graph, quantization(precision, step, parts, seed, watch), validation=parts.validation, log=log)
 
 
 def sharing(step: ShareWeights, seed: int) -> KMeans:
@@ -166,7 +180,9 @@ def sharing(step: ShareWeights, seed: int) -> KMeans:
     return KMeans(step.clusters, step.scope, step.init, targets=targets, include_head=step.include_head, seed=seed)
 
 
-def quantization(precision: str, step: Quantize, parts: GraphParts, seed: int) -> DynamicInt8 | StaticInt8 | QAT:
+def quantization(
+    precision: str, step: Quantize, parts: GraphParts, seed: int, watch: Watch | None = None
+) -> DynamicInt8 | StaticInt8 | QAT:
     """The method that a quantize step names for one precision."""
     if precision == "dynamic-int8":
         return DynamicInt8()
@@ -177,7 +193,8 @@ def quantization(precision: str, step: Quantize, parts: GraphParts, seed: int) -
     )  # fmt: skip
     if step.training is None:
         return static
-    return training(step.training, loader(parts.train, step.batch_size, seed), static, parts.validation, seed)
+    method = training(step.training, loader(parts.train, step.batch_size, seed), static, parts.validation, seed)
+    return replace(method, watch=watch)
 
 
 def _exported(

@@ -19,11 +19,14 @@ from toolchain.cli.console import Console
 @options.output_folder("out")
 @options.checkpoint
 @click.option("--resume", is_flag=True, help="Go on after the last step that an interrupted run has finished.")
+@click.option(
+    "--tensorboard", type=click.Path(path_type=Path), help="Folder for TensorBoard's event files of training."
+)
 @options.overwrite
 @options.common
 def run(
     console: Console, recipe_file: Path, model_file: str | None, seed: int | None, output: Path, checkpoint: Path | None,
-    resume: bool, overwrite: bool,
+    resume: bool, tensorboard: Path | None, overwrite: bool,
 ) -> None:  # fmt: skip
     """Do all steps of a recipe: prune, fine_tune, share, quantize, export, verify, bench.
 
@@ -69,7 +72,15 @@ def run(
         gate: GateFailed | None = None
         try:
             result = build(
-                model, parts, recipe, output, overwrite=overwrite, resume=resume, check=checks, progress=progress
+                model,
+                parts,
+                recipe,
+                output,
+                overwrite=overwrite,
+                resume=resume,
+                check=checks,
+                tensorboard=tensorboard,
+                progress=progress,
             )
         except KeyboardInterrupt:
             kept = output / f"{recipe.name}-steps"

@@ -20,6 +20,7 @@ from toolchain.compression.quantization import quantize
 from toolchain.compression.quantizers import Fixed, Learned, Observed
 from toolchain.compression.static_int8 import StaticInt8
 from toolchain.compression.step_report import StepReport
+from toolchain.compression.tensorboard import TensorBoard
 from toolchain.compression.training import fine_tune
 from toolchain.compression.weight_sharing import KMeans, share
 
@@ -45,6 +46,7 @@ __all__ = [
     "StaticInt8",
     "StepReport",
     "StructuredChannels",
+    "TensorBoard",
     "evaluate",
     "fine_tune",
     "prune",

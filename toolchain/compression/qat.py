@@ -17,7 +17,7 @@ from toolchain.compression.evaluation import accuracy, as_inputs, batches
 from toolchain.compression.integer_plan import IntegerPlan
 from toolchain.compression.quantizers import Quantizer
 from toolchain.compression.static_int8 import Selection, StaticInt8, select
-from toolchain.compression.training import Loss, Schedule, train_module
+from toolchain.compression.training import Loss, Schedule, Watch, train_module
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
 from toolchain.torch_structure import TorchGraph
@@ -33,7 +33,7 @@ class QAT:
     Attributes:
         loader: a PyG DataLoader, or a list of Data or Batch objects, with labels, as for `fine_tune`.
         static: ranges, widths and equalization. Its `min_agreement` only steers which widths are taken.
-        lr, weight_decay, loss, seed, batch_size: as for `fine_tune`.
+        lr, weight_decay, loss, seed, batch_size, watch: as for `fine_tune`.
         recalibrate: measure the ranges anew, on the float form of the trained weights, before every epoch but the first.
         quantizers: for values and weights by name or pattern (see `toolchain.compression.slots`), the last match counting:
             {"*": Learned(4), "conv2.*": Learned(8)}. With any, equalization "auto" means none.
@@ -58,6 +58,7 @@ class QAT:
     scale_lr: float = 1e-2
     distillation: Distillation | None = None
     validation: Iterable[Any] | None = None
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         if self.scale_lr <= 0:
@@ -67,7 +68,9 @@ class QAT:
     @property
     def schedule(self) -> Schedule:
         """The training loop's share of the options."""
-        return Schedule(self.epochs, self.lr, self.weight_decay, self.loss, self.seed, self.batch_size)
+        return Schedule(
+            self.epochs, self.lr, self.weight_decay, self.loss, self.seed, self.batch_size, self.watch
+        )  # fmt: skip
 
 
 def quantization_aware(graph: Graph, method: QAT) -> Graph:

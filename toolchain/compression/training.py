@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from toolchain.torch_module import GraphModule, TorchGraph
 from toolchain.torch_structure import Structure
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Watch = Callable[[int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Schedule:
         loss: of (first output [rows, C], y [rows]); None: cross entropy, which takes log_softmax outputs as well.
         seed: of dropout and of the order of the graphs.
         batch_size: graphs per step, where single graphs are given instead of a loader.
+        watch: called after every epoch with its number and figures, the mean loss and the learning rate; see `TensorBoard`.
     """
 
     epochs: int
@@ -40,6 +42,7 @@ class Schedule:
     loss: Loss | None = None
     seed: int = 0
     batch_size: int = 64
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 0:
@@ -60,6 +63,7 @@ def fine_tune(
     loss: Loss | None = None,
     seed: int = 0,
     batch_size: int = 64,
+    watch: Watch | None = None,
     validation: Iterable[Any] | None = None,
     log: Log | None = None,
 ) -> Graph:
@@ -69,6 +73,7 @@ def fine_tune(
         loader: a PyG DataLoader, iterated once per epoch, or a list of Data or Batch objects, which is shuffled and grouped
             to batches of `batch_size` graphs here. Labels in `y`; for node tasks, the nodes that count in `train_mask`.
         loss: of (first output [rows, C], y [rows]); None: cross entropy, which takes log_softmax outputs as well.
+        watch: called after every epoch with its number and figures; `TensorBoard(folder)` writes them down.
         validation: PyG graphs with labels, for the accuracy in the StepReport.
         log: called with the StepReport.
 
@@ -81,7 +86,7 @@ def fine_tune(
         raise RecipeError(
             f"{graph.name}: is quantized; its codes cannot be trained. Fine-tune before quantizing, or use QAT(...)."
         )
-    schedule = Schedule(epochs, lr, weight_decay, loss, seed, batch_size)
+    schedule = Schedule(epochs, lr, weight_decay, loss, seed, batch_size, watch)
 
     def step() -> Graph:
         module = GraphModule(graph)
@@ -138,6 +143,7 @@ def train_module(
             if before_epoch is not None:
                 before_epoch(epoch)
             module.train()
+            losses = []
             for step, batch in enumerate(batches()):
                 if last is None or last[0] is not batch.inputs:
                     last = batch.inputs, TorchGraph.of(batch.inputs.prepare(module.graph.topologies))
@@ -148,10 +154,13 @@ def train_module(
                     value = value + teacher.loss(output, last[1])
                 place = f"epoch {epoch + 1} of {schedule.epochs}, step {step + 1}, lr {schedule.lr:g}"
                 check_finite(value, place, partial(first_not_finite, module, last[1]))
+                losses.append(float(value.detach()))
                 value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 optimizer.step()
                 module.apply_masks()
                 check_parameters(module, place)
+            if schedule.watch is not None:
+                schedule.watch(epoch, {"loss": float(np.mean(losses)), "lr": float(decay.get_last_lr()[0])})
             decay.step()
             if after_epoch is not None:
                 module.train(False)

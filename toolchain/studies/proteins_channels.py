@@ -46,20 +46,21 @@ class Settings:
 
 
 def wanted(scope: Scope, settings: Settings) -> Iterable[Key]:
-    """Every importance that a model has."""
-    keys = itertools.product(scope.models, range(scope.seeds), range(scope.folds), IMPORTANCES)
-    return [key for key in keys if _fits(key[0], key[3])]
+    """Every importance that a model has; the default one first."""
+    keys = itertools.product(IMPORTANCES, scope.models, range(scope.seeds), range(scope.folds))
+    return [(model, seed, number, importance) for importance, model, seed, number in keys if _fits(model, importance)]
 
 
 def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[Found]:
     """Rows of one model, seed and fold share the dense model."""
     graphs = proteins(scope.data_root)
-    for (model, seed, number), group in itertools.groupby(keys, key=lambda key: key[:3]):
-        parts = fold(graphs, number)
-        graph = dense(model, parts, settings.train_epochs, seed)
-        for _, _, _, importance in group:
-            method = StructuredChannels(settings.amount, importance=importance, seed=seed)
-            yield measured(graph, method, parts, settings, seed)
+    trained: dict[Key, Graph] = {}
+    for model, seed, number, importance in keys:
+        parts, base = fold(graphs, number), (model, seed, number)
+        if base not in trained:
+            trained[base] = dense(model, parts, settings.train_epochs, seed)
+        method = StructuredChannels(settings.amount, importance=importance, seed=seed)
+        yield measured(trained[base], method, parts, settings, seed)
 
 
 def measured(graph: Graph, method: StructuredChannels, parts: Split, settings: Settings, seed: int) -> Found:
