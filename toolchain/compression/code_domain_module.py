@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +26,7 @@ from toolchain.compression.integer_constants import (
 )
 from toolchain.compression.integer_graph import integer_graph
 from toolchain.compression.integer_plan import IntegerPlan
-from toolchain.compression.quantizers import Quantizer
+from toolchain.compression.quantizers import Quantizer, ValueQuantizer, WeightQuantizer
 from toolchain.compression.slots import slots_of
 from toolchain.ir import DType, Graph, TensorType, Value
 from toolchain.ir.ops import Const, HeadDot, Input, Linear, Mul, Propagate, Quantize
@@ -33,6 +34,15 @@ from toolchain.ir.types import Domain
 from toolchain.torch_module import GraphModule
 from toolchain.torch_ops import Call, emit
 from toolchain.torch_structure import Structure, TorchGraph
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """What training has made of a module at some moment."""
+
+    weights: Mapping[str, Any]
+    quantizers: dict[str, ValueQuantizer]
+    weight_quantizers: dict[str, WeightQuantizer]
 
 
 class CodeDomainModule(nn.Module):
@@ -62,11 +72,25 @@ class CodeDomainModule(nn.Module):
         self.latent = GraphModule(source)
         self.plan = plan
         chosen = self.slots.assign(quantizers)
-        self.quantizers = {s.name: chosen[s.name].for_value(s) for s in self.slots.values if s.name in chosen}
-        self.weight_quantizers = {s.name: chosen[s.name].for_weight(s) for s in self.slots.weights if s.name in chosen}
-        self.learned = nn.ModuleList([*self.quantizers.values(), *self.weight_quantizers.values()])
-        self._by_id = {s.id: self.quantizers[s.name] for s in self.slots.values if s.name in self.quantizers}
+        self._attach(
+            {s.name: chosen[s.name].for_value(s) for s in self.slots.values if s.name in chosen},
+            {s.name: chosen[s.name].for_weight(s) for s in self.slots.weights if s.name in chosen},
+        )
+
+    def _attach(self, values: dict[str, ValueQuantizer], weights: dict[str, WeightQuantizer]) -> None:
+        self.quantizers, self.weight_quantizers = values, weights
+        self.learned = nn.ModuleList([*values.values(), *weights.values()])
+        self._by_id = {slot.id: values[slot.name] for slot in self.slots.values if slot.name in values}
         self.update()
+
+    def snapshot(self) -> Snapshot:
+        """A copy of the weights and of the quantizers, with all that they have learned and seen."""
+        return Snapshot(*copy.deepcopy((self.latent.state_dict(), self.quantizers, self.weight_quantizers)))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot of this module; optimizers made since then do not know the restored quantizers."""
+        self.latent.load_state_dict(snapshot.weights)
+        self._attach(snapshot.quantizers, snapshot.weight_quantizers)
 
     @property
     def plan(self) -> IntegerPlan:

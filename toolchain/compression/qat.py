@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from toolchain.compression.calibration import observe
-from toolchain.compression.code_domain_module import CodeDomainModule
+from toolchain.compression.code_domain_module import CodeDomainModule, Snapshot
 from toolchain.compression.degree_quant import DegreeQuant
 from toolchain.compression.distillation import Distillation
 from toolchain.compression.evaluation import accuracy, as_inputs, batches
@@ -74,7 +74,12 @@ class QAT:
 
 
 def quantization_aware(graph: Graph, method: QAT) -> Graph:
-    """The integer graph after training through its own arithmetic.
+    """The integer graph after training through its own arithmetic: that of `trained_module`."""
+    return trained_module(graph, method).to_integer_graph()
+
+
+def trained_module(graph: Graph, method: QAT) -> CodeDomainModule:
+    """The module after training, in eval mode, as it was after the epoch that is kept.
 
     Raises:
         InvalidInput: a batch without labels.
@@ -88,7 +93,7 @@ def quantization_aware(graph: Graph, method: QAT) -> Graph:
     distillation = method.distillation
     if distillation is not None and distillation.teacher is None:
         distillation = replace(distillation, teacher=graph)
-    best: list[tuple[float, Graph]] = []
+    best: list[tuple[float, Snapshot]] = []
     validation = None if method.validation is None else _Validation(list(method.validation), module)
 
     def before_epoch(epoch: int) -> None:
@@ -99,13 +104,15 @@ def quantization_aware(graph: Graph, method: QAT) -> Graph:
         assert validation is not None
         found = validation.accuracy()
         if not best or found > best[0][0]:
-            best[:] = [(found, module.to_integer_graph())]
+            best[:] = [(found, module.snapshot())]
 
     train_module(
         module, method.loader, method.schedule, groups=module.groups(method.scale_lr), distillation=distillation,
         before_epoch=before_epoch, after_epoch=None if validation is None else keep_best,
     )  # fmt: skip
-    return best[0][1] if best else module.to_integer_graph()
+    if best:
+        module.restore(best[0][1])
+    return module
 
 
 class _Validation:

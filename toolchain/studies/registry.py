@@ -14,6 +14,7 @@ STUDIES: dict[str, str] = {
     "proteins-pruning": "20 % of the weights pruned and fine-tuned, in paired folds",
     "proteins-channels": "half of the hidden channels removed and fine-tuned, in paired folds",
     "proteins-int8": "every way of quantizing to int8, integer beside simulated accuracy",
+    "planetoid-low-bits": "fixed widths below 8 bits on Cora, CiteSeer and PubMed, with and without a teacher",
     "planetoid-search": "bits within a budget, found by three searches, on Cora, CiteSeer and PubMed",
     "cora-attention": "integer attention against float attention on Cora",
 }

@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.unit.compression.hand_built import node_gcn_graph, random_inputs
 from tests.unit.compression.test_qat import MAKERS, differing_codes
 from tests.unit.compression.test_quantizers import after_steps, module_of
-from toolchain.compression import ExactPercentile, MinMax, Momentum, Observed, Percentile
+from toolchain.compression import ExactPercentile, Learned, MinMax, Momentum, Observed, Percentile
 from toolchain.compression.calibration import ValueStatistics
 from toolchain.compression.code_domain_module import CodeDomainModule
 from toolchain.errors import RecipeError
@@ -153,3 +153,19 @@ def test_ranges_move_in_training_mode_only():
 def test_malformed_options_are_refused(kind, options, message):
     with pytest.raises(RecipeError, match=message):
         kind(**options)
+
+
+def test_a_snapshot_brings_back_weights_scales_and_ranges():
+    quantizers = {"*": Observed(4, Percentile(momentum=0.5)), "*.linear": Learned(4)}
+    module = module_of(node_gcn_graph(), 30, quantizers)
+    module.train()
+    after_steps(module, 30)
+    kept, expected = module.snapshot(), module.to_integer_graph()
+    after_steps(module, 30)
+    moved = module.to_integer_graph()
+    module.restore(kept)
+    found = module.to_integer_graph()
+
+    assert str(found) == str(expected) != str(moved)
+    for name, array in expected.constants.items():
+        np.testing.assert_array_equal(found.constants[name], array)
