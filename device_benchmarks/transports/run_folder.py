@@ -21,9 +21,10 @@ BYTES_PER_SECOND = 100_000  # a slower connection counts as hung
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 # Holds the folder and the lock of its device as long as its input is open, and removes both when that ends: when we say so, and
-# as well when we die or the connection is cut. A lock whose holder has died is taken over with the folder it had.
+# as well when we die or the connection is cut, when nobody hears it any more. A lock whose holder has died is taken over, with
+# the folder it had.
 _KEEPER = """
-trap '' HUP
+trap '' HUP PIPE
 umask 077
 name={name}
 for base in {folders}; do [ -d "$base" ] && [ -w "$base" ] && break; done
@@ -46,7 +47,7 @@ cat >/dev/null
 echo removed
 """
 _REMOVE = """
-read -r pid <"$base/$name/.pid" 2>/dev/null && [ "$(readlink "/proc/$pid/cwd")" = "$base/$name" ] && kill -9 "$pid"
+read -r pid 2>/dev/null <"$base/$name/.pid" && [ "$(readlink "/proc/$pid/cwd")" = "$base/$name" ] && kill -9 "$pid"
 rm -rf "$base/$name"
 read -r pid other 2>/dev/null <"$lock" && [ "$other" = "$name" ] && rm -f "$lock"
 """

@@ -166,10 +166,10 @@ def _connect_inside(pid: int) -> socket.socket:
     made: list[socket.socket] = []
 
     def enter() -> None:
-        with open(f"/proc/{_child(pid)}/ns/net") as namespace:
-            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), NEW_NETWORK) != 0:
-                return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, IndexError):  # it does not run or listen yet, or is dead
+            with open(f"/proc/{_child(pid)}/ns/net") as namespace:
+                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), NEW_NETWORK) != 0:
+                    return
             made.append(socket.create_connection(("127.0.0.1", PORT), timeout=10))
 
     thread = threading.Thread(target=enter)

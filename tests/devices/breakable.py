@@ -37,7 +37,11 @@ class Breakable:
         end = time.monotonic() + seconds
         while time.monotonic() < end and (list(self.folder.iterdir()) or self.ours()):
             time.sleep(0.1)
-        assert (list(self.folder.iterdir()), self.ours()) == ([], [])
+        left = [
+            f"{path.name}: {list(path.iterdir()) if path.is_dir() else path.read_text()}"
+            for path in self.folder.iterdir()
+        ]
+        assert (left, self.ours()) == ([], []), f"{left} {self.ours()}"
 
     def ours(self) -> list[str]:
         """What runs on it for us."""
