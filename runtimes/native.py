@@ -16,7 +16,7 @@ from runtimes import c_interface
 from runtimes.compiler import build_library, find_compiler, load_library
 from runtimes.runtime import Array, Runtime
 from toolchain.artifact import Artifact
-from toolchain.c_artifact import c_name, c_sources
+from toolchain.c_artifact import c_name, c_sources, output_topologies
 from toolchain.errors import ArtifactError, InvalidInput, OutsideContract
 from toolchain.inputs import GraphInputs
 from toolchain.topology import SelfLoops, TopologySpec
@@ -53,7 +53,7 @@ class NativeRuntime(Runtime):
         _check_model(artifact, self._model)
         self._prepare, self._run = self._model.prepare, self._model.run
         self._arena_words = -(-self._model.required_bytes() // 8)
-        self._edge_topology = _edge_topologies(artifact)
+        self._edge_topology = output_topologies(artifact)
 
     def prepare(self, inputs: GraphInputs | Array) -> dict[str, Array]:
         """Check a graph, sort its edges in the model's arena, and lay out its features.
@@ -228,24 +228,6 @@ def _num_edges(spec: TopologySpec, graph: GraphInputs) -> int:
         return graph.num_edges
     source, target = graph.edge_index
     return graph.num_edges - int((source == target).sum()) + graph.num_nodes
-
-
-def _edge_topologies(artifact: Artifact) -> tuple[TopologySpec | None, ...]:
-    """The topology whose edges the rows of each output are; None for rows of nodes and graphs."""
-    topologies, outputs = artifact.contract.topologies, artifact.signature.outputs
-    stated = artifact.provenance.get("output_topologies")
-    if stated is None and len({spec.self_loops is SelfLoops.KEEP for spec in topologies}) == 1:
-        stated = [0] * len(outputs)  # all have equally many edges
-    try:
-        return tuple(
-            topologies[stated[place]] if output.domain == "edge" else None  # type: ignore[index]  # TypeError is caught
-            for place, output in enumerate(outputs)
-        )
-    except (TypeError, IndexError, KeyError):
-        raise ArtifactError(
-            f"{artifact.path}: an output has rows per edge, and provenance.output_topologies does not say of which topology. "
-            "Export the model again."
-        ) from None
 
 
 def _check_model(artifact: Artifact, model: Any) -> None:

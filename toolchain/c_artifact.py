@@ -1,4 +1,4 @@
-"""What is inside an artifact of format "c": its sources, read and checked at once, and the name that its functions carry."""
+"""What is inside an artifact of format "c": its sources, read and checked at once, the name of its functions, the rows of its outputs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 
 from toolchain.artifact import Artifact
 from toolchain.errors import ArtifactError
+from toolchain.topology import SelfLoops, TopologySpec
 
 FORMAT = "c"
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -45,3 +46,25 @@ def c_name(artifact: Artifact) -> str:
             f"{artifact.path}: provenance.name_in_c is {name!r}, expected a C identifier. Export the model again."
         )
     return name
+
+
+def output_topologies(artifact: Artifact) -> tuple[TopologySpec | None, ...]:
+    """The topology whose edges the rows of each output are; None for rows of nodes and graphs.
+
+    Raises:
+        ArtifactError: an output has rows per edge, and the manifest does not say of which topology.
+    """
+    topologies, outputs = artifact.contract.topologies, artifact.signature.outputs
+    stated = artifact.provenance.get("output_topologies")
+    if stated is None and len({spec.self_loops is SelfLoops.KEEP for spec in topologies}) == 1:
+        stated = [0] * len(outputs)  # all have equally many edges
+    try:
+        return tuple(
+            topologies[stated[place]] if output.domain == "edge" else None  # type: ignore[index]  # TypeError is caught
+            for place, output in enumerate(outputs)
+        )
+    except (TypeError, IndexError, KeyError):
+        raise ArtifactError(
+            f"{artifact.path}: an output has rows per edge, and provenance.output_topologies does not say of which topology. "
+            "Export the model again."
+        ) from None

@@ -12,7 +12,7 @@ from toolchain.cli.console import Console
 from toolchain.errors import ArtifactError, OutsideContract
 from toolchain.inputs import GraphInputs
 
-KINDS = ("cmake", "arduino", "zephyr")
+KINDS = ("cmake", "arduino", "zephyr", "android", "ios")
 
 
 @click.command()

@@ -5,35 +5,62 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 from toolchain.artifact import MANIFEST, Artifact
 from toolchain.errors import ArtifactError, ExportError
-from toolchain.exporters.packages.packaged_model import PackagedModel
+from toolchain.exporters.packages.packaged_model import Companion, PackagedModel
 from toolchain.exporters.packages.sample import Sample
 
-# kind → module with project_files(model) -> {path in the project: content}
-PACKAGES: dict[str, str] = {
-    "cmake": "toolchain.exporters.packages.cmake",
-    "arduino": "toolchain.exporters.packages.arduino",
-    "zephyr": "toolchain.exporters.packages.zephyr",
+
+@dataclass(frozen=True, slots=True)
+class PackageKind:
+    """How a kind of package is made. In paths, {library} and {module} are those of the model.
+
+    Attributes:
+        writer: module with project_files(model) -> {path in the project: text or bytes}.
+        sources: folder of the C files.
+        manifest: where the artifact's manifest goes.
+        companions: formats of other files of the same model that it can carry.
+    """
+
+    writer: str
+    sources: str = "src"
+    manifest: str = f"extras/{MANIFEST}"
+    companions: tuple[str, ...] = ()
+
+
+PACKAGES: dict[str, PackageKind] = {
+    "cmake": PackageKind("toolchain.exporters.packages.cmake"),
+    "arduino": PackageKind("toolchain.exporters.packages.arduino"),
+    "zephyr": PackageKind("toolchain.exporters.packages.zephyr"),
+    "android": PackageKind(
+        "toolchain.exporters.packages.android",
+        sources="model/src/main/cpp",
+        manifest=f"model/src/main/assets/{{library}}/{MANIFEST}",
+        companions=("onnx", "executorch", "litert"),
+    ),
 }
 
 
-def write_package(artifact: Artifact, kind: str, path: str | Path, sample: Sample) -> Path:
+def write_package(
+    artifact: Artifact, kind: str, path: str | Path, sample: Sample, companions: Sequence[Companion] = ()
+) -> Path:
     """Write a project that builds the model of a C artifact and tests it against a recorded run.
 
-    The same artifact and sample give the same bytes.
+    The same artifacts and sample give the same bytes.
 
     Args:
         kind: a key of `PACKAGES`.
         path: folder to write; it must not exist.
         sample: a graph that the model takes, and what it computed for it.
+        companions: files of the same model in other formats, for kinds that carry them.
 
     Raises:
-        ExportError: unknown kind, or a sample that does not belong to the artifact.
+        ExportError: unknown kind, a sample that does not belong to the artifact, or a companion that the kind cannot carry.
         ArtifactError: the folder exists, or the artifact is not of format "c" or changed since it was loaded.
     """
     if kind not in PACKAGES:
@@ -41,16 +68,39 @@ def write_package(artifact: Artifact, kind: str, path: str | Path, sample: Sampl
     target = Path(path)
     if target.exists() or target.is_symlink():
         raise ArtifactError(f"{target}: already exists. Choose another folder, or delete it first.")
-    model = PackagedModel.of(artifact, sample)
-    texts: Mapping[str, str] = import_module(PACKAGES[kind]).project_files(model)
+    _check_companions(kind, companions)
+    model = PackagedModel.of(artifact, sample, companions)
+    layout = PACKAGES[kind]
+    sources, manifest = (
+        text.format(library=model.library, module=model.module) for text in (layout.sources, layout.manifest)
+    )
+    files: Mapping[str, str | bytes] = import_module(layout.writer).project_files(model)
     contents = {
-        **{f"src/{model.library}/{name}": data for name, data in model.sources.items()},
-        f"src/{model.library}.h": model.umbrella_header.encode(),
-        f"extras/{MANIFEST}": (artifact.path / MANIFEST).read_bytes(),
-        **{name: text.encode() for name, text in texts.items()},
+        **{f"{sources}/{model.library}/{name}": data for name, data in model.sources.items()},
+        f"{sources}/{model.library}.h": model.umbrella_header.encode(),
+        manifest: (artifact.path / MANIFEST).read_bytes(),
+        **{name: data.encode() if isinstance(data, str) else data for name, data in files.items()},
     }
     _write_tree(target, contents)
     return target
+
+
+def _check_companions(kind: str, companions: Sequence[Companion]) -> None:
+    formats = [companion.artifact.format for companion in companions]
+    for companion in companions:
+        place, format_, allowed = companion.artifact.path, companion.artifact.format, PACKAGES[kind].companions
+        if format_ not in allowed:
+            raise ExportError(
+                f"{place}: a package for {kind} carries no file of format {format_!r} beside the C model. "
+                f"It can carry: {', '.join(allowed) or 'none'}."
+            )
+        if formats.count(format_) > 1:
+            raise ExportError(f"{place}: a second file of format {format_!r}. Give one file per format.")
+        if companion.artifact.contract.fixed_graph:
+            raise ExportError(
+                f"{place}: its edges are part of the file, which only C models can do in an app. "
+                "Export it without --fixed-graph."
+            )
 
 
 def _write_tree(target: Path, contents: Mapping[str, bytes]) -> None:

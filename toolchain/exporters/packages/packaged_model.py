@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from toolchain.artifact import Artifact
-from toolchain.c_artifact import c_name, c_sources
-from toolchain.errors import ExportError
+from toolchain.c_artifact import FORMAT, c_name, c_sources
+from toolchain.errors import ArtifactError, ExportError
 from toolchain.exporters.packages.sample import Sample
 
 VERSION = "1.0.0"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Companion:
+    """The same model in another format, and what that file computed for the graph of the recorded run."""
+
+    artifact: Artifact
+    outputs: tuple[np.ndarray, ...]
+
+    def model_bytes(self) -> bytes:
+        """The model file, checked against the manifest after it was read.
+
+        Raises:
+            ArtifactError: it changed after the artifact was loaded.
+        """
+        data = self.artifact.model_path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.artifact.files[self.artifact.model_file]["sha256"]:
+            raise ArtifactError(f"{self.artifact.model_path}: changed since the artifact was loaded. Load it again.")
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,27 +43,22 @@ class PackagedModel:
         name: <name> in gnn_<name>_run.
         sources: the artifact's C files by plain name, checked; they are packed unchanged.
         sample: the recorded run that the self-test repeats.
+        companions: other files of the same model.
     """
 
     artifact: Artifact
     name: str
     sources: Mapping[str, bytes]
     sample: Sample
+    companions: tuple[Companion, ...] = ()
 
     @classmethod
-    def of(cls, artifact: Artifact, sample: Sample) -> PackagedModel:
+    def of(cls, artifact: Artifact, sample: Sample, companions: Sequence[Companion] = ()) -> PackagedModel:
         """Read the artifact's files and check that the sample is one of its runs."""
         sources = c_sources(artifact)
-        stated = [(output.domain, output.channels) for output in artifact.signature.outputs]
-        rows = {"node": sample.inputs.num_nodes, "graph": sample.inputs.num_graphs}
-        fits = len(stated) == len(sample.outputs) and all(
-            array.ndim == 2 and array.shape[1] == channels and array.shape[0] == rows.get(domain, array.shape[0])
-            for array, (domain, channels) in zip(sample.outputs, stated, strict=False)
-        )
-        if not fits:
-            found = [list(array.shape) for array in sample.outputs]
-            raise ExportError(f"sample: outputs of shapes {found} are not those of {artifact.path}. Record it again.")
-        return cls(artifact, c_name(artifact), sources, sample)
+        for packed, outputs in ((artifact, sample.outputs), *((c.artifact, c.outputs) for c in companions)):
+            _check_outputs(packed, sample, outputs)
+        return cls(artifact, c_name(artifact), sources, sample, tuple(companions))
 
     @property
     def library(self) -> str:
@@ -52,6 +69,11 @@ class PackagedModel:
     def macro(self) -> str:
         """Prefix of the model's macros: GNN_<NAME>."""
         return f"GNN_{self.name.upper()}"
+
+    @property
+    def module(self) -> str:
+        """Name in languages that write types in camel case: Gnn<Name>."""
+        return "Gnn" + "".join(part[:1].upper() + part[1:] for part in self.name.split("_"))
 
     @property
     def title(self) -> str:
@@ -82,3 +104,25 @@ class PackagedModel:
     @property
     def is_float(self) -> bool:
         return self.artifact.precision == "float32"
+
+    @property
+    def has_sparse_features(self) -> bool:
+        """Whether it takes the places of ones instead of rows of features."""
+        return bool(self.artifact.provenance.get("sparse_features"))
+
+    @property
+    def recorded_outputs(self) -> dict[str, tuple[np.ndarray, ...]]:
+        """What the file of each format computed, "c" first."""
+        return {FORMAT: self.sample.outputs, **{c.artifact.format: c.outputs for c in self.companions}}
+
+
+def _check_outputs(artifact: Artifact, sample: Sample, outputs: tuple[np.ndarray, ...]) -> None:
+    stated = [(output.domain, output.channels) for output in artifact.signature.outputs]
+    rows = {"node": sample.inputs.num_nodes, "graph": sample.inputs.num_graphs}
+    fits = len(stated) == len(outputs) and all(
+        array.ndim == 2 and array.shape[1] == channels and array.shape[0] == rows.get(domain, array.shape[0])
+        for array, (domain, channels) in zip(outputs, stated, strict=False)
+    )
+    if not fits:
+        found = [list(array.shape) for array in outputs]
+        raise ExportError(f"sample: outputs of shapes {found} are not those of {artifact.path}. Record it again.")

@@ -59,6 +59,12 @@ def synthetic_graph(artifact: Artifact, seed: int = 0) -> GraphInputs:
     return GraphInputs(x, np.stack([source, target]), weight, attr)
 
 
+def sparse_features(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where rows of 0 and 1 hold ones: x_pointer [N + 1] uint32 and x_index uint16, as gnn_features takes them."""
+    ones = x == 1
+    return np.concatenate([[0], np.cumsum(ones.sum(1))]).astype(np.uint32), np.nonzero(ones)[1].astype(np.uint16)
+
+
 def sample_files(model: PackagedModel, folder: str, *, exact: bool) -> dict[str, str]:
     """sample.h and sample.c.
 
@@ -162,10 +168,9 @@ def _graph_text(model: PackagedModel) -> list[str]:
 
 def _features_text(model: PackagedModel) -> list[str]:
     inputs, contract = model.sample.inputs, model.artifact.contract
-    if model.artifact.provenance.get("sparse_features"):
-        ones = inputs.x == 1
-        pointer = np.concatenate([[0], np.cumsum(ones.sum(1))]).astype(np.uint32)
-        arrays: dict[str, np.ndarray] = {"x_pointer": pointer, "x_index": np.nonzero(ones)[1].astype(np.uint16)}
+    if model.has_sparse_features:
+        pointer, index = sparse_features(inputs.x)
+        arrays: dict[str, np.ndarray] = {"x_pointer": pointer, "x_index": index}
     else:
         arrays = {"x": inputs.x}
     if contract.edge_features is not None and inputs.edge_attr is not None:

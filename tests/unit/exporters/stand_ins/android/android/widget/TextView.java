@@ -1,0 +1,9 @@
+package android.widget;
+
+public class TextView {
+    public TextView(android.content.Context context) {}
+
+    public native CharSequence getText();
+
+    public final native void setText(CharSequence text);
+}

@@ -1,0 +1,24 @@
+plugins {
+    alias(libs.plugins.android.library)
+}
+
+android {
+    namespace = "@package@.@runtime@"
+    compileSdk = libs.versions.compileSdk.get().toInt()
+
+    defaultConfig {
+        minSdk = libs.versions.minSdk.get().toInt()
+    }
+    androidResources {
+        noCompress += "@suffix@"
+    }
+    compileOptions {
+        sourceCompatibility = JavaVersion.VERSION_11
+        targetCompatibility = JavaVersion.VERSION_11
+    }
+}
+
+dependencies {
+    api(project(":model"))
+    implementation(libs.@runtime@)
+}
