@@ -43,6 +43,11 @@ PACKAGES: dict[str, PackageKind] = {
         manifest=f"model/src/main/assets/{{library}}/{MANIFEST}",
         companions=("onnx", "executorch", "litert"),
     ),
+    "ios": PackageKind(
+        "toolchain.exporters.packages.ios",
+        sources="Sources/C{module}",
+        manifest=f"Sources/{{module}}/Resources/{MANIFEST}",
+    ),
 }
 
 
