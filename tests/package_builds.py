@@ -1,17 +1,24 @@
-"""What the tests of packages share: CMake, and a record that no machine reproduces."""
+"""What the tests of packages share: CMake, a record that no machine reproduces, model files of other formats."""
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.c_tools import run
-from toolchain.exporters.packages import Sample
+from tests.model_zoo import EDGE_FEATURES
+from tests.tiny_c_model import OUTPUTS
+from toolchain.artifact import Artifact, GraphContract, Signature
+from toolchain.exporters.packages import Companion, Sample
+from toolchain.feeds import Feed, FeedKind
+from toolchain.topology import LoopAttributes, Normalization, SelfLoops, TopologySpec
 
 STAND_INS = Path(__file__).parent / "unit" / "exporters" / "stand_ins"
 
@@ -71,3 +78,90 @@ def sketch_program(folder: Path, compiler: tuple[str, ...]) -> Path:
     run([*compiler, *flags, "-c", main_file, "-o", folder / "main.o"], folder)
     run([*compiler, folder / "main.o", *objects, "-o", folder / "program"], folder)
     return folder / "program"
+
+
+def every_feed() -> tuple[GraphContract, tuple[Feed, ...]]:
+    """A contract of many topologies, and every kind of input of each: what a model file could ask for."""
+    specs = tuple(
+        TopologySpec(loops, normalization, weighted, weight, LoopAttributes.MEAN, reversed_)
+        for loops, (weighted, weight), normalization, reversed_ in itertools.product(
+            SelfLoops, ((False, 1.0), (True, 1.0), (True, 2.0)), Normalization, (False, True)
+        )
+    )
+    feeds: list[Feed] = []
+    for place, spec in enumerate(specs):
+        for kind, (dtype, dims) in _FEEDS.items():
+            if kind is FeedKind.EDGE_WEIGHT and not spec.weighted and spec.self_loops is not SelfLoops.KEEP:
+                continue  # self-loops that were added have no weight there
+            feeds.append(
+                Feed(f"{kind.value}_{place}", kind, place, "sum", dtype, dims, min_rows=2 if dims[0] == "E" else 0)
+            )
+        feeds += [
+            Feed(f"mean_{kind.value}_{place}", kind, place, "mean", "float32", _FEEDS[kind][1])
+            for kind in (
+                FeedKind.COEFFICIENT,
+                FeedKind.ADJACENCY,
+                FeedKind.TARGET_SCALE,
+                FeedKind.NEIGHBOUR_COEFFICIENT,
+            )
+        ]
+        feeds += [
+            Feed(
+                f"plain_{kind.value}_{place}",
+                kind,
+                place,
+                "sum",
+                _FEEDS[kind][0],
+                _FEEDS[kind][1],
+                loops=False,
+                factors=False,
+            )
+            for kind in (FeedKind.SOURCE, FeedKind.TARGET, FeedKind.COEFFICIENT)
+        ]
+    feeds += [
+        Feed("x", FeedKind.X, dims=("N", 7)),
+        Feed("graph_index", FeedKind.GRAPH_INDEX, dtype="int64", dims=("N",)),
+        Feed("pool_sum", FeedKind.POOL_MATRIX, reduce="sum", dims=("G", "N")),
+        Feed("pool_mean", FeedKind.POOL_MATRIX, reduce="mean", dims=("G", "N")),
+        Feed("inverse_count", FeedKind.INVERSE_COUNT, dims=("G", 1)),
+        Feed("only_small", FeedKind.X, dims=("N", 7), nodes_at_most=5),
+        Feed("only_large", FeedKind.X, dims=("N", 7), nodes_above=5),
+    ]
+    return GraphContract(specs, 7, EDGE_FEATURES, edge_weight=True), tuple(feeds)
+
+
+# kinds that belong to a topology
+_FEEDS: dict[FeedKind, tuple[str, tuple[str | int, ...]]] = {
+    FeedKind.EDGE_ATTR: ("float32", ("E", EDGE_FEATURES)),
+    FeedKind.EDGE_WEIGHT: ("float32", ("E", 1)),
+    FeedKind.SOURCE: ("int64", ("E",)),
+    FeedKind.TARGET: ("int32", ("E",)),
+    FeedKind.ROW_POINTER: ("int64", ("N+1",)),
+    FeedKind.COEFFICIENT: ("float32", ("E", 1)),
+    FeedKind.ADJACENCY: ("float32", ("N", "N")),
+    FeedKind.SOURCE_SCALE: ("float32", ("N", 1)),
+    FeedKind.TARGET_SCALE: ("float32", ("N", 1)),
+    FeedKind.NEIGHBOURS: ("int64", ("N", "K")),
+    FeedKind.NEIGHBOUR_COEFFICIENT: ("float32", ("N", 1, "K")),
+    FeedKind.IN_EDGES: ("int32", ("N", "K")),
+    FeedKind.IN_MASK: ("float32", ("N", 1, "K")),
+    FeedKind.OUT_EDGES: ("int64", ("N", "K")),
+    FeedKind.OUT_MASK: ("float32", ("N", 1, "K")),
+}
+
+
+def beside_tiny(folder: Path, sample: Sample, formats: Sequence[str]) -> list[Companion]:
+    """Files of the hand-written model in other formats, as far as packages look at them: nothing here runs them."""
+    contract, feeds = every_feed()
+    return [
+        Companion(
+            Artifact.save(
+                Artifact(
+                    folder / f"tiny-{name}", name, "float32", f"model.{name}", Signature(feeds, OUTPUTS), contract
+                ),
+                {f"model.{name}": name.encode()},
+            ),
+            sample.outputs,
+        )
+        for name in formats
+    ]

@@ -1,4 +1,4 @@
-"""What is inside an artifact of format "c": its sources, read and checked at once, the name of its functions, the rows of its outputs."""
+"""What is inside an artifact of format "c": its checked sources, the name of its functions, the rows of its outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""package: a C artifact in, a ready CMake, Arduino or Zephyr project out."""
+"""package: a C artifact in, a ready CMake, Arduino, Zephyr, Android or iOS project out."""
 
 from __future__ import annotations
 
@@ -25,23 +25,32 @@ KINDS = ("cmake", "arduino", "zephyr", "android", "ios")
     "--graphs", metavar="MODEL", help="File with get_graphs(): the self-test runs the first graph that the artifact takes. "
     "Without it, it runs a small random graph."
 )  # fmt: skip
+@click.option(
+    "--with", "others", metavar="ARTIFACT", multiple=True, type=click.Path(path_type=Path),
+    help="The same model in another format, beside the C one (android: onnx, executorch, litert). Repeat for several.",
+)  # fmt: skip
 @options.seed
 @options.common
-def package(console: Console, artifact: Path, kind: str, folder: Path, graphs: str | None, seed: int) -> None:
+def package(
+    console: Console, artifact: Path, kind: str, folder: Path, graphs: str | None, others: tuple[Path, ...], seed: int
+) -> None:
     """Write a project around the C files of an artifact, with a self-test that repeats a run recorded on this machine.
 
     \b
-    pocketgnn export int8.pgnn --to c --graphs model.py -o out
+    pocketgnn export int8.pgnn --to c --to onnx --graphs model.py -o out
     pocketgnn package out/model-c-static-int8 --for cmake --to my-model
+    pocketgnn package out/model-c-static-int8 --for android --with out/model-onnx-static-int8 --to my-app
     """
     import runtimes
     from toolchain.c_artifact import c_sources
-    from toolchain.exporters.packages import Sample, synthetic_graph, write_package
+    from toolchain.exporters.packages import Companion, Sample, check_companions, synthetic_graph, write_package
 
     if folder.exists() or folder.is_symlink():  # said before anything is compiled
         raise ArtifactError(f"{folder}: already exists. Choose another folder, or delete it first.")
     loaded = Artifact.load(artifact)
     c_sources(loaded)
+    beside = [Artifact.load(other) for other in others]
+    check_companions(kind, beside)
     with console.progress() as progress:
         progress("compiling the model")
         runtime = runtimes.load(loaded)
@@ -49,8 +58,9 @@ def package(console: Console, artifact: Path, kind: str, folder: Path, graphs: s
         given = synthetic_graph(loaded, seed) if graphs is None else _first_graph(graphs, loaded, seed)
         graph = runtime.checked(given.x if loaded.contract.fixed_graph else given)
         sample = Sample(graph, runtime.run(graph))
+        companions = [Companion(other, runtimes.load(other).run(graph)) for other in beside]
         progress(f"writing {folder}")
-        write_package(loaded, kind, folder, sample)
+        write_package(loaded, kind, folder, sample, companions)
     data = {"path": str(folder), "for": kind, "nodes": graph.num_nodes, "edges": graph.num_edges}
     console.result({"package": data}, f"{folder}  self-test: {graph.num_nodes} nodes, {graph.num_edges} edges")
 

@@ -1,4 +1,4 @@
-"""An Android project: a library module with the native model and its Kotlin class, a module per other runtime, a benchmark, an app."""
+"""An Android project: a module with the native model and its Kotlin class, one per other runtime, a benchmark, an app."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from toolchain.artifact import MANIFEST
 from toolchain.exporters.packages.android_kotlin import contract_file, model_file, status_file
-from toolchain.exporters.packages.android_readme import readme
 from toolchain.exporters.packages.packaged_model import VERSION, Companion, PackagedModel
 from toolchain.exporters.packages.project_tree import project_tree
 from toolchain.exporters.packages.recorded_arrays import recorded_arrays
@@ -62,7 +61,6 @@ def project_files(model: PackagedModel) -> dict[str, str | bytes]:
     texts |= {
         f"{main}/Status.kt": status_file(model, package),
         f"{main}/ModelContract.kt": contract_file(model, package),
-        "README.md": readme(model, package, [runtime for runtime, _ in runtimes]),
     }
     folder = package.replace(".", "/")
     files: dict[str, str | bytes] = {path.replace(KOTLIN, f"{KOTLIN}{folder}/"): text for path, text in texts.items()}
@@ -110,7 +108,26 @@ def _values(model: PackagedModel, package: str, runtimes: list[AndroidRuntime]) 
         "nodes": str(inputs.num_nodes),
         "graphs": str(inputs.num_graphs),
         "features": str(model.artifact.contract.features),
+        "title": model.title,
+        "how": model.agreement,
+        "usage": _usage(model),
+        "runtime_rows": "".join(
+            f"| `:{runtime.module}` | `{runtime.class_name}`: the model for `{runtime.library}:{runtime.version}` |\n"
+            for runtime in runtimes
+        ),
     }
+
+
+def _usage(model: PackagedModel) -> str:
+    """Three lines of Kotlin for the README."""
+    contract, output = model.artifact.contract, model.artifact.signature.outputs[0]
+    attributes = ", edgeAttr" if contract.edge_features else ""
+    run = f"val scores = model.run(x{attributes})[0]  // scores[row, channel]; a row per {output.domain}"
+    if contract.fixed_graph:
+        return f"Model().use {{ model ->  // the edges are part of the model\n    {run}\n}}"
+    weight = ", weight" if contract.edge_weight else ""
+    prepare = f"model.prepare(EdgeList(nodes, source, target{weight}))  // edges in any order, as in edge_index"
+    return f"Model().use {{ model ->\n    {prepare}\n    {run}\n}}"
 
 
 def _tolerances(model: PackagedModel) -> dict[str, float]:

@@ -29,7 +29,9 @@ public enum class Status(public val code: Int, public val meaning: String) {{
 
 def contract_file(model: PackagedModel, package: str) -> str:
     """ModelContract.kt: the contract of the C model."""
-    return f"package {package}\n\n/** From the manifest. */\ninternal val CONTRACT = {_contract(model, model.artifact)}\n"
+    return (
+        f"package {package}\n\n/** From the manifest. */\ninternal val CONTRACT = {_contract(model, model.artifact)}\n"
+    )
 
 
 def model_file(model: PackagedModel, companion: Companion, package: str, constant: str, asset: str) -> str:
@@ -103,7 +105,12 @@ def _feed(feed: Feed) -> str:
         "nodesAbove": (feed.nodes_above, plain.nodes_above),
         "minRows": (feed.min_rows, plain.min_rows),
     }
-    always = (_string(feed.name), f"FeedKind.{feed.kind.name}", f"ElementType.{feed.dtype.upper()}", str(len(feed.dims)))
+    always = (
+        _string(feed.name),
+        f"FeedKind.{feed.kind.name}",
+        f"ElementType.{feed.dtype.upper()}",
+        str(len(feed.dims)),
+    )
     given = (f"{key} = {_literal(value)}" for key, (value, default) in differing.items() if value != default)
     return f"Feed({', '.join((*always, *given))})"
 

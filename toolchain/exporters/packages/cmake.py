@@ -135,7 +135,6 @@ int main(void)
 
 def _readme(model: PackagedModel) -> str:
     library, name = model.library, model.name
-    how = "within 1e-5 of the largest magnitude" if model.is_float else "bit for bit"
     return f"""\
 # {library}
 
@@ -145,7 +144,7 @@ def _readme(model: PackagedModel) -> str:
 cmake -B build && cmake --build build && ctest --test-dir build
 ```
 
-The self-test runs one recorded graph and compares every output {how}.
+The self-test runs one recorded graph and compares every output {model.agreement}.
 
 In another project: `add_subdirectory({library})` (or `find_package({library})` after `cmake --install build`), then
 

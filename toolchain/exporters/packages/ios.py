@@ -24,13 +24,15 @@ def project_files(model: PackagedModel) -> dict[str, str | bytes]:
         "nodes": str(inputs.num_nodes),
         "graphs": str(inputs.num_graphs),
         "features": str(model.artifact.contract.features),
+        "title": model.title,
+        "how": model.agreement,
+        "usage": _usage(model),
     }
     recorded = f"Sources/{module}Recorded/recorded"
     return {
         **project_tree("ios", values),
         f"Sources/{module}/Status.swift": _status_file(model),
         f"Sources/{module}/ModelContract.swift": _contract_file(model),
-        "README.md": _readme(model),
         **{f"{recorded}/{name}": data for name, data in recorded_arrays(model).items()},
     }
 
@@ -83,64 +85,16 @@ let modelContract = Contract(
 """
 
 
-def _readme(model: PackagedModel) -> str:
-    library, module = model.library, model.module
-    how = "within 1e-5 of the largest magnitude" if model.is_float else "bit for bit"
-    return f"""\
-# {module}
-
-{model.title} A Swift package: the model as C99 and a Swift class around it; it needs no other runtime, file or network.
-
-## Test and measure
-
-```
-swift test                                        # self-test: the recorded graph, every output {how}
-swift test -c release --filter ModelBenchmarks    # seconds of 1000 runs, and of 1000 preparations
-swift run {module}Example
-```
-
-On a device or simulator: open the folder in Xcode, choose it as the destination, and test (Product > Test, Release for the benchmarks), or
-`xcodebuild test -scheme {library}-Package -destination 'platform=iOS Simulator,name=iPhone 16'`.
-
-## In an app
-
-File > Add Package Dependencies > Add Local, or in a manifest `.package(path: "{library}")` with the product `{module}`.
-
-```swift
-import {module}
-
-{_usage(model)}
-```
-
-- Every refusal throws a `ModelError` that says what was given and what was expected. `model.contract` has the sizes.
-- `prepare` once per graph, `run` per set of features. An instance is not `Sendable`; give each task its own. Keep it off the main actor
-  with large graphs.
-- iOS 15 and macOS 12 or newer. The privacy manifest says that nothing is tracked or collected, and no API needs a reason.
-- Several models fit into one app: the kernels that they share get names of each package's own.
-
-## What was checked when this kind of package was made
-
-| | |
-|---|---|
-| C target, Swift module, example | built by Swift 6.0 on Linux, debug and release |
-| self-tests and benchmarks | run by XCTest on Linux |
-| C for devices | every source compiles to a Mach-O object for aarch64-ios; no shared kernel keeps its common name |
-| Xcode, simulator, devices | **Not checked: no Mac** |
-| Core ML | not in this package |
-"""
-
-
 def _usage(model: PackagedModel) -> str:
-    contract = model.artifact.contract
+    """Three lines of Swift for the README."""
+    contract, output = model.artifact.contract, model.artifact.signature.outputs[0]
     attributes = ", edgeAttr: edgeAttr" if contract.edge_features else ""
-    run = f"let scores = try model.run(x{attributes})[0]  // scores[row, channel]; a row per {model.artifact.signature.outputs[0].domain}"
+    run = f"let scores = try model.run(x{attributes})[0]  // scores[row, channel]; a row per {output.domain}"
     if contract.fixed_graph:
         return f"let model = try Model()  // the edges are part of the model\n{run}"
     weight = ", weight: weight" if contract.edge_weight else ""
-    return f"""\
-let model = try Model()
-try model.prepare(EdgeList(nodes: nodes, source: source, target: target{weight}))  // edges in any order, as in edge_index
-{run}"""
+    edges = f"EdgeList(nodes: nodes, source: source, target: target{weight})"
+    return f"let model = try Model()\ntry model.prepare({edges})  // edges in any order, as in edge_index\n{run}"
 
 
 def _camel(name: str) -> str:

@@ -73,7 +73,7 @@ def write_package(
     target = Path(path)
     if target.exists() or target.is_symlink():
         raise ArtifactError(f"{target}: already exists. Choose another folder, or delete it first.")
-    _check_companions(kind, companions)
+    check_companions(kind, [companion.artifact for companion in companions])
     model = PackagedModel.of(artifact, sample, companions)
     layout = PACKAGES[kind]
     sources, manifest = (
@@ -90,21 +90,26 @@ def write_package(
     return target
 
 
-def _check_companions(kind: str, companions: Sequence[Companion]) -> None:
-    formats = [companion.artifact.format for companion in companions]
-    for companion in companions:
-        place, format_, allowed = companion.artifact.path, companion.artifact.format, PACKAGES[kind].companions
-        if format_ not in allowed:
+def check_companions(kind: str, artifacts: Sequence[Artifact]) -> None:
+    """Refuse what a kind of package cannot carry beside the C model, before anything is run.
+
+    Raises:
+        ExportError: names the artifact and what the kind can carry.
+    """
+    formats = [artifact.format for artifact in artifacts]
+    for artifact in artifacts:
+        allowed = PACKAGES[kind].companions
+        if artifact.format not in allowed:
             raise ExportError(
-                f"{place}: a package for {kind} carries no file of format {format_!r} beside the C model. "
+                f"{artifact.path}: a package for {kind} carries no file of format {artifact.format!r} beside the C model. "
                 f"It can carry: {', '.join(allowed) or 'none'}."
             )
-        if formats.count(format_) > 1:
-            raise ExportError(f"{place}: a second file of format {format_!r}. Give one file per format.")
-        if companion.artifact.contract.fixed_graph:
+        if formats.count(artifact.format) > 1:
+            raise ExportError(f"{artifact.path}: a second file of format {artifact.format!r}. Give one of each format.")
+        if artifact.contract.fixed_graph:
             raise ExportError(
-                f"{place}: its edges are part of the file, which only C models can do in an app. "
-                "Export it without --fixed-graph."
+                f"{artifact.path}: the edges are part of it, which in an app is for C models only. "
+                "Export it without a fixed graph."
             )
 
 

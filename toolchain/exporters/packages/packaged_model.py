@@ -85,6 +85,11 @@ class PackagedModel:
         return f"Graph neural network {self.name} ({self.artifact.precision}) {graph}."
 
     @property
+    def agreement(self) -> str:
+        """How closely every machine repeats a run, where compilers may not fuse products and sums."""
+        return "within 1e-5 of the largest magnitude" if self.is_float else "bit for bit"  # FLOAT_TOLERANCE
+
+    @property
     def c_files(self) -> tuple[str, ...]:
         """Names of the C files, model.c first."""
         return tuple(sorted((n for n in self.sources if n.endswith(".c")), key=lambda n: (n != "model.c", n)))

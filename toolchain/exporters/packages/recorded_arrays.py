@@ -31,10 +31,11 @@ def recorded_arrays(model: PackagedModel) -> dict[str, bytes]:
         arrays["edge_attr"] = inputs.edge_attr
     for format_, outputs in model.recorded_outputs.items():
         arrays |= {f"{format_}/output_{place}": output for place, output in enumerate(outputs)}
-    return dict(_file(name, array) for name, array in arrays.items())
+    return dict(array_file(name, array) for name, array in arrays.items())
 
 
-def _file(name: str, array: np.ndarray) -> tuple[str, bytes]:
+def array_file(name: str, array: np.ndarray) -> tuple[str, bytes]:
+    """Name and contents of the file of one array: floats as .f32, integers as .i32."""
     if array.dtype.kind != "f":
         return f"{name}.i32", array.astype("<i4").tobytes()
     if not np.isfinite(array).all():

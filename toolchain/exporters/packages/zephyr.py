@@ -107,7 +107,6 @@ int main(void)
 
 def _readme(model: PackagedModel) -> str:
     library, macro = model.library, model.macro
-    how = "within 1e-5 of the largest magnitude" if model.is_float else "bit for bit"
     return f"""\
 # {library}
 
@@ -117,7 +116,7 @@ def _readme(model: PackagedModel) -> str:
 west build -b <board> {library}/{SAMPLE} -t run
 ```
 
-prints `{library}: self-test passed (0)` where one recorded graph gives every output {how}.
+prints `{library}: self-test passed (0)` where one recorded graph gives every output {model.agreement}.
 
 In an application: add the folder to `EXTRA_ZEPHYR_MODULES` (or to the west manifest), set `CONFIG_{macro}=y`, and
 `#include <{library}.h>`. `src/{library}/model.h` has the largest sizes and the bytes of the arena. Several models may be in one

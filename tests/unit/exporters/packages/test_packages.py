@@ -28,7 +28,8 @@ def test_the_artifacts_files_are_packed_unchanged(
 ) -> None:
     folder = write_package(artifact, kind, tmp_path / "project", sample)
 
-    packed = {path.name: path.read_bytes() for path in (folder / "src" / "gnn_tiny").iterdir()}
+    sources = PACKAGES[kind].sources.format(library="gnn_tiny", module="GnnTiny")
+    packed = {path.name: path.read_bytes() for path in (folder / sources / "gnn_tiny").iterdir()}
     assert packed == {name: (artifact.path / name).read_bytes() for name in artifact.files}
 
 
@@ -72,7 +73,7 @@ def test_nothing_is_left_where_writing_fails(
 
 
 def test_an_unknown_kind_names_the_known_ones(artifact: Artifact, sample: Sample, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="arduino, cmake, zephyr"):
+    with pytest.raises(ExportError, match="android, arduino, cmake, ios, zephyr"):
         write_package(artifact, "bazel", tmp_path / "project", sample)
 
 

@@ -106,6 +106,7 @@ public class PreparedGraph(public val edges: EdgeList, specs: List<TopologySpec>
     private fun edgeWeight(topology: Topology): FloatArray {
         topology.weight?.let { return it }
         val given = requireNotNull(edges.weight) { "weight: missing, but the model reads edge weights." }
+        require(topology.origin.none { it < 0 }) { "weight: the model adds self-loops, which have no weight." }
         return FloatArray(topology.edges) { given[topology.origin[it]] }
     }
 
