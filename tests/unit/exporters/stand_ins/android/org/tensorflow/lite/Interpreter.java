@@ -10,6 +10,12 @@ public final class Interpreter implements AutoCloseable {
 
     public native void allocateTensors();
 
+    public native int getInputTensorCount();
+
+    public native Tensor getInputTensor(int inputIndex);
+
+    public native int getOutputTensorCount();
+
     public native Tensor getOutputTensor(int outputIndex);
 
     public native void runForMultipleInputsOutputs(Object[] inputs, Map<Integer, Object> outputs);

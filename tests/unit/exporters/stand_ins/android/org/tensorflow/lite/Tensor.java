@@ -1,5 +1,5 @@
 package org.tensorflow.lite;
 
 public interface Tensor {
-    int numBytes();
+    String name();
 }

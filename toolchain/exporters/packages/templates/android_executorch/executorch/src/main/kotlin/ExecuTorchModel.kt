@@ -23,7 +23,7 @@ public class ExecuTorchModel(context: Context, threads: Int = 1) : FeedModel(EXE
         super.prepare(edges)
     }
 
-    override fun execute(inputs: Map<String, Tensor>): List<FloatArray> {
+    override fun execute(inputs: Map<String, Tensor>, rows: List<Int>): List<FloatArray> {
         val values = inputs.values.map { EValue.from(executorchTensor(it)) }.toTypedArray()
         return module.forward(*values).map { it.toTensor().dataAsFloatArray }
     }

@@ -33,10 +33,14 @@ public abstract class FeedModel(protected val file: ModelFile) : GraphModel {
 
     @Synchronized
     final override fun run(x: FloatArray, edgeAttr: FloatArray?): List<Output> {
-        val results = execute(inputs(x, edgeAttr))
+        val inputs = inputs(x, edgeAttr)
+        val rows = contract.outputs.map { it.rows(graph!!.edges) }
+        val results = execute(inputs, rows)
         return contract.outputs.mapIndexed { i, output ->
-            val values = results[i]
-            Output(output.name, values.size / output.channels, output.channels, values)
+            check(results[i].size == rows[i] * output.channels) {
+                "${output.name}: ${results[i].size} values, expected ${rows[i]} rows of ${output.channels}."
+            }
+            Output(output.name, rows[i], output.channels, results[i])
         }
     }
 
@@ -50,8 +54,8 @@ public abstract class FeedModel(protected val file: ModelFile) : GraphModel {
         }
     }
 
-    /** Runs the file on its inputs; the results are in the order of the contract's outputs. */
-    protected abstract fun execute(inputs: Map<String, Tensor>): List<FloatArray>
+    /** Runs the file on its inputs; the results are in the order of the contract's outputs, of these [rows]. */
+    protected abstract fun execute(inputs: Map<String, Tensor>, rows: List<Int>): List<FloatArray>
 
     private fun feeds(edges: EdgeList) = file.feeds.filter { it.isFor(edges.nodes) }
 

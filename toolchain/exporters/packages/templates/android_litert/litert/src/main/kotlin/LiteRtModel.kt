@@ -14,17 +14,30 @@ import org.tensorflow.lite.Interpreter
 public class LiteRtModel(assets: AssetManager, threads: Int = 1) : FeedModel(LITERT_FILE) {
     private val interpreter: Interpreter = Interpreter(read(assets), Interpreter.Options().setNumThreads(threads))
 
-    override fun execute(inputs: Map<String, Tensor>): List<FloatArray> {
-        val tensors = inputs.values.toList()
-        for (i in tensors.indices) interpreter.resizeInput(i, tensors[i].shape.map(Long::toInt).toIntArray())
-        interpreter.allocateTensors()
-        val results = contract.outputs.indices.associateWith { buffer(interpreter.getOutputTensor(it).numBytes()) }
-        interpreter.runForMultipleInputsOutputs(tensors.map(::contents).toTypedArray<Any>(), results)
-        return results.values.map { buffer ->
+    private val inputNames = List(interpreter.inputTensorCount) { interpreter.getInputTensor(it).name() }
+    private val outputNames = List(interpreter.outputTensorCount) { interpreter.getOutputTensor(it).name() }
+    private var shapes: List<List<Long>> = emptyList()
+
+    override fun execute(inputs: Map<String, Tensor>, rows: List<Int>): List<FloatArray> {
+        val tensors = inputNames.map(inputs::getValue)
+        resize(tensors)
+        val results = contract.outputs.indices.map { buffer(4 * rows[it] * contract.outputs[it].channels) }
+        val byPlace = contract.outputs.indices.associate { outputNames.indexOf(contract.outputs[it].name) to results[it] }
+        interpreter.runForMultipleInputsOutputs(tensors.map(::contents).toTypedArray<Any>(), byPlace)
+        return results.map { buffer ->
             buffer.rewind()
             val floats = buffer.asFloatBuffer()
             FloatArray(floats.remaining()).also(floats::get)
         }
+    }
+
+    /** Lays the file out for these sizes, which costs more than a run of a small graph. */
+    private fun resize(tensors: List<Tensor>) {
+        val given = tensors.map { it.shape.toList() }
+        if (given == shapes) return
+        for (i in tensors.indices) interpreter.resizeInput(i, given[i].map(Long::toInt).toIntArray())
+        interpreter.allocateTensors()
+        shapes = given
     }
 
     @Synchronized

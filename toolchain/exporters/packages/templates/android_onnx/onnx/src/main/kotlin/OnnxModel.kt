@@ -26,7 +26,7 @@ public class OnnxModel(assets: AssetManager, threads: Int = 1) : FeedModel(ONNX_
             environment.createSession(assets.open(file.asset).use { it.readBytes() }, options)
         }
 
-    override fun execute(inputs: Map<String, Tensor>): List<FloatArray> {
+    override fun execute(inputs: Map<String, Tensor>, rows: List<Int>): List<FloatArray> {
         val tensors = LinkedHashMap<String, OnnxTensor>()
         try {
             for ((name, tensor) in inputs) tensors[name] = onnxTensor(tensor)
