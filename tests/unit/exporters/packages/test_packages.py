@@ -13,7 +13,9 @@ import pytest
 
 import toolchain
 from tests.cases import MODELS, example
+from tests.package_builds import beside_tiny
 from tests.small_model import last_error
+from tests.tiny_c_model import tiny_graph
 from toolchain.artifact import Artifact
 from toolchain.cli import main
 from toolchain.errors import ArtifactError, ExportError
@@ -132,3 +134,29 @@ def test_package_refuses_another_format(tmp_path: Path, capsys: pytest.CaptureFi
 
     assert main(["package", str(other.path), "--for", "cmake", "--to", str(tmp_path / "project")]) == 1
     assert "expected 'c'" in last_error(capsys.readouterr())
+
+
+def test_package_carries_a_file_of_another_format_with_what_it_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = toolchain.lower(MODELS["gcn_graph"](), example("gcn_graph"))
+    native, onnx = (toolchain.export(graph, format_, tmp_path / format_) for format_ in ("c", "onnx"))
+    target = tmp_path / "project"
+
+    assert main(["package", str(native.path), "--for", "android", "--with", str(onnx.path), "--to", str(target)]) == 0
+    assets = target / "onnx" / "src" / "main" / "assets"
+    assert [path.read_bytes() for path in assets.rglob("*.onnx")] == [onnx.model_path.read_bytes()]
+    recorded = target / "recorded" / "src" / "main" / "resources"
+    outputs = [np.fromfile(path, "<f4") for path in sorted(recorded.rglob("output_0.f32"))]
+    assert len(outputs) == 2
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=0, atol=1e-5 * np.abs(outputs[0]).max())
+
+
+def test_package_refuses_a_format_that_the_kind_cannot_carry_before_it_compiles(
+    artifact: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (other,) = beside_tiny(tmp_path, Sample(tiny_graph(), ()), ["torchscript"])
+    command = ["package", str(artifact.path), "--for", "android", "--with", str(other.artifact.path)]
+
+    assert main([*command, "--to", str(tmp_path / "project")]) == 1
+    assert "It can carry: onnx, executorch, litert" in last_error(capsys.readouterr())
