@@ -3,10 +3,11 @@
     pocketgnn study proteins-channels --data-root data
 
 GCN 3x64 and GIN 5x64 are trained, half of every group of channels is removed, and the rest is fine-tuned, in ten stratified
-folds; a seed draws the weights and the shuffles. `dense` and `test` are accuracies on the test part of the fold, `removed`
-the accuracy before fine-tuning. `difference` is the largest difference between the outputs of the smaller Graph and of the
-zeroed one over all test graphs, in the float32 interpreter; `difference64` the same with sums taken in float64, which leaves
-out that BLAS may add fewer terms in another order. `operations` are those of an average test graph.
+folds; a seed draws the weights and the shuffles. With `--set split=random` there is one part for each seed instead, which also
+draws 80 / 10 / 10 % of the graphs. `dense` and `test` are accuracies on the test part, `removed` that before fine-tuning.
+`difference` is the largest difference between the outputs of the smaller Graph and of the zeroed one over all test graphs, in
+the float32 interpreter; `difference64` the same with sums taken in float64, which leaves out that BLAS may add fewer terms in
+another order. What the smaller model takes on a device: device_benchmarks.channels_study.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from toolchain.compression import StructuredChannels, fine_tune
+from toolchain.compression import StructuredChannels, evaluate, fine_tune
 from toolchain.compression.channel_groups import channel_groups
 from toolchain.compression.evaluation import as_inputs, predict
 from toolchain.compression.pruning.channel_removal import removed, zeroed
 from toolchain.compression.pruning.channels import IMPORTANCES, choose
-from toolchain.compression.step_report import Footprint
-from toolchain.datasets import Split, fold
+from toolchain.datasets import Split, fold, split
+from toolchain.errors import RecipeError
 from toolchain.ir import Graph
 from toolchain.studies.proteins_models import DEFAULT_MODELS, MODELS, dense, proteins
 from toolchain.studies.study import Found, Key, Scope, Study
@@ -38,16 +39,23 @@ class Settings:
         train_epochs: of the dense model.
         epochs: of fine-tuning.
         amount: share of the channels of every group that is removed.
+        split: "folds", or "random" for parts that the seed draws.
     """
 
     train_epochs: int = 40
     epochs: int = 20
     amount: float = 0.5
+    split: str = "folds"
+
+    def __post_init__(self) -> None:
+        if self.split not in ("folds", "random"):
+            raise RecipeError(f"split: {self.split!r}, expected folds or random.")
 
 
 def wanted(scope: Scope, settings: Settings) -> Iterable[Key]:
     """Every importance that a model has; the default one first."""
-    keys = itertools.product(IMPORTANCES, scope.models, range(scope.seeds), range(scope.folds))
+    folds = scope.folds if settings.split == "folds" else 1
+    keys = itertools.product(IMPORTANCES, scope.models, range(scope.seeds), range(folds))
     return [(model, seed, number, importance) for importance, model, seed, number in keys if _fits(model, importance)]
 
 
@@ -56,7 +64,8 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
     graphs = proteins(scope.data_root)
     trained: dict[Key, Graph] = {}
     for model, seed, number, importance in keys:
-        parts, base = fold(graphs, number), (model, seed, number)
+        parts = fold(graphs, number) if settings.split == "folds" else split(graphs, seed=seed)
+        base = model, seed, number
         if base not in trained:
             trained[base] = dense(model, parts, settings.train_epochs, seed)
         method = StructuredChannels(settings.amount, importance=importance, seed=seed)
@@ -70,14 +79,11 @@ def measured(graph: Graph, method: StructuredChannels, parts: Split, settings: S
     dropped = choose(graph, channels, method)
     small, same_size = removed(graph, channels, dropped), zeroed(graph, channels, dropped)
     tuned = fine_tune(small, list(parts.train), epochs=settings.epochs, lr=1e-3, seed=seed)
-    before, after, end = (Footprint.of(g, parts.test) for g in (graph, small, tuned))
-    assert before.operations is not None and after.operations is not None
     return {
-        "dense": before.accuracy, "removed": after.accuracy, "test": end.accuracy,
+        "dense": evaluate(graph, parts.test), "removed": evaluate(small, parts.test), "test": evaluate(tuned, parts.test),
         "difference": _difference(small, same_size, parts),
         "difference64": _difference(_in_float64(small), _in_float64(same_size), parts),
-        "bytes_before": before.bytes, "bytes_after": after.bytes,
-        "operations_before": before.operations.operations, "operations_after": after.operations.operations,
+        "bytes_before": graph.weight_bytes, "bytes_after": small.weight_bytes,
         "seconds": round(time.perf_counter() - start, 1),
     }  # fmt: skip
 
@@ -98,8 +104,7 @@ def _in_float64(graph: Graph) -> Graph:
 
 STUDY = Study(
     "proteins-channels", keys=("model", "seed", "fold", "importance"),
-    values=("dense", "removed", "test", "difference", "difference64", "bytes_before", "bytes_after", "operations_before",
-            "operations_after", "seconds"),
+    values=("dense", "removed", "test", "difference", "difference64", "bytes_before", "bytes_after", "seconds"),
     settings=Settings, wanted=wanted, measure=measure, shown=("dense", "removed", "test", "difference64"),
     paired=(("test", "dense"),), models=tuple(MODELS), default_models=DEFAULT_MODELS, seeds=1, folds=10,
     data_sets=("PROTEINS",),

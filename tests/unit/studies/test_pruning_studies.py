@@ -10,6 +10,7 @@ import pytest
 
 from toolchain.compression.pruning import StructuredChannels
 from toolchain.datasets import digits, split
+from toolchain.errors import RecipeError
 from toolchain.studies import digits_bogp, proteins_channels, proteins_int8, proteins_models, proteins_pruning
 from toolchain.studies.digits_models import subject
 from toolchain.studies.registry import study
@@ -76,7 +77,17 @@ def test_the_channels_study_compares_the_smaller_graph_with_the_zeroed_one():
     assert found["difference64"] == 0.0
     assert found["difference"] < 1e-4
     assert found["bytes_after"] < 0.3 * found["bytes_before"]
-    assert found["operations_after"] < 0.3 * found["operations_before"]
+
+
+def test_random_parts_have_no_folds():
+    chosen = study("proteins-channels")
+    scope = chosen.scope(seeds=2, folds=3, models=["GCN 3x64 mean"], data_root=Path())
+
+    random = list(chosen.wanted(scope, chosen.settings_with({"split": "random"})))
+    assert [key[1:] for key in random if key[3] == "l1"] == [(0, 0, "l1"), (1, 0, "l1")]
+    assert len(list(chosen.wanted(scope, chosen.settings()))) == 3 * len(random)
+    with pytest.raises(RecipeError, match="split: 'halves', expected folds or random"):
+        chosen.settings_with({"split": "halves"})
 
 
 def test_the_pruning_study_keeps_the_mask_through_fine_tuning_and_int8():
