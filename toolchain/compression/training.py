@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from toolchain.compression.distillation import Distillation, Teacher
+from toolchain.compression.evaluation import evaluate
 from toolchain.compression.step_report import Log, reported
 from toolchain.errors import InvalidInput, RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
@@ -64,6 +65,8 @@ def fine_tune(
     seed: int = 0,
     batch_size: int = 64,
     watch: Watch | None = None,
+    distillation: Distillation | None = None,
+    keep_best: Iterable[Any] | None = None,
     validation: Iterable[Any] | None = None,
     log: Log | None = None,
 ) -> Graph:
@@ -74,6 +77,9 @@ def fine_tune(
             to batches of `batch_size` graphs here. Labels in `y`; for node tasks, the nodes that count in `train_mask`.
         loss: of (first output [rows, C], y [rows]); None: cross entropy, which takes log_softmax outputs as well.
         watch: called after every epoch with its number and figures; `TensorBoard(folder)` writes them down.
+        distillation: a teacher whose probabilities are targets as well.
+        keep_best: PyG graphs with labels (node tasks: in `val_mask`); the weights of the epoch with the highest accuracy on
+            them are kept. None: those of the last one.
         validation: PyG graphs with labels, for the accuracy in the StepReport.
         log: called with the StepReport.
 
@@ -90,8 +96,17 @@ def fine_tune(
 
     def step() -> Graph:
         module = GraphModule(graph)
-        train_module(module, loader, schedule)
-        return module.to_graph()
+        chosen = None if keep_best is None else list(keep_best)
+        best: list[tuple[float, Graph]] = []
+
+        def keep(epoch: int) -> None:
+            made = module.to_graph()
+            found = evaluate(made, chosen or [])
+            if not best or found > best[0][0]:
+                best[:] = [(found, made)]
+
+        train_module(module, loader, schedule, distillation=distillation, after_epoch=None if chosen is None else keep)
+        return best[0][1] if best else module.to_graph()
 
     return reported(f"fine-tune {epochs} epochs", graph, step, validation, log)
 

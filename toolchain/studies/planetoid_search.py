@@ -78,9 +78,8 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
         for _, _, method, budget in group:
             start = time.perf_counter()
             assignment = chosen(graph, space, data, method, budget * 1e9, settings, seed)
-            made = quantization_aware(
-                graph, training(graph, space, data, assignment, settings.epochs, seed, is_distilled=True)
-            )
+            qat = training(graph, space, data, assignment, settings.epochs, seed, is_distilled=True)
+            made = quantization_aware(graph, qat)
             cost = space.cost(assignment)
             yield {
                 "bits": text_of(assignment), "bit_operations": round(cost / 1e9, 4),
@@ -121,8 +120,8 @@ def by_rule(space: SearchSpace, budget: float) -> Assignment:
 
 
 def static(data: Data) -> StaticInt8:
-    """Ranges over the one graph."""
-    return StaticInt8([data], mode="int8", equalization=None, min_agreement=0)
+    """Ranges over the one graph; attention runs in integers as well."""
+    return StaticInt8([data], mode="int8", equalization=None, min_agreement=0, edge_arithmetic="integer")
 
 
 def training(

@@ -15,6 +15,7 @@ STUDIES: dict[str, str] = {
     "proteins-channels": "half of the hidden channels removed and fine-tuned, in paired folds",
     "proteins-int8": "every way of quantizing to int8, integer beside simulated accuracy",
     "planetoid-low-bits": "fixed widths below 8 bits on Cora, CiteSeer and PubMed, with and without a teacher",
+    "planetoid": "8 bits and fewer on Cora, CiteSeer and PubMed, with and without distillation",
     "planetoid-search": "bits within a budget, found by three searches, on Cora, CiteSeer and PubMed",
     "cora-attention": "integer attention against float attention on Cora",
 }

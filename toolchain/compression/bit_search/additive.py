@@ -36,6 +36,7 @@ def best_assignments(losses: Table, costs: Table, budget: float, *, count: int =
     choices = [(slot, bits) for slot, widths in losses.items() for bits in sorted(widths)]
     cost = np.array([costs[slot][bits] for slot, bits in choices])
     cheapest = sum(min(costs[slot][bits] for bits in widths) for slot, widths in losses.items())
+    budget *= 1 + 1e-9  # costs are sums of floats
     if cheapest > budget:
         raise RecipeError(
             f"budget: {budget:g}, but the cheapest assignment costs {cheapest:g}. Raise the budget, or add narrower candidates."
