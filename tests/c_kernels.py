@@ -135,7 +135,7 @@ def _digest(*texts: str) -> str:
 
 
 def _read_headers() -> str:
-    text = "\n".join((INCLUDE / name).read_text() for name in ("gnn.h", "gnn_kernels.h"))
+    text = "\n".join((INCLUDE / name).read_text() for name in ("gnn.h", "gnn_kernels.h", "gnn_kernels_packed.h"))
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
     return re.sub(r"^\s*#.*$", " ", text, flags=re.M)
 

@@ -13,6 +13,7 @@ STUDIES: dict[str, str] = {
     "digits-sensitivity": "ECS against SNIP at densities of 20, 10 and 5 %, float and static int8",
     "proteins-pruning": "20 % of the weights pruned and fine-tuned, in paired folds",
     "proteins-channels": "half of the hidden channels removed and fine-tuned, in paired folds",
+    "proteins-sharing": "weights from codebooks of 5, 16 and 32 fine-tuned values against int8, in paired folds",
     "proteins-int8": "every way of quantizing to int8, integer beside simulated accuracy",
     "planetoid-low-bits": "fixed widths below 8 bits on Cora, CiteSeer and PubMed, with and without a teacher",
     "planetoid": "8 bits and fewer on Cora, CiteSeer and PubMed, with and without distillation",

@@ -452,4 +452,7 @@ void gnn_mul(const gnn_mul_op *op, const void *a, uint32_t a_channels, uint32_t 
 #ifdef __cplusplus
 }
 #endif
+
+#include "gnn_kernels_packed.h"
+
 #endif

@@ -10,6 +10,7 @@ from toolchain.errors import ExportError
 from toolchain.exporters.c import literals, steps, topologies
 from toolchain.exporters.c.blocks import block_rows
 from toolchain.exporters.c.header import header
+from toolchain.exporters.c.packing import PACKINGS, WORTH_BYTES
 from toolchain.exporters.c.program import Program
 from toolchain.exporters.c.schedule import schedule
 from toolchain.exporters.c.source import arena_offsets, source
@@ -19,7 +20,7 @@ from toolchain.exporters.emission import Bounds, Emission
 from toolchain.feeds import Feed, FeedKind
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
-from toolchain.ir.ops import Input, Role
+from toolchain.ir.ops import Const, Input, Role
 
 MAX_NODES = 65_535  # node numbers are uint16
 MAX_EDGES = 2**31 - 1
@@ -32,6 +33,7 @@ def emit(
     *,
     fixed_graph: GraphInputs | None = None,
     sparse_features: bool = False,
+    packed_weights: str = "auto",
 ) -> Emission:
     """Write a deployable Graph as C.
 
@@ -39,16 +41,33 @@ def emit(
         bounds: largest graph; the arena is sized for it. A degree bound that integer sums cannot hold is lowered.
         fixed_graph: store these prepared edges as constants: then only features are given at run time.
         sparse_features: the model's input is binary and given as the positions of its ones.
+        packed_weights: how weights from codebooks and pruned ones are stored, with the same results: "plain"; "smallest", as
+            indices or without their zeros wherever that takes fewer bytes, which costs time; "auto", as "smallest" where it
+            takes less than three quarters of the bytes and saves more than the code that unpacks them.
 
     Raises:
-        ExportError: a bound is missing or too large, an accumulator could leave int32, or an op has no kernel.
+        ExportError: a bound is missing or too large, an option is unknown, an accumulator could leave int32, or an op has no
+            kernel.
     """
     bounds = _checked(graph, bounds, fixed_graph)
     if sparse_features:
         check_sparse(graph)
-    assert bounds.degree is not None
-    program = Program(graph, literals.identifier(graph.name), bounds, schedule(graph), bounds.degree, sparse_features)
-    write_stages(program)
+    if packed_weights not in PACKINGS:
+        raise ExportError(f"packed_weights {packed_weights!r} is unknown. Expected one of {', '.join(PACKINGS)}.")
+
+    def written(packing: str) -> Program:
+        assert bounds.degree is not None
+        name = literals.identifier(graph.name)
+        made = Program(graph, name, bounds, schedule(graph), bounds.degree, sparse_features, packing)
+        write_stages(made)
+        return made
+
+    program = written(packed_weights)
+    if packed_weights == "auto" and any(
+        isinstance(v.op, Const) and (v.op.codebook or v.op.pruned) for v in graph.values
+    ):
+        plain = written("plain")
+        program = program if program.constant_bytes + WORTH_BYTES < plain.constant_bytes else plain
     where = (
         topologies.layout(program)
         if fixed_graph is None

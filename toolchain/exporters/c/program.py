@@ -71,7 +71,12 @@ class _Lifetime:
 
 @dataclass(slots=True)
 class Program:
-    """Everything that the text of a model is made from."""
+    """Everything that the text of a model is made from.
+
+    Attributes:
+        sparse: features are given as positions of ones.
+        packing: one of `packing.PACKINGS`.
+    """
 
     graph: Graph
     name: str
@@ -79,6 +84,7 @@ class Program:
     schedule: Schedule
     max_degree: int
     sparse: bool
+    packing: str = "plain"
     constants: list[str] = field(default_factory=list)
     constant_bytes: int = 0  # of the arrays among them
     stages: list[StageText] = field(default_factory=list)

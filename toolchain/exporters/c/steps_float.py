@@ -9,6 +9,7 @@ import numpy as np
 from toolchain.errors import ExportError
 from toolchain.exporters.c import literals
 from toolchain.exporters.c.layers import is_integer, scale_of, zero_of
+from toolchain.exporters.c.packing import PackedFloats, packed_floats
 from toolchain.exporters.c.program import Program
 from toolchain.exporters.c.ready_linear import reads_sparse
 from toolchain.ir import DType, Value, ops
@@ -59,6 +60,12 @@ def _(op: ops.Linear, program: Program, value: Value) -> None:
     assert weight is not None
     codes = graph.constant(weight)
     dynamic = is_integer(weight.type)
+    packed = None
+    if isinstance(weight.op, Const) and not dynamic and not reads_sparse(program, value):
+        packed = packed_floats(weight.op, codes, program.packing)
+    if packed is not None:
+        _packed_linear(op, program, value, packed)
+        return
     stored = codes.astype(np.int8) if dynamic else np.ascontiguousarray(codes.T.astype(np.float32))
     fields = [f".weight = {program.constant(f'weight_{number}', stored)}"]
     if dynamic:
@@ -86,6 +93,22 @@ def _(op: ops.Linear, program: Program, value: Value) -> None:
         program.call("gnn_linear_dynamic", layer, range_, operand.rows, "rows", scale, y.rows, scope=value.scope)
     else:
         program.call("gnn_linear_f32", layer, operand.rows, "rows", scale, y.rows, scope=value.scope)
+
+
+def _packed_linear(op: ops.Linear, program: Program, value: Value, packed: PackedFloats) -> None:
+    number, bias = value.id, program.graph.operand(value, "bias")
+    x = program.graph.values[value.inputs[0]]
+    fields = [
+        f".index = {program.constant(f'index_{number}', packed.index)}",
+        f".values = {program.constant(f'weight_{number}', packed.values)}",
+        f".bias = {_constant(program, bias, f'bias_{number}')}",
+        f".in = {x.type.channels}, .out = {value.type.channels}, .index_bits = {packed.bits}, .relu = {_fused_relu(op)}",
+    ]
+    layer = program.struct("gnn_linear_packed_f32_layer", f"linear_{number}", fields)
+    scale, operand = _row_scale(program, op.row_factor), program.place(x)
+    y = program.place(value, writes=True)
+    kernel = f"gnn_linear_{packed.storage}_f32"
+    program.call(kernel, layer, operand.rows, "rows", scale, y.rows, scope=value.scope)
 
 
 @compute.register
