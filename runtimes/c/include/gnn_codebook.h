@@ -13,6 +13,13 @@ static inline const uint8_t *gnn_decode_codebook(const gnn_linear_layer *layer, 
     const uint32_t bits = layer->weight_bits, mask = (1u << bits) - 1u;
     const int8_t *const codebook = (const int8_t *)layer->weight, *const end = y + gnn_padded(layer->in);
     uint32_t held = 0, count = 0;
+    if (bits == 4u) {
+        for (; y != end; y += 2) {
+            const uint32_t both = *packed++;
+            y[0] = codebook[both & 15u];
+            y[1] = codebook[both >> 4];
+        }
+    }
     for (; y != end; y += 4) { /* the indices of four weights take 32 bits at most, and what is held of the next byte 4 */
         for (; count < 4u * bits; count += 8u) {
             held |= (uint32_t)*packed++ << count;
