@@ -9,10 +9,11 @@ import pytest
 
 from tests.c_kernels import ENUMS, assert_guards, guarded, kernels, struct
 from tests.unit.runtimes.c.reference_op import assert_near, reference
+from toolchain.exporters.c.packing import packed_floats
 from toolchain.ir import ops
 from toolchain.ir.functions import ACTIVATIONS
 from toolchain.ir.ops import Extent, Function
-from toolchain.ir.types import QParams
+from toolchain.ir.types import QParams, const
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,28 @@ def test_linear_equals_the_reference(library, width, out):
     assert_near(linear(library, x, weight), reference(ops.Linear(), x, weight))
     expected = reference(ops.Linear(Function.RELU), x, weight, bias) * scale[:, None]
     assert_near(linear(library, x, weight, bias, relu=True, scale=scale), expected)
+
+
+@pytest.mark.parametrize(("width", "out"), [(16, 7), (19, 8), (257, 21), (600, 24), (30, 9)])
+@pytest.mark.parametrize("storage", ["codebook", "bitmap"])
+def test_linear_on_packed_weights_gives_the_bits_of_the_dense_one(library, storage, width, out):
+    rng = np.random.default_rng(width)
+    values = rng.normal(size=1 + width % 70).astype(np.float32)
+    weight = np.where(rng.random((out, width)) < 0.4, 0, rng.choice(values, (out, width))).astype(np.float32)
+    codebook = "w" if storage == "codebook" else None
+    packed = packed_floats(ops.Const("w", const(out, width), True, not codebook, codebook), weight, "smallest")
+    assert packed is not None and packed.storage == storage
+    x, bias, scale = normal(11, width), normal(out, seed=2), normal(11, seed=3)
+    fields = {"in": width, "out": out, "index_bits": packed.bits, "relu": 1}
+    layer = struct("gnn_linear_packed_f32_layer", index=packed.index, values=packed.values, bias=bias, **fields)
+    y = guarded((11, out), np.float32)
+
+    for r in range(0, 11, 4):
+        part = x[r : r + 4]
+        getattr(library, f"gnn_linear_{storage}_f32")(layer, part, len(part), scale[r : r + 4], y[r : r + 4])
+
+    assert_guards(y)
+    np.testing.assert_array_equal(y, linear(library, x, weight, bias, True, scale))
 
 
 @pytest.mark.parametrize("out", [7, 16, 40])
