@@ -35,13 +35,16 @@ class LiteRtRuntime(Runtime):
         self._interpreter = self._open()
         self._inputs = _check_inputs(artifact, self._interpreter.get_input_details())
         self._outputs = _check_outputs(artifact, self._interpreter.get_output_details())
-        self._shapes: tuple[tuple[int, ...], ...] = ()
+        self._shapes: tuple[tuple[int, ...], ...] = ()  # of the last run
         self._can_resize = not _has_sizes_of_its_own(artifact)
 
     def _open(self) -> Any:
+        """A new interpreter, laid out for one row of everything: operands that its kernels do not take are found here."""
         path = self.artifact.model_path
         try:
-            return _library(self.name).Interpreter(model_content=self._model, num_threads=self.threads)
+            interpreter = _library(self.name).Interpreter(model_content=self._model, num_threads=self.threads)
+            interpreter.allocate_tensors()
+            return interpreter
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             missing = re.search(r"builtin opcode '(\w+)' version '(\d+)'", reason)
@@ -54,18 +57,21 @@ class LiteRtRuntime(Runtime):
 
     def run_feeds(self, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
         shapes = tuple(feeds[name].shape for name in self._inputs)
-        if shapes != self._shapes and self._shapes and not self._can_resize:
-            self._interpreter = self._open()
-        interpreter = self._interpreter
         if shapes != self._shapes:
-            for index, shape in zip(self._inputs.values(), shapes, strict=True):
-                interpreter.resize_tensor_input(index, shape)
-            interpreter.allocate_tensors()
-            self._shapes = shapes
+            self._lay_out(shapes)
+        interpreter = self._interpreter
         for name, index in self._inputs.items():
             interpreter.set_tensor(index, feeds[name])
         interpreter.invoke()
         return tuple(interpreter.get_tensor(index) for index in self._outputs)
+
+    def _lay_out(self, shapes: tuple[tuple[int, ...], ...]) -> None:
+        if self._shapes and not self._can_resize:
+            self._interpreter = self._open()
+        for index, shape in zip(self._inputs.values(), shapes, strict=True):
+            self._interpreter.resize_tensor_input(index, shape)
+        self._interpreter.allocate_tensors()
+        self._shapes = shapes
 
     def close(self) -> None:
         del self._interpreter

@@ -99,6 +99,7 @@ FORMATS = {
     "onnx": {},
     "torchscript": {},
     "executorch": {"bounds": Bounds(nodes=100, edges=400, graphs=4, degree=20), "wide_linear": "digits"},
+    "litert": {},
     "c": {"bounds": BOUNDS},
 }
 

@@ -31,11 +31,12 @@ pytestmark = [
 
 
 @functools.cache
-def graph_of(model: str, precision: str) -> Graph:
+def graph_of(model: str, precision: str, bits: int = 8) -> Graph:
     if precision == "dynamic":
-        return quantize(lowered(model), DynamicInt8())
+        return quantize(lowered(model), DynamicInt8(weight_bits=bits))
     if precision == "static":
-        return quantize(lowered(model), StaticInt8(list(zoo(model).values()), mode="int8", min_agreement=0.01))
+        graphs = list(zoo(model).values())
+        return quantize(lowered(model), StaticInt8(graphs, mode="int8", min_agreement=0.01, weight_bits=bits))
     return deployable(lowered(model))
 
 
@@ -70,9 +71,13 @@ def test_files_for_tflite_runtime_mean_what_the_graph_means(precision: str, tole
     assert set(found) == set(cases.MODELS)
 
 
-def test_dynamic_int8_files_for_newer_runtimes_are_refused_before_they_run(tmp_path: Path) -> None:
-    """tflite_runtime would compute wrong numbers with scales per channel, without a word."""
-    write(tmp_path / "gin", graph_of("gin_graph", "dynamic"), {}, "litert")
-    assert "needs FULLY_CONNECTED of version 12, which this tflite_runtime is too old for" in str(
-        answers(tmp_path)["gin"]
-    )
+def test_files_for_newer_runtimes_are_right_or_refused_before_they_run(tmp_path: Path) -> None:
+    """tflite_runtime would compute wrong numbers with scales per channel, without a word, if the file let it."""
+    for precision, bits in (("float", 8), ("dynamic", 8), ("static", 8), ("dynamic", 4), ("static", 4)):
+        write(tmp_path / f"{precision}_{bits}", graph_of("gin_graph", precision, bits), zoo("gin_graph"), "litert")
+    found = answers(tmp_path)
+    for name in ("dynamic_8", "dynamic_4"):
+        assert "needs FULLY_CONNECTED of version 12, which this tflite_runtime is too old for" in str(found[name])
+    assert "which this tflite_runtime is too old for" in str(found["static_4"])
+    assert float(found["float_8"]) <= 1e-5
+    assert float(found["static_8"]) <= 3e-2

@@ -42,8 +42,9 @@ def test_the_core_loads_nothing_heavier_than_numpy(statement: str) -> None:
     assert loaded & set(HEAVY) == set()
 
 
-def test_the_onnx_runtime_loads_no_torch() -> None:
-    loaded = imported_by("import runtimes.onnxruntime")
+@pytest.mark.parametrize("module", ["runtimes.onnxruntime", "runtimes.litert"])
+def test_runtimes_without_torch_load_none(module: str) -> None:
+    loaded = imported_by(f"import {module}")
     assert loaded & {"torch", "torch_geometric", "executorch"} == set()
 
 

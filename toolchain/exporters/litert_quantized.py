@@ -22,8 +22,9 @@ from toolchain.ir import DType, Value
 from toolchain.ir.ops import Const, Dequantize, Function, Linear, Quantize
 
 # Versions of operators that have the meaning used here. An older runtime refuses a file with newer ones when it loads it:
-# tflite-runtime 2.14 knows FULLY_CONNECTED up to 10, and computes something else for the operands of version 12.
-INT8_PRODUCT, INT4_PRODUCT = 4, 10
+# tflite-runtime 2.14 knows FULLY_CONNECTED up to 10 and DEQUANTIZE up to 5. For the operands of version 12 it computes
+# something else without a word if the file says 9, and int4 weights, of version 10, it takes with float operands only.
+INT8_PRODUCT, INT4_PRODUCT = 4, 12
 FLOAT_TIMES_INT8_PER_TENSOR, FLOAT_TIMES_INT8_PER_CHANNEL = 9, 12
 DEQUANTIZE_PER_CHANNEL, DEQUANTIZE_INT4 = 5, 6
 
