@@ -26,7 +26,7 @@ from toolchain.compression import (
 )
 from toolchain.compression.training import Watch
 from toolchain.datasets import loader
-from toolchain.errors import RecipeError
+from toolchain.errors import RecipeError, require
 from toolchain.exporters import PLANS_MEMORY, export
 from toolchain.exporters.emission import Bounds
 from toolchain.exporters.exporting import check_options
@@ -102,6 +102,7 @@ def build(
     Raises:
         RecipeError: the recipe has verify or bench steps and there is no `check`.
         ExportError: an unknown option of an exporter.
+        MissingDependency: `tensorboard` is given and not installed.
         ArtifactError: artifacts or finished steps are there already, or with `resume` the steps are those of another run.
     """
     parts = parts_of(graphs, recipe.seed)
@@ -109,6 +110,8 @@ def build(
         raise RecipeError(
             "recipe: verify and bench run artifacts, build() only makes them. Use `pocketgnn run recipe.yaml`."
         )
+    if tensorboard is not None:
+        require("tensorboard", "tensorboard")
     for step in recipe.steps:
         if isinstance(step, Export):
             for format, options in step.options.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import runtimes
 import toolchain
 from tests.small_model import write_model_file
 from toolchain.compression import QAT, DegreeQuant, Observed, Percentile
-from toolchain.errors import ArtifactError, ExportError, RecipeError
+from toolchain.errors import ArtifactError, ExportError, MissingDependency, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.ir import DType
 from toolchain.model_source import GraphParts, ModelSource, parts_of
@@ -108,6 +109,21 @@ def test_static_int8_may_be_trained_in_its_own_integers(source: ModelSource, par
 def test_measuring_steps_need_someone_to_do_them(source: ModelSource, parts: GraphParts, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="pocketgnn run"):
         build(source.model(), parts, recipe("export", "verify"), tmp_path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="tensorboard is installed")
+def test_event_files_without_their_package_are_refused_before_anything_is_trained(
+    source: ModelSource, parts: GraphParts, tmp_path: Path
+) -> None:
+    with pytest.raises(MissingDependency, match=r"pocketgnn\[tensorboard\]"):
+        build(
+            source.model(),
+            parts,
+            recipe({"fine_tune": {"epochs": 1}}),
+            tmp_path / "out",
+            tensorboard=tmp_path / "board",
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_option_of_an_exporter_is_refused_before_anything_is_trained(
