@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": ("toolchain.cli.checking", "verify"),
     "bench": ("toolchain.cli.checking", "bench"),
     "devices": ("toolchain.cli.devices", "devices"),
+    "compare": ("toolchain.cli.comparing", "compare"),
     "run": ("toolchain.cli.running", "run"),
     "report": ("toolchain.cli.reporting", "report"),
     "study": ("toolchain.cli.studying", "study"),
