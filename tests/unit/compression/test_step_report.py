@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tests.cases import MODELS, example
 from tests.unit.compression.hand_built import gcn_graph
 from tests.unit.compression.labelled_graphs import labelled
-from toolchain.compression import L1Unstructured, StaticInt8, StepReport, StructuredChannels, prune, quantize
+from toolchain.compression import (
+    DynamicInt8,
+    L1Unstructured,
+    StaticInt8,
+    StepReport,
+    StructuredChannels,
+    prune,
+    quantize,
+)
 from toolchain.compression.evaluation import as_inputs
 from toolchain.compression.step_report import Footprint
+from toolchain.frontend import lower
+from toolchain.inputs import GraphInputs
 from toolchain.ir.operation_counts import GraphSizes, OperationCounts, operation_counts
 from toolchain.passes import deployable
 
@@ -52,6 +65,19 @@ def test_a_report_names_what_changed_and_states_the_rest_once() -> None:
         "static int8: 35,080 -> 9,352 B, sparsity 0.0%, weight/value bits 32/32 -> 8/10.5, operations 1.5 M, "
         "bit operations 48 M -> 13.5 M, accuracy 70.00% -> 68.75% (2.0 s)"
     )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_of_the_zoo_is_counted_in_every_accounting(name: str) -> None:
+    graph = deployable(lower(MODELS[name](), example(name), name=name))
+    sizes = GraphSizes.mean_of(graph.topologies, [GraphInputs.from_pyg(example(name))])
+    before, after = (operation_counts(g, sizes) for g in (graph, quantize(graph, DynamicInt8(float_input_share=0))))
+
+    assert before.macs >= before.macs_sparse > 0
+    assert (before.bit_operations, before.bops) == (32 * before.operations, 32 * 32 * before.macs)
+    assert (after.macs, after.operations) == (before.macs, before.operations)
+    assert after.bit_operations < before.bit_operations
+    assert after.bops < before.bops
 
 
 def _operations(report: StepReport) -> tuple[OperationCounts, OperationCounts]:

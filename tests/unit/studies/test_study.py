@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def test_a_column_with_an_empty_cell_has_no_mean(tmp_path: Path) -> None:
     rows = opened(chosen, tmp_path / "rows.csv")
     rows.add(seed=0, way="a", test="", base=0, note="")
 
-    (line,) = summary(Study(**{**{f: getattr(chosen, f) for f in chosen.__slots__}, "paired": ()}), rows.rows)
+    (line,) = summary(replace(chosen, paired=()), rows.rows)
 
     assert line.columns == {"test": None}
 
