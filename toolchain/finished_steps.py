@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 
 from toolchain.compression import StepReport
 from toolchain.errors import ArtifactError
-from toolchain.exporters.exporting import graph_sha256
+from toolchain.exporters.exporting import graph_sha256, library_version
 from toolchain.graph_file import SUFFIX, load_graph, save_graph, write_atomically
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts
@@ -51,7 +50,7 @@ class Result:
 
 def origin_of(graph: Graph, parts: GraphParts, seed: int) -> dict[str, str]:
     """What every step of a run follows from, in digests and versions."""
-    versions = " ".join(f"{library} {metadata.version(library)}" for library in LIBRARIES)
+    versions = " ".join(f"{library} {library_version(library)}" for library in LIBRARIES)
     return {
         "weights": graph_sha256(graph), "graphs": _data_sha256((*parts.train, *parts.validation)), "seed": str(seed),
         "versions": versions,

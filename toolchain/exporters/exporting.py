@@ -159,7 +159,7 @@ def _provenance(graph: Graph, emission: Emission, seed: int | None) -> dict[str,
         "graph_sha256": graph_sha256(graph),
         "scopes": sorted({v.scope for v in graph.values if v.scope}),
         "seed": seed,
-        "versions": {library: version for library in libraries if (version := _version(library)) is not None},
+        "versions": {library: version for library in libraries if (version := library_version(library)) is not None},
         **emission.facts,
     }
 
@@ -172,7 +172,8 @@ def graph_sha256(graph: Graph) -> str:
     return digest.hexdigest()
 
 
-def _version(library: str) -> str | None:
+def library_version(library: str) -> str | None:
+    """Version of an installed library, or None."""
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
