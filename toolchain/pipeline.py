@@ -24,6 +24,7 @@ from toolchain.compression import (
     quantize,
     share,
 )
+from toolchain.compression.bit_search import MixedPrecision
 from toolchain.compression.training import Watch
 from toolchain.datasets import loader
 from toolchain.errors import RecipeError, require
@@ -36,7 +37,7 @@ from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts, parts_of
 from toolchain.pruning_methods import pruning
-from toolchain.qat_method import training
+from toolchain.qat_method import mixed_precision, training
 from toolchain.recipe import Bench, Export, FineTune, PruneStep, Quantize, Recipe, ShareWeights, Verify, step_name
 
 __all__ = ["BuildResult", "Built", "Recipe", "build"]
@@ -185,7 +186,7 @@ def sharing(step: ShareWeights, seed: int) -> KMeans:
 
 def quantization(
     precision: str, step: Quantize, parts: GraphParts, seed: int, watch: Watch | None = None
-) -> DynamicInt8 | StaticInt8 | QAT:
+) -> DynamicInt8 | StaticInt8 | QAT | MixedPrecision:
     """The method that a quantize step names for one precision."""
     if precision == "dynamic-int8":
         return DynamicInt8()
@@ -197,7 +198,9 @@ def quantization(
     if step.training is None:
         return static
     method = training(step.training, loader(parts.train, step.batch_size, seed), static, parts.validation, seed)
-    return replace(method, watch=watch)
+    method = replace(method, watch=watch)
+    search = step.training.search
+    return method if search is None else mixed_precision(search, method, list(parts.validation))
 
 
 def _exported(

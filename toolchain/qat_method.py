@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from toolchain.compression import (
@@ -17,9 +18,10 @@ from toolchain.compression import (
     Percentile,
     StaticInt8,
 )
+from toolchain.compression.bit_search import MixedPrecision
 from toolchain.compression.observers import Observer
 from toolchain.compression.quantizers import Quantizer
-from toolchain.qat_step import Training
+from toolchain.qat_step import Search, Training
 
 OBSERVERS: dict[str, Observer] = {"momentum": Momentum(), "minmax": MinMax(), "percentile": Percentile()}
 
@@ -33,6 +35,15 @@ def training(step: Training, batches: Iterable[Any], static: StaticInt8, validat
         degree_quant=None if masks is None else DegreeQuant(masks.p_min, masks.change),
         distillation=None if teacher is None else Distillation(None, teacher.weight, teacher.temperature),
         validation=validation if step.keep_best else None,
+    )  # fmt: skip
+
+
+def mixed_precision(search: Search, qat: QAT, validation: Sequence[Any]) -> MixedPrecision:
+    """The search that a step names, with its training."""
+    storage = None if search.storage is None else Path(search.storage)
+    return MixedPrecision(
+        qat, validation, search.method, search.budget, search.accounting, search.widths, search.penalty,
+        search.probe_epochs, search.finalists, search.trials, storage, search.workers,
     )  # fmt: skip
 
 

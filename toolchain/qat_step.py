@@ -30,12 +30,51 @@ class Distill(BaseModel):
     temperature: Annotated[float, Field(gt=0)] = 1.0
 
 
+class Search(BaseModel):
+    """Choose the bits of every value and weight before (compression.MixedPrecision).
+
+    `budget` is a share of the float model's cost, "relaxed" has a penalty instead. `widths` are the candidates, for all or by
+    name or pattern. A `storage` file keeps the trials of "optuna"; an interrupted search goes on with it, and `workers`
+    processes share it.
+    """
+
+    model_config = STRICT
+
+    method: Literal["sensitivity", "relaxed", "optuna"] = "sensitivity"
+    budget: Annotated[float, Field(gt=0, le=1)] = 0.25
+    accounting: Literal["bit_operations", "bops", "storage"] = "bit_operations"
+    widths: list[Bits] | dict[str, list[Bits]] = [2, 4, 8]
+    penalty: Annotated[float, Field(ge=0)] = 1.0
+    probe_epochs: Annotated[int, Field(ge=1)] = 10
+    finalists: Annotated[int, Field(ge=1)] = 3
+    trials: Annotated[int, Field(ge=1)] = 30
+    storage: str | None = None
+    workers: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _check_method(self) -> Search:
+        for name, methods in (
+            ("budget", ("sensitivity", "optuna")), ("penalty", ("relaxed",)), ("probe_epochs", ("sensitivity",)),
+            ("finalists", ("sensitivity",)), ("trials", ("optuna",)), ("storage", ("optuna",)), ("workers", ("optuna",)),
+        ):  # fmt: skip
+            if name in self.model_fields_set and self.method not in methods:
+                raise ValueError(f"{name} belongs to method {' or '.join(methods)}; this search has {self.method}")
+        if self.accounting == "bops" and self.method != "optuna":
+            raise ValueError(
+                f"accounting bops does not add up over slots, which {self.method} needs; take method optuna"
+            )
+        if self.accounting == "storage" and self.method == "optuna":
+            raise ValueError("accounting storage is not that of optuna; take bit_operations or bops")
+        return self
+
+
 class Training(BaseModel):
     """Train the static int8 variant through its own integer arithmetic (compression.QAT).
 
     `estimator` says where scales come from: "fixed" from calibration, "observed" from what training sees, as `observer` follows
     it, "learned" by gradient. `bits` gives single values and weights, by name or pattern, another width: {"*": 8, "conv1.*": 4};
-    the last pattern that fits counts. `keep_best` takes the epoch with the highest validation accuracy.
+    the last pattern that fits counts; `search` chooses them instead. `keep_best` takes the epoch with the highest validation
+    accuracy.
     """
 
     model_config = STRICT
@@ -51,6 +90,7 @@ class Training(BaseModel):
     degree_quant: DegreeMasks | None = None
     distill: Distill | None = None
     keep_best: bool = False
+    search: Search | None = None
 
     @model_validator(mode="after")
     def _check_estimator(self) -> Training:
@@ -62,5 +102,10 @@ class Training(BaseModel):
             if name in self.model_fields_set and self.estimator not in estimators:
                 raise ValueError(
                     f"{name} belongs to estimator {' or '.join(estimators)}; this step has {self.estimator}"
+                )
+        for name in ("bits", "observer", "gradient") if self.search is not None else ():
+            if name in self.model_fields_set:
+                raise ValueError(
+                    f"{name} stands beside search, which chooses bits and learns scales. Leave one of them out"
                 )
         return self

@@ -13,6 +13,7 @@ import runtimes
 import toolchain
 from tests.small_model import write_model_file
 from toolchain.compression import QAT, DegreeQuant, Observed, Percentile
+from toolchain.compression.bit_search import MixedPrecision
 from toolchain.errors import ArtifactError, ExportError, MissingDependency, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.ir import DType
@@ -152,6 +153,25 @@ def test_options_of_the_quantize_step_reach_the_quantizer(parts: GraphParts, opt
     method = quantization("static-int8", step, parts, seed=0)
 
     assert isinstance(method, QAT) and getattr(method.static, option) == value
+
+
+def test_a_search_in_the_qat_part_chooses_the_bits(parts: GraphParts) -> None:
+    search = {
+        "method": "optuna",
+        "budget": 0.1,
+        "widths": {"*": [4, 8]},
+        "trials": 7,
+        "storage": "trials.log",
+        "workers": 2,
+    }
+    (step,) = recipe({"quantize": {"qat": {"epochs": 3, "search": search}}}).steps
+    method = quantization("static-int8", step, parts, seed=0)
+
+    assert isinstance(method, MixedPrecision)
+    assert (method.search, method.budget, method.widths, method.trials, method.workers) == (
+        "optuna", 0.1, {"*": [4, 8]}, 7, 2,
+    )  # fmt: skip
+    assert method.qat.epochs == 3 and list(method.validation) == list(parts.validation)
 
 
 def test_the_qat_part_of_a_quantize_step_names_the_training(parts: GraphParts) -> None:

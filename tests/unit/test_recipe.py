@@ -37,6 +37,10 @@ def test_what_is_written_reads_back() -> None:
     assert Recipe.parse(recipe.model_dump()) == recipe
 
 
+def searching(search: dict[str, Any], **training: Any) -> dict[str, Any]:
+    return {"version": 1, "steps": [{"quantize": {"qat": {"search": search, **training}}}]}
+
+
 @pytest.mark.parametrize(
     ("data", "place"),
     [
@@ -63,6 +67,11 @@ def test_what_is_written_reads_back() -> None:
             "stands there 2 times",
         ),
         ({"version": 1, "steps": [{"export": {"formats": ["c", "c"]}}]}, "stands there 2 times"),
+        (searching({"method": "relaxed", "budget": 0.5}), "budget belongs to method sensitivity or optuna"),
+        (searching({"trials": 5}), "trials belongs to method optuna"),
+        (searching({"accounting": "bops"}), "does not add up over slots"),
+        (searching({}, bits={"*": 4}), "bits stands beside search"),
+        (searching({"widths": [0, 8]}), "widths"),
         ([], "holds list"),
         (None, "holds NoneType"),
     ],

@@ -21,6 +21,8 @@ from toolchain.recipe import FineTune, Quantize, ShareWeights, Step, read_step
 if TYPE_CHECKING:
     from toolchain.ir import Graph
 
+SEARCH_OPTIONS = ("search", "budget", "widths", "penalty", "trials", "storage", "workers")
+
 
 @click.command()
 @click.argument("model")
@@ -218,6 +220,20 @@ def _checked(name: str, options: dict[str, Any]) -> Step:
 @click.option("--distill", type=click.FloatRange(0, min_open=True), metavar="WEIGHT",
               help="Let the float model's probabilities be targets as well.")  # fmt: skip
 @click.option("--keep-best", is_flag=True, default=None, help="Keep the epoch with the best validation accuracy.")
+@click.option("--search", type=click.Choice(["sensitivity", "relaxed", "optuna"]),
+              help="Choose the bits of every value and weight before: one at a time, MixQ's mixture, or Bayesian.")  # fmt: skip
+@click.option(
+    "--budget",
+    type=options.Percentage(),
+    help="Of --search: share of the float model's bit operations.  [default: 25%]",
+)
+@click.option("--widths", metavar="BITS,...", help="Candidates of --search.  [default: 2,4,8]")
+@click.option("--penalty", type=click.FloatRange(0), help="Of --search relaxed, instead of a budget.  [default: 1]")
+@click.option("--trials", type=click.IntRange(1), help="Of --search optuna.  [default: 30]")
+@click.option(
+    "--storage", type=click.Path(dir_okay=False), help="Of --search optuna: a file of trials; a search over it goes on."
+)
+@click.option("--workers", type=click.IntRange(1), help="Of --search optuna: processes that share the storage.")
 @options.output_file("int8.pgnn")
 @options.graphs
 @options.checkpoint
@@ -237,6 +253,7 @@ def quantize(
     pocketgnn quantize model.py --to dynamic-int8 -o dynamic.pgnn
     pocketgnn quantize pruned.pgnn --graphs model.py --qat-epochs 10 -o qat.pgnn
     pocketgnn quantize model.py --qat-epochs 30 --qat-lr 0.01 --estimator learned --bits '*=4' --distill 10
+    pocketgnn quantize model.py --qat-epochs 30 --qat-lr 0.01 --search sensitivity --budget 10% --distill 10
     """
     from toolchain.compression import StepReport
     from toolchain.compression import quantize as quantized
@@ -275,7 +292,21 @@ def _training(epochs: int, lr: float, given: dict[str, Any]) -> dict[str, Any]:
         stated["degree_quant"] = {"change": stated["degree_quant"]}
     if "distill" in stated:
         stated["distill"] = {"weight": stated["distill"]}
+    search = {name: stated.pop(name) for name in SEARCH_OPTIONS if name in stated}
+    if search and "search" not in search:
+        raise RecipeError(f"--{next(iter(search))}: is of --search. Name one: --search sensitivity, relaxed or optuna.")
+    if search:
+        search["method"] = search.pop("search")
+        search |= {"widths": _widths(search["widths"])} if "widths" in search else {}
+        stated["search"] = search
     return {"qat": {"epochs": epochs, "lr": lr, **stated}}
+
+
+def _widths(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise RecipeError(f"--widths {text!r}: expected numbers of bits, such as 2,4,8.")
+    return [int(part) for part in parts]
 
 
 def _width(text: str) -> tuple[str, int]:

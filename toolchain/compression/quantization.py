@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from toolchain.compression.bit_search.mixed_precision import MixedPrecision, mixed_precision
 from toolchain.compression.dynamic_int8 import DynamicInt8, dynamic_int8
 from toolchain.compression.qat import QAT, quantization_aware
 from toolchain.compression.static_int8 import StaticInt8, select
@@ -12,11 +13,11 @@ from toolchain.compression.step_report import Log, reported
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
 
-Method = DynamicInt8 | StaticInt8 | QAT
+Method = DynamicInt8 | StaticInt8 | QAT | MixedPrecision
 
 
 def quantize(graph: Graph, method: Method, *, validation: Iterable[Any] | None = None, log: Log | None = None) -> Graph:
-    """Give the weights, and with StaticInt8 and QAT the values, integer types.
+    """Give the weights, and with all but DynamicInt8 the values, integer types.
 
     Args:
         graph: a float Graph; Dropout, BatchNorm and the like are folded here.
@@ -36,4 +37,9 @@ def quantize(graph: Graph, method: Method, *, validation: Iterable[Any] | None =
     if isinstance(method, QAT):
         name = f"QAT int{method.static.weight_bits}, {method.epochs} epochs"
         return reported(name, graph, lambda: quantization_aware(graph, method), validation, log)
-    raise RecipeError(f"method: {method!r}, expected DynamicInt8(), StaticInt8(graphs) or QAT(loader, epochs).")
+    if isinstance(method, MixedPrecision):
+        name = f"mixed precision by {method.search}, {method.qat.epochs} epochs"
+        return reported(name, graph, lambda: mixed_precision(graph, method), validation, log)
+    raise RecipeError(
+        f"method: {method!r}, expected DynamicInt8(), StaticInt8(graphs), QAT(loader, epochs) or MixedPrecision(...)."
+    )

@@ -3,6 +3,7 @@
 from toolchain.compression.bit_search.additive import Assignment, best_assignments
 from toolchain.compression.bit_search.budget_search import Budget, BudgetSearch, budget_search
 from toolchain.compression.bit_search.exploration import Trial, assignments, explore, front, main_effects
+from toolchain.compression.bit_search.mixed_precision import MixedPrecision, mixed_precision
 from toolchain.compression.bit_search.relaxed import MixQ, relaxed_search
 from toolchain.compression.bit_search.sensitivity import Choice, SensitivitySearch, sensitivity_search
 from toolchain.compression.bit_search.space import SearchSpace
@@ -13,6 +14,7 @@ __all__ = [
     "BudgetSearch",
     "Choice",
     "MixQ",
+    "MixedPrecision",
     "SearchSpace",
     "SensitivitySearch",
     "Trial",
@@ -22,6 +24,7 @@ __all__ = [
     "explore",
     "front",
     "main_effects",
+    "mixed_precision",
     "relaxed_search",
     "sensitivity_search",
 ]

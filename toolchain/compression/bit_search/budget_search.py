@@ -13,8 +13,7 @@ from typing import Any
 from toolchain.compression.bit_search.space import SearchSpace, Widths
 from toolchain.compression.evaluation import evaluate
 from toolchain.compression.pruning import StructuredChannels, prune
-from toolchain.compression.qat import QAT
-from toolchain.compression.quantization import quantize
+from toolchain.compression.qat import QAT, quantization_aware
 from toolchain.errors import RecipeError, require
 from toolchain.ir import Graph
 
@@ -169,7 +168,7 @@ class _Run:
     def trained(self, channels: float, bits: Mapping[str, int]) -> Graph:
         """The integer Graph of a candidate; the same each time."""
         graph, space = self._space(channels)
-        return quantize(graph, replace(self.method.qat, quantizers=space.quantizers(bits)))
+        return quantization_aware(graph, replace(self.method.qat, quantizers=space.quantizers(bits)))
 
     def _objective(self, trial: Any) -> float:
         method = self.method

@@ -65,6 +65,8 @@ class SearchSpace:
         """
         if accounting not in ACCOUNTINGS:
             raise RecipeError(f"accounting: {accounting!r}, expected one of {', '.join(ACCOUNTINGS)}.")
+        if static.equalization == "auto":  # which moves range into weights, and those have few bits here
+            static = replace(static, equalization=None)
         selection = select(graph, static, accept_best=True)
         slots = slots_of(selection.source, selection.plan, integer_graph(selection.source, selection.plan))
         stated = slots.assign(widths if isinstance(widths, Mapping) else {"*": widths})
@@ -99,7 +101,7 @@ class SearchSpace:
         """Of one average inference; slots that the assignment leaves out are at their widest."""
         bits = {**self.widest, **assignment}
         if self.accounting == "storage":
-            return sum(self._elements[name] * width for name, width in bits.items())
+            return sum(self.elements[name] * width for name, width in bits.items())
         return float(getattr(operation_counts(self.integer(bits), self.sizes), self.accounting))
 
     def integer(self, assignment: Assignment) -> Graph:
@@ -140,7 +142,8 @@ class SearchSpace:
         return shares
 
     @cached_property
-    def _elements(self) -> dict[str, float]:
+    def elements(self) -> dict[str, float]:
+        """Numbers of a weight, and of all rows of a value, by the name of the slot."""
         rows = {"node": self.sizes.nodes, "graph": self.sizes.graphs, "edge": max(self.sizes.edges, default=0)}
         values = {slot.name: rows[slot.domain.value] * slot.channels for slot in self.slots.values}
         return values | {slot.name: float(np.size(slot.weight)) for slot in self.slots.weights}
