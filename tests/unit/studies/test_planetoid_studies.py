@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 from toolchain.compression.bit_search import SearchSpace
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
-from toolchain.studies import planetoid, planetoid_search
+from toolchain.studies import planetoid, planetoid_exploration, planetoid_search
 from toolchain.studies.planetoid_models import MODELS, float_model
 from toolchain.studies.planetoid_search import WIDTHS, by_rule, found_assignment, static, text_of, training
 
@@ -89,3 +89,14 @@ def test_the_float_rows_are_the_model_and_one_trained_on(subject: tuple[Data, Gr
 
     assert plain["bit_operations"] == distilled["bit_operations"] > 0
     assert distilled["validation"] >= 0.9 * plain["validation"]
+
+
+def test_exploration_tries_different_assignments_of_all_slots(subject: tuple[Data, Graph, SearchSpace]) -> None:
+    data, graph, space = subject
+    settings = planetoid_exploration.Settings(epochs=1, trials=3)
+
+    validation, test = planetoid_exploration.tried(graph, data, settings, 0)
+
+    assert len({text_of(trial.assignment) for trial in validation}) == 3
+    assert [trial.assignment for trial in validation] == [trial.assignment for trial in test]
+    assert set(planetoid_exploration.SLOTS) == set(space.candidates)
