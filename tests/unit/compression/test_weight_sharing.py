@@ -25,6 +25,7 @@ from toolchain.compression import (
     share,
 )
 from toolchain.compression.evaluation import as_inputs, predict
+from toolchain.compression.quantizers import Learned
 from toolchain.errors import InvalidGraph, RecipeError
 from toolchain.graph_file import load_graph, save_graph
 from toolchain.ir import Graph, interpret
@@ -241,6 +242,16 @@ def test_qat_trains_the_values_in_the_integers_that_ship():
     assert any(not np.array_equal(weights(before)[n], weights(after)[n]) for n in weights(before))
     for name, codes in weights(after).items():
         np.testing.assert_array_equal(codes[shared.constants[name] == 0], 0)
+
+
+def test_learned_scales_keep_the_sharing():
+    shared = share(gcn_graph(), KMeans(6))
+    static = StaticInt8(many_inputs(24), min_agreement=0)
+    learned = quantize(shared, QAT(labelled(16), 2, static, lr=1e-2, quantizers={"*": Learned(4)}))
+
+    for name, codes in weights(learned).items():
+        float_groups, code_groups = groups(shared.constants[name]), groups(codes)
+        assert all(np.unique(code_groups[float_groups == g]).size == 1 for g in np.unique(float_groups))
 
 
 # --- bad input, and what is reported and stored ---
