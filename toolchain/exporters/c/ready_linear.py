@@ -6,6 +6,7 @@ import numpy as np
 
 from toolchain.exporters.c.layers import (
     HIGH_WORD_SHIFT,
+    feeds_linears_only,
     is_integer,
     linear_constants,
     linear_ratio,
@@ -67,10 +68,15 @@ def ready_table(program: Program, kind: str, name: str, rows: list[str]) -> str:
 
 
 def narrow_channels(graph: Graph, value: Value) -> list[str] | None:
-    """Initializers of gnn_narrow_channel; None where a Linear has other than 13 to 16 inputs or does not fit."""
+    """Initializers of gnn_narrow_channel; None where a Linear has other than 13 to 16 inputs or does not fit.
+
+    A result that only Linears read is stored as int16 (`Program.place`), which this kernel does not write.
+    """
     x, weight = graph.values[value.inputs[0]], graph.operand(value, "weight")
     out = value.type.qparams
     if not is_integer(x.type) or value.type.dtype is not DType.I8 or padded(x.type.channels) != NARROW:
+        return None
+    if feeds_linears_only(graph, value, graph.users()):
         return None
     assert weight is not None and weight.type.qparams is not None and out is not None
     constants, ratio = linear_constants(graph, value), linear_ratio(graph, value)

@@ -12,7 +12,6 @@ from toolchain.exporters.c import literals
 from toolchain.exporters.c.late_bias import late_bias_fields
 from toolchain.exporters.c.layers import (
     INT32,
-    LinearConstants,
     is_integer,
     largest,
     linear_constants,
@@ -23,7 +22,7 @@ from toolchain.exporters.c.layers import (
     scale_of,
     zero_of,
 )
-from toolchain.exporters.c.packing import PackedCodes, packed_codes
+from toolchain.exporters.c.packed_linear import packed_form, packed_linear
 from toolchain.exporters.c.program import TYPE_NAMES, Place, Program
 from toolchain.exporters.c.ready_linear import narrow_channels, reads_sparse, ready_table, sparse_linear
 from toolchain.ir import Domain, DType, Graph, Value, ops
@@ -31,7 +30,6 @@ from toolchain.ir.ops import Function, Reduce
 from toolchain.ir.reference_integer import activation_table
 from toolchain.topology import Normalization
 
-PANEL_BYTES = 512  # of weights that are unpacked at a time
 _SUFFIX = {DType.I8: "s8", DType.I16: "s16", DType.I32: "s32"}
 _REDUCE = {Reduce.SUM: "GNN_SUM", Reduce.MEAN: "GNN_MEAN", Reduce.MAX: "GNN_MAX", Reduce.MIN: "GNN_MIN"}
 
@@ -74,16 +72,18 @@ def _(op: ops.Linear, program: Program, value: Value) -> None:
         factor = _row_factor(program, op.row_factor)
         program.call("gnn_linear_narrow_s8", layer, rows, "rows", factor, y.rows, scope=value.scope)
         return
+    if (packed := packed_form(program, value)) is not None:
+        rows, y = _linear_input(program, value, x), program.place(value, writes=True)
+        factor = _row_factor(program, op.row_factor)
+        packed_linear(program, value, packed, rows, factor, y, relu=_relu(op))
+        return
     constants = linear_constants(graph, value)
-    wide = value.type.dtype is DType.I32
-    plain = pack_weights(constants.codes, constants.bits)
-    packed = None if wide else _packed(program, value, constants, plain.size)
-    stored, bits = (plain, constants.bits) if packed is None else (packed.bytes, packed.bits)
     fields = [
-        f".weight = {program.constant(f'weight_{number}', stored)}",
+        f".weight = {program.constant(f'weight_{number}', pack_weights(constants.codes, constants.bits))}",
         f".bias = {program.constant(f'bias_{number}', constants.bias)}",
-        f".in = {constants.codes.shape[1]}, .out = {constants.codes.shape[0]}, .weight_bits = {bits}",
+        f".in = {constants.codes.shape[1]}, .out = {constants.codes.shape[0]}, .weight_bits = {constants.bits}",
     ]
+    wide = value.type.dtype is DType.I32
     if not wide:
         ratio = linear_ratio(graph, value)
         fields.append(
@@ -93,29 +93,16 @@ def _(op: ops.Linear, program: Program, value: Value) -> None:
     factor = _row_factor(program, op.row_factor)
     rows = _linear_input(program, value, x)
     y = program.place(value, writes=True)
-    kernel, scratch, panel = "gnn_linear", "NULL", list[str]()
-    width = padded(constants.codes.shape[1])
-    if packed is not None:
-        channels = max(1, min(PANEL_BYTES // width, constants.codes.shape[0]))
-        kernel, panel = f"gnn_linear_{packed.storage}", [f"{channels}u"]
-        scratch = program.scratch("panel", value, "int8_t", channels * width)
-    elif constants.bits < 8:
-        scratch = program.scratch("row", value, "int8_t", width)
+    scratch = "NULL"
+    if constants.bits < 8:
+        scratch = program.scratch("row", value, "int8_t", padded(constants.codes.shape[1]))
     if wide:
         program.call("gnn_linear_s32", layer, rows, "rows", y.rows, scratch, scope=value.scope)
     elif y.dtype is DType.I8:
-        program.call(f"{kernel}_s8", layer, rows, "rows", factor, y.rows, scratch, *panel, scope=value.scope)
+        program.call("gnn_linear_s8", layer, rows, "rows", factor, y.rows, scratch, scope=value.scope)
     else:
         stride = f"{y.stride}u"
-        program.call(f"{kernel}_s16", layer, rows, "rows", factor, y.rows, stride, scratch, *panel, scope=value.scope)
-
-
-def _packed(program: Program, value: Value, constants: LinearConstants, plain_bytes: int) -> PackedCodes | None:
-    """The packed form of a weight, if it has one that is worth it."""
-    const = program.graph.values[value.inputs[1]].op
-    assert isinstance(const, ops.Const)
-    rows = pack_weights(constants.codes, 8).view(np.int8).reshape(len(constants.codes), -1)
-    return packed_codes(const, rows, plain_bytes, program.packing)
+        program.call("gnn_linear_s16", layer, rows, "rows", factor, y.rows, stride, scratch, scope=value.scope)
 
 
 def _linear_input(program: Program, value: Value, x: Value) -> str:
