@@ -32,7 +32,7 @@ SEARCH_OPTIONS = ("search", "budget", "widths", "penalty", "trials", "storage", 
 @click.option(
     "--amount",
     type=options.Percentage(),
-    help="ShareWeights of weights, blocks or channels to prune.  "
+    help="Share of weights, blocks or channels to prune.  "
     "[default: 20% with l1, 90% with snip and ecs, 50% with blocks and bogp]",
 )
 @click.option("--density", type=options.Percentage(), help="Instead of --amount: the share that stays.")

@@ -77,12 +77,13 @@ def weight_codes(
     scales = np.maximum(scales, least_scale)
     if per_tensor:
         scales = np.full_like(scales, scales.max(initial=0.0))
-    scales = np.array([_float32_scale(s) for s in scales])
+    scales = scales.astype(np.float32).astype(np.float64)
+    scales = np.where(scales > 1e-30, scales, 1.0)  # as for activations
     codes = np.where(w >= 0, 1, -1) if bits == 1 else np.clip(np.rint(w / scales[:, None]), -top, top)
     codes, stored = codes.astype(np.int8), next(width for width in (2, 4, 8) if width >= bits)
     if per_tensor:
         return codes, QParams((float(scales[0]),), 0, stored, None)
-    return codes, QParams(tuple(float(s) for s in scales), 0, stored, 0)
+    return codes, QParams(tuple(scales.tolist()), 0, stored, 0)
 
 
 def bias_codes(bias: np.ndarray, input_scale: float, weight_qparams: QParams) -> tuple[np.ndarray, QParams]:
@@ -91,27 +92,27 @@ def bias_codes(bias: np.ndarray, input_scale: float, weight_qparams: QParams) ->
     codes = np.rint(bias.astype(np.float64) / scales)
     if (np.abs(codes) >= 2**31).any():
         raise OutsideContract(f"bias code {np.abs(codes).max():.0f} does not fit int32")
-    stored = tuple(float(np.float32(s)) for s in np.broadcast_to(scales, (len(scales),)))
+    stored = tuple(scales.astype(np.float32).astype(np.float64).tolist())
     return codes.astype(np.int32), QParams(stored, 0, 32, None if len(stored) == 1 else 0)
 
 
 def multiplier(ratio: float) -> tuple[int, int]:
     """Fixed-point form (m, s) of a positive ratio: ratio ~ m * 2^-s with m < 2^31 and 1 <= s <= 62."""
-    fraction, exponent = math.frexp(ratio)
-    m, s = math.floor(fraction * 2**31 + 0.5), 31 - exponent
-    if m == 2**31:
-        m, s = 2**30, s - 1
-    if s < 1:
-        raise OutsideContract(f"requantization ratio {ratio:g} is 2^30 or more; the output range is far too small")
-    if s > 62:
-        m, s = (0 if s - 62 >= 31 else m >> (s - 62)), 62
-    return m, s
+    m, s = multipliers(np.array([ratio]))
+    return int(m[0]), int(s[0])
 
 
 def multipliers(ratios: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`multiplier` of each ratio: two int64 arrays."""
-    pairs = [multiplier(float(r)) for r in np.atleast_1d(ratios)]
-    return np.array([m for m, _ in pairs], np.int64), np.array([s for _, s in pairs], np.int64)
+    fraction, exponent = np.frexp(np.atleast_1d(ratios).astype(np.float64))
+    m, s = np.floor(fraction * 2**31 + 0.5).astype(np.int64), 31 - exponent.astype(np.int64)
+    m, s = np.where(m == 2**31, 2**30, m), np.where(m == 2**31, s - 1, s)
+    if (s < 1).any():
+        raise OutsideContract(
+            f"requantization ratio {np.max(ratios):g} is 2^30 or more; the output range is far too small"
+        )
+    beyond = np.maximum(s - 62, 0)
+    return np.where(beyond >= 31, 0, m >> np.minimum(beyond, 31)), np.minimum(s, 62)
 
 
 def srdhm(a: np.ndarray, r: np.ndarray) -> np.ndarray:
