@@ -20,6 +20,7 @@ from device_benchmarks.device_result import DeviceResult, artifact_facts, graph_
 from device_benchmarks.native_runner import NativeRunner
 from device_benchmarks.output_difference import Answer, largest_difference, output_difference
 from device_benchmarks.protocol import DEFAULT, Protocol
+from device_benchmarks.python_runner import LIBRARIES, PythonRunner
 from device_benchmarks.transports import RunFolder, Transport
 from runtimes import Runtime
 from toolchain.artifact import Artifact
@@ -147,11 +148,14 @@ def _on_device(
 
 
 def _runner(transport: Transport, runtime: Runtime, facts: DeviceFacts) -> Runner:
-    if runtime.artifact.format != "c":
+    format = runtime.artifact.format
+    if format == "c":
+        return NativeRunner(runtime, facts, local=transport.kind == "local")
+    if transport.kind == "adb" or format not in LIBRARIES:
         raise DeviceError(
-            f"{transport.name}: no runner for format {runtime.artifact.format!r} on devices. Export the model with --to c."
+            f"{transport.name}: no runner for format {format!r} on this device. Export the model with --to c."
         )
-    return NativeRunner(runtime, facts, local=transport.kind == "local")
+    return PythonRunner(runtime, transport)
 
 
 def _within_contract(runtime: Runtime, graphs: Sequence[GraphInputs]) -> tuple[list[tuple[int, GraphInputs]], int]:

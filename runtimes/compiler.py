@@ -76,7 +76,7 @@ def build_library(sources: Mapping[str, bytes], compiler: Compiler | None = None
         MissingDependency: there is no compiler.
     """
     compiler = compiler or find_compiler()
-    folder = _cache_folder()
+    folder = cache_folder("native")
     library = folder / (_key(sources, compiler) + SUFFIX)
     if not library.exists():
         with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as scratch:
@@ -179,12 +179,12 @@ def _compile(sources: Mapping[str, bytes], compiler: Compiler, folder: Path) -> 
     return output
 
 
-def _cache_folder() -> Path:
-    """pocketgnn/native in the user's cache folder; a folder of this process alone where that cannot be written."""
+def cache_folder(name: str) -> Path:
+    """pocketgnn/<name> in the user's cache folder; a folder of this process alone where that cannot be written."""
     stated = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
     try:
         root = Path(stated) if os.path.isabs(stated) else Path.home() / ".cache"
-        folder = root / "pocketgnn" / "native"
+        folder = root / "pocketgnn" / name
         root.mkdir(parents=True, exist_ok=True)
         for private in (folder.parent, folder):
             private.mkdir(mode=0o700, exist_ok=True)

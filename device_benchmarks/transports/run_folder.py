@@ -18,7 +18,7 @@ from toolchain.errors import DeviceBusy, DeviceError, DeviceTimeout
 
 SECONDS = 30.0  # for what takes a moment on any device
 BYTES_PER_SECOND = 100_000  # a slower connection counts as hung
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 # Holds the folder and the lock of its device as long as its input is open, and removes both when that ends: when we say so, and
 # as well when we die or the connection is cut, when nobody hears it any more. A lock whose holder has died is taken over, with
@@ -169,9 +169,7 @@ class RunFolder:
 
     def _file(self, name: str) -> str:
         if name != ".pid" and _NAME.fullmatch(name) is None:
-            raise DeviceError(
-                f"{name!r} is no name for a file on a device; names are of letters, digits, dots, - and _."
-            )
+            raise DeviceError(f"{name!r} is no name for a file on a device; names are of letters, digits and ._+-.")
         return f"{self.path}/{name}"
 
     def _heard(self, seconds: float) -> str:

@@ -1,0 +1,34 @@
+"""A 64-bit Arm computer with a kernel of its own: dropbear and adbd there, ssh and adb here, and no time worth telling."""
+
+from __future__ import annotations
+
+import pytest
+
+from device_benchmarks.device_session import bench_on, verify_on
+from device_benchmarks.transports import AdbTransport, SshTransport, Transport
+from toolchain.errors import DeviceError
+
+pytestmark = pytest.mark.devices
+
+
+@pytest.fixture(params=["ssh", "adb"])
+def transport(request, machine) -> Transport:
+    return SshTransport("pi", machine.ssh_config) if request.param == "ssh" else AdbTransport(machine.serial)
+
+
+def test_int8_outputs_on_arm_are_those_of_the_host_bit_for_bit(transport, int8_artifact, graphs):
+    report = verify_on(transport, int8_artifact, graphs)
+
+    assert (report.identical, report.differences) == (len(graphs), {})
+
+
+def test_nothing_is_timed_in_an_emulator(transport, int8_artifact, graphs):
+    with pytest.raises(DeviceError, match="QEMU's virt machine: emulated: correctness and instruction counts only"):
+        bench_on(transport, int8_artifact, graphs[0])
+
+
+def test_nothing_is_left_on_it(transport):
+    with transport:
+        found = transport.run(["sh", "-c", "ls -A /tmp /data/local/tmp"], seconds=60)
+
+    assert found.output.decode().split() == ["/data/local/tmp:", "/tmp:"]
