@@ -16,8 +16,8 @@ import numpy as np
 from toolchain.errors import ExportError
 from toolchain.exporters.constants import qparams_of
 from toolchain.exporters.litert_ops import activated, emit
+from toolchain.exporters.litert_serializer import Quantization
 from toolchain.exporters.litert_site import NONE, RELU, Compat, Site
-from toolchain.exporters.litert_writer import Quantization
 from toolchain.ir import DType, Value
 from toolchain.ir.ops import Const, Dequantize, Function, Linear, Quantize
 

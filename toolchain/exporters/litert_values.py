@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from toolchain.exporters.constants import qparams_of, real_constant
-from toolchain.exporters.litert_writer import LiteRtWriter, Quantization
+from toolchain.exporters.litert_serializer import Quantization
+from toolchain.exporters.litert_writer import LiteRtWriter
 from toolchain.ir import Domain, DType, Graph
 from toolchain.ir.ops import Const
 
