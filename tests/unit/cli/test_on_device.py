@@ -86,4 +86,4 @@ def test_gates_against_the_model_do_not_go_with_a_device(c_artifact, model, caps
 def test_a_format_without_a_runner_for_devices_is_refused(artifact, model, capsys):
     assert main(["verify", artifact, "-d", "local", "--model", model, "-q"]) == 1
 
-    assert last_error(capsys.readouterr()).startswith("error: local: no runner for format 'torchscript' on devices")
+    assert last_error(capsys.readouterr()).startswith("error: local: no runner for format 'torchscript' on this device")
