@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+import toolchain
 from device_benchmarks.device_session import bench_on, verify_on
 from device_benchmarks.transports import AdbTransport, SshTransport, Transport
 from toolchain.errors import DeviceError
+from toolchain.model_source import ModelSource
 
 pytestmark = pytest.mark.devices
 
@@ -32,3 +34,15 @@ def test_nothing_is_left_on_it(transport):
         found = transport.run(["sh", "-c", "ls -A /tmp /data/local/tmp"], seconds=60)
 
     assert found.output.decode().split() == ["/data/local/tmp:", "/tmp:"]
+
+
+@pytest.mark.parametrize(("format", "library"), [("onnx", "onnxruntime"), ("litert", "ai_edge_litert")])
+def test_a_python_library_on_arm_gives_the_outputs_of_the_host(machine, model_file, graphs, tmp_path, format, library):
+    pytest.importorskip(library)
+    source = ModelSource(model_file)
+    artifact = toolchain.export(toolchain.lower(source.model(), source.graphs()[0]), format, tmp_path / format)
+
+    report = verify_on(SshTransport("pi", machine.ssh_config), artifact, graphs[:5])
+
+    assert (report.graphs, report.differences) == (5, {})
+    assert report.max_relative <= 1e-5

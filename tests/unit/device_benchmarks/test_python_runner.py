@@ -1,0 +1,73 @@
+"""What goes to a device for a Python runtime: wheels for its Python, and a bundle that needs nothing else of this project."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+import runtimes
+import toolchain
+from device_benchmarks.device_child import REQUEST, RESULTS
+from device_benchmarks.measurement import Scope
+from device_benchmarks.protocol import Protocol
+from device_benchmarks.python_runner import DevicePython, PythonRunner, _bundle, _graphs, device_python
+from device_benchmarks.transports import LocalTransport
+from toolchain.errors import DeviceError
+from toolchain.inputs import GraphInputs
+
+SHORT = Protocol("short", samples=8, seconds=0.05, warmup_samples=2, warmup_seconds=0.01, rounds=2)
+CHILD = "import sys; from device_benchmarks import device_child; device_child.main(); assert 'torch' not in sys.modules"
+
+
+@pytest.fixture(scope="module")
+def runtime(exported, tmp_path_factory):
+    return runtimes.load(toolchain.export(exported.lowered, "onnx", tmp_path_factory.mktemp("onnx") / "small-onnx"))
+
+
+def test_a_bundle_computes_and_times_with_the_library_of_its_format_alone(runtime, exported, tmp_path):
+    graphs = [GraphInputs.from_pyg(data) for data in exported.parts.test]
+    for archive in (_bundle(runtime), _graphs(graphs)):
+        zipfile.ZipFile(io.BytesIO(archive)).extractall(tmp_path)
+    request = {"graphs": len(graphs), "timed": 1, "core_mask": 0, "protocol": asdict(SHORT)}
+    (tmp_path / REQUEST).write_text(json.dumps(request))
+
+    subprocess.run([sys.executable, "-c", CHILD], cwd=tmp_path, env={"PYTHONPATH": "."}, check=True, timeout=120)
+    answers = PythonRunner(runtime, LocalTransport())._answers((tmp_path / RESULTS).read_bytes(), len(graphs))
+
+    for graph, answer in zip(graphs, answers.computed, strict=True):
+        for expected, found in zip(runtime.run(graph), answer.outputs, strict=True):
+            np.testing.assert_array_equal(expected, found)
+    assert [(w.scope, w.round) for w in answers.windows] == [(scope, r) for r in range(2) for scope in Scope]
+    assert all(w.inferences >= SHORT.window.samples and w.samples_ns.min() > 0 for w in answers.windows)
+    assert answers.runtime["name"] == runtime.name
+
+
+def test_wheels_for_a_device_are_of_its_c_library_or_an_older_one():
+    words = DevicePython(3, 11, "aarch64", 19).platforms()
+
+    assert words == [
+        "manylinux_2_19_aarch64", "manylinux_2_18_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64", "linux_aarch64",
+    ]  # fmt: skip
+
+
+def test_this_machine_tells_its_python():
+    found = device_python(LocalTransport())
+
+    assert found.major == 3 and found.minor >= 9
+    assert found.machine
+
+
+def test_a_device_without_python_is_told_the_way_out():
+    class Bare(LocalTransport):
+        def shell(self, script: str) -> list[str]:
+            return ["env", "PATH=/nowhere", "/bin/sh", "-c", script]
+
+    with pytest.raises(DeviceError, match=r"local: no Python with venv \(.*\)\. Install python3-venv there, or export"):
+        device_python(Bare())
