@@ -35,7 +35,8 @@ def quantize(graph: Graph, method: Method, *, validation: Iterable[Any] | None =
     if isinstance(method, StaticInt8):
         return reported(f"static int{method.weight_bits}", graph, lambda: select(graph, method).graph, validation, log)
     if isinstance(method, QAT):
-        name = f"QAT int{method.static.weight_bits}, {method.epochs} epochs"
+        kind = "QAT" if method.quantizers else f"QAT int{method.static.weight_bits}"
+        name = f"{kind}, {method.epochs} epochs"
         return reported(name, graph, lambda: quantization_aware(graph, method), validation, log)
     if isinstance(method, MixedPrecision):
         name = f"mixed precision by {method.search}, {method.qat.epochs} epochs"
