@@ -36,6 +36,8 @@ static GNN_INLINE const int8_t *gnn_weights(const gnn_linear_layer *layer, uint3
 #include "gnn_linear_mve.h"
 #elif defined(GNN_DSP)
 #include "gnn_linear_dsp.h"
+#elif defined(GNN_X86)
+#include "gnn_linear_x86.h"
 #else
 #include "gnn_linear_plain.h"
 #endif

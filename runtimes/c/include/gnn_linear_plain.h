@@ -4,7 +4,7 @@
 
 #include "gnn_linear.h"
 
-#if !defined(GNN_DSP) && !defined(GNN_MVE)
+#if !defined(GNN_DSP) && !defined(GNN_MVE) && !defined(GNN_X86)
 
 #ifdef __cplusplus
 extern "C" {

@@ -8,6 +8,8 @@
 #define GNN_MVE 1 /* vectors of 16 bytes: Cortex-M55 */
 #elif defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
 #define GNN_DSP 1 /* two products of 16 bits an instruction: Cortex-M4, M7, M33 */
+#elif defined(__AVX2__)
+#define GNN_X86 1 /* vectors of 32 bytes, or 64 with AVX-512 */
 #endif
 #endif
 

@@ -55,6 +55,25 @@ def test_codes_are_the_same_with_the_instructions_of_this_machine():
         assert run_here(library, calls) == ""
 
 
+# what a processor must have (by the names of /proc/cpuinfo), and how to ask compilers for it
+X86 = {
+    "AVX2": (("avx2",), ("-mavx2",)),
+    "AVX-512 without VNNI": (("avx512f", "avx512bw", "avx512vl"), ("-mavx512f", "-mavx512bw", "-mavx512vl")),
+    "AVX-512 with VNNI": (("avx512bw", "avx512vl", "avx512_vnni"), ("-mavx512bw", "-mavx512vl", "-mavx512vnni")),
+}
+
+
+@pytest.mark.parametrize("name", [*X86, "no special instructions"])
+def test_codes_are_the_same_with_each_set_of_vector_instructions(name):
+    needed, flags = X86.get(name, ((), ("-march=native", "-DGNN_PLAIN_C")))
+    cpuinfo = Path("/proc/cpuinfo")
+    if needed and not (cpuinfo.exists() and set(needed) <= set(cpuinfo.read_text().split())):
+        pytest.skip(f"this processor has no {name}")
+    library = integer_kernels("-O2", *flags)
+    for calls in integer_calls().values():
+        assert run_here(library, calls) == ""
+
+
 def test_nothing_is_read_beside_its_array_and_no_operation_is_undefined(tmp_path: Path):
     command = sanitizing_compiler()
     if command is None:
