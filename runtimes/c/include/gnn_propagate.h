@@ -9,6 +9,8 @@
 #include "gnn_propagate_mve.h"
 #elif defined(GNN_DSP)
 #include "gnn_propagate_dsp.h"
+#elif defined(GNN_X86)
+#include "gnn_propagate_x86.h"
 #endif
 
 #ifdef __cplusplus
@@ -26,7 +28,7 @@ static GNN_INLINE void gnn_propagate_block(const gnn_propagate_op *op, const gnn
                                            uint32_t first, uint32_t rows, void *y, gnn_type y_type, uint32_t y_stride, int32_t *scratch)
 {
     const uint32_t end = first + rows, x_bytes = x_type == GNN_S8 ? 1u : 2u, y_bytes = y_type == GNN_S8 ? 1u : 2u;
-#if defined(GNN_DSP) || defined(GNN_MVE)
+#if defined(GNN_DSP) || defined(GNN_MVE) || defined(GNN_X86)
     gnn_words words;
     const int has_words = x_type == GNN_S8 && gnn_start_words(&words, op, y_type);
 #endif
@@ -34,7 +36,7 @@ static GNN_INLINE void gnn_propagate_block(const gnn_propagate_op *op, const gnn
         const void *const self = (const uint8_t *)x + (size_t)first * op->channels * x_bytes;
         gnn_row row;
         gnn_start_row(&row, op, topology, first);
-#if defined(GNN_DSP) || defined(GNN_MVE)
+#if defined(GNN_DSP) || defined(GNN_MVE) || defined(GNN_X86)
         if (has_words && row.count <= GNN_LANE_COUNT) {
             gnn_sum_words(&words, op, &row, (const int8_t *)x, first, y, y_type);
         } else

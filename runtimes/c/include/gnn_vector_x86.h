@@ -2,6 +2,7 @@
 #ifndef GNN_VECTOR_X86_H
 #define GNN_VECTOR_X86_H
 
+#include "gnn_copy.h"
 #include "gnn_requantize.h"
 
 #if defined(GNN_X86)
@@ -107,6 +108,38 @@ static GNN_INLINE gnn_vector gnn_doubled_high(gnn_vector a, int32_t r)
     const gnn_vector even = _mm512_add_epi64(_mm512_mul_epi32(a, factor), half);
     const gnn_vector odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(a, 32), factor), half);
     return _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 31), _mm512_slli_epi64(odd, 1));
+}
+
+static GNN_INLINE gnn_vector gnn_times(gnn_vector a, gnn_vector b)
+{
+    return _mm512_mullo_epi32(a, b);
+}
+
+/* The first `count` codes of 8 bits, then zeros: a lane each, or twice as many lanes of 16 bits. */
+static GNN_INLINE gnn_vector gnn_load_codes(const int8_t *x, uint32_t count)
+{
+    return _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(gnn_first(count), x));
+}
+
+static GNN_INLINE gnn_vector gnn_load_shorts(const int8_t *x, uint32_t count)
+{
+    return _mm512_cvtepi8_epi16(count == 32u ? _mm256_loadu_si256((const __m256i *)(const void *)x) :
+                                               _mm256_maskz_loadu_epi8((__mmask32)((1u << count) - 1u), x));
+}
+
+static GNN_INLINE gnn_vector gnn_plus_shorts(gnn_vector a, gnn_vector b)
+{
+    return _mm512_add_epi16(a, b);
+}
+
+static GNN_INLINE gnn_vector gnn_first_half(gnn_vector shorts)
+{
+    return _mm512_cvtepi16_epi32(_mm512_castsi512_si256(shorts));
+}
+
+static GNN_INLINE gnn_vector gnn_second_half(gnn_vector shorts)
+{
+    return _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(shorts, 1));
 }
 
 /* x[i] lane j becomes x[j] lane i. */
@@ -229,6 +262,44 @@ static GNN_INLINE gnn_vector gnn_doubled_high(gnn_vector a, int32_t r)
     const gnn_vector even = _mm256_add_epi64(_mm256_mul_epi32(a, factor), half);
     const gnn_vector odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(a, 32), factor), half);
     return _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xAA);
+}
+
+static GNN_INLINE gnn_vector gnn_times(gnn_vector a, gnn_vector b)
+{
+    return _mm256_mullo_epi32(a, b);
+}
+
+/* The first `count` codes of 8 bits, then zeros: a lane each, or twice as many lanes of 16 bits. */
+static GNN_INLINE gnn_vector gnn_load_codes(const int8_t *x, uint32_t count)
+{
+    int8_t codes[GNN_VECTOR] = {0};
+    GNN_COPY(codes, x, count);
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)codes));
+}
+
+static GNN_INLINE gnn_vector gnn_load_shorts(const int8_t *x, uint32_t count)
+{
+    int8_t codes[2u * GNN_VECTOR] = {0};
+    if (count == 2u * GNN_VECTOR) {
+        return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)x));
+    }
+    GNN_COPY(codes, x, count);
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)codes));
+}
+
+static GNN_INLINE gnn_vector gnn_plus_shorts(gnn_vector a, gnn_vector b)
+{
+    return _mm256_add_epi16(a, b);
+}
+
+static GNN_INLINE gnn_vector gnn_first_half(gnn_vector shorts)
+{
+    return _mm256_cvtepi16_epi32(_mm256_castsi256_si128(shorts));
+}
+
+static GNN_INLINE gnn_vector gnn_second_half(gnn_vector shorts)
+{
+    return _mm256_cvtepi16_epi32(_mm256_extracti128_si256(shorts, 1));
 }
 
 /* x[i] lane j becomes x[j] lane i. */
