@@ -50,8 +50,7 @@ def project_files(model: PackagedModel) -> dict[str, str | bytes]:
     values = _values(model, package, [runtime for runtime, _ in runtimes])
     texts = project_tree("android", values)
     for runtime, companion in runtimes:
-        suffix = companion.artifact.model_path.suffix.lstrip(".")
-        texts |= project_tree("android_runtime", {**values, "runtime": runtime.module, "suffix": suffix})
+        texts |= project_tree("android_runtime", {**values, "runtime": runtime.module})
         texts |= project_tree(f"android_{runtime.module}", values)
         kotlin = f"{runtime.module}/src/main/kotlin/{runtime.class_name.removesuffix('Model')}File.kt"
         texts[kotlin] = model_file(model, companion, package, runtime.constant, _asset(model, companion))

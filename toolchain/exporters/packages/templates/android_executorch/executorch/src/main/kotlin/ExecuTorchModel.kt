@@ -9,7 +9,9 @@ import org.pytorch.executorch.Tensor as ExecuTorchTensor
 /**
  * The ExecuTorch program of the model: XNNPACK and the portable kernels.
  *
- * ExecuTorch opens files only, so the program is copied out of the assets when an instance finds no copy of it.
+ * ExecuTorch opens files only, so the program is copied out of the assets when an instance finds no copy of it. Its Android library
+ * has builds for arm64-v8a and x86_64 alone. Of version 1.4.0 it is reported that the arm64 one ends with SIGILL on processors without
+ * the atomics of Armv8.1 (Cortex-A53, Cortex-A73).
  *
  * @param threads size of ExecuTorch's thread pool, of which a process has one
  * @throws RuntimeException ExecuTorch cannot load the program
