@@ -111,7 +111,7 @@ def _values(model: PackagedModel, package: str, runtimes: list[AndroidRuntime]) 
         "how": model.agreement,
         "usage": _usage(model),
         "runtime_rows": "".join(
-            f"| `:{runtime.module}` | `{runtime.class_name}`: the model for `{runtime.library}:{runtime.version}` |\n"
+            f"| `:{runtime.module}` | `{runtime.class_name}`: as `Model`, run by `{runtime.library}:{runtime.version}` |\n"
             for runtime in runtimes
         ),
     }
