@@ -57,6 +57,9 @@ def open_transport(name: str, ssh_config: Path | None = None) -> Transport:
         return AdbTransport(rest)
     if kind == "ssh" and rest:
         return SshTransport(rest, ssh_config)
+    if kind in ("serial", "emulator") and rest:
+        verb = "verify -d" if kind == "serial" else "bench -d"
+        raise RecipeError(f"device {name!r}: only {verb} takes it.")
     raise RecipeError(f"device {name!r} is unknown. Devices are called {WAYS}; pocketgnn devices lists them.")
 
 

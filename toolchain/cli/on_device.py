@@ -17,14 +17,14 @@ from toolchain.cli.console import Console
 if TYPE_CHECKING:
     from device_benchmarks.device_result import DeviceResult
     from device_benchmarks.device_session import DeviceParity
-    from device_benchmarks.transports import Transport
 
 Found = TypeVar("Found")
 CORES = ("any", "big", "little")
+SERIAL = "serial:"
 
 device_option = click.option(
     "-d", "--device", "devices", multiple=True, metavar="NAME",
-    help="Run on a device: local, ssh:HOST, adb, adb:SERIAL. Repeatable; pocketgnn devices lists them.",
+    help="Run on a device: local, ssh:HOST, adb, adb:SERIAL, serial:PORT. Repeatable; pocketgnn devices lists them.",
 )  # fmt: skip
 ssh_config_option = click.option(
     "--ssh-config", type=click.Path(path_type=Path, exists=True), help="Instead of ~/.ssh/config, for ssh devices."
@@ -47,18 +47,27 @@ def verify_devices(
     Raises:
         MeasurementError: an output differs, after everything was printed; DeviceError where a device failed.
     """
+    from device_benchmarks.device_names import open_transport
     from device_benchmarks.device_session import verify_on
+    from device_benchmarks.serial_session import verify_board
+    from device_benchmarks.transports.serial_port import SerialPort
     from toolchain.artifact import Artifact
     from toolchain.errors import MeasurementError
 
+    for name in devices:
+        if not name.startswith(SERIAL):
+            open_transport(name, ssh_config)  # a name of another form is refused before anything is done
     graphs, _ = _graphs(model_file, part, seed)
     loaded = [Artifact.load(folder(argument)) for argument in artifacts]
     with console.progress() as progress:
 
-        def verify(transport: Transport) -> list[DeviceParity]:
-            return [verify_on(transport, artifact, graphs, progress) for artifact in loaded]
+        def verify(name: str) -> list[DeviceParity]:
+            if name.startswith(SERIAL):
+                with SerialPort(name.removeprefix(SERIAL)) as port:
+                    return [verify_board(port, name, artifact, graphs, progress).parity for artifact in loaded]
+            return [verify_on(open_transport(name, ssh_config), artifact, graphs, progress) for artifact in loaded]
 
-        found, failures = _side_by_side(devices, ssh_config, verify)
+        found, failures = _side_by_side(devices, verify)
     texts = [_parity_text(report) for report in found]
     console.result(
         {"parity": [report.to_json() for report in found], "failures": {n: str(e) for n, e in failures.items()}}, *texts
@@ -82,12 +91,15 @@ def bench_devices(
     Raises:
         MeasurementError: a result is not valid, after everything was printed; DeviceError where a device failed.
     """
+    from device_benchmarks.device_names import open_transport
     from device_benchmarks.device_session import bench_on
     from device_benchmarks.made_up_graph import made_up_graph
     from device_benchmarks.protocol import DEFAULT, QUICK
     from toolchain.artifact import Artifact
     from toolchain.errors import ArtifactError, MeasurementError
 
+    for name in devices:
+        open_transport(name, ssh_config)  # a name of another form is refused before anything is done
     loaded = [Artifact.load(folder(argument)) for argument in artifacts]
     graphs, median = _graphs(model_file, "test", seed) if model_file else ([], 0)
     position = median if graph_index is None else graph_index
@@ -102,8 +114,8 @@ def bench_devices(
     command = shlex.join(["pocketgnn", *sys.argv[1:]])
     with console.progress() as progress:
 
-        def bench(transport: Transport) -> list[DeviceResult]:
-            results = []
+        def bench(name: str) -> list[DeviceResult]:
+            transport, results = open_transport(name, ssh_config), []
             for artifact in loaded:
                 graph = graphs[position] if graphs else made_up_graph(artifact, seed)
                 source = (
@@ -118,7 +130,7 @@ def bench_devices(
                 results.append(result)
             return results
 
-        found, failures = _side_by_side(devices, ssh_config, bench)
+        found, failures = _side_by_side(devices, bench)
     texts = []
     for result in found:
         name = next(name for name in devices if _same(name, result.device))
@@ -145,24 +157,22 @@ def folder(argument: str) -> Path:
 
 
 def _side_by_side(
-    devices: Sequence[str], ssh_config: Path | None, work: Callable[[Any], list[Found]]
+    devices: Sequence[str], work: Callable[[str], list[Found]]
 ) -> tuple[list[Found], dict[str, Exception]]:
     """The work on every device at the same time: what was found, in the order of the devices, and what failed."""
-    from device_benchmarks.device_names import open_transport
     from toolchain.errors import PocketGnnError
 
-    transports = [open_transport(name, ssh_config) for name in devices]
     failures: dict[str, Exception] = {}
 
-    def one(pair: tuple[str, Transport]) -> list[Found]:
+    def one(name: str) -> list[Found]:
         try:
-            return work(pair[1])
+            return work(name)
         except PocketGnnError as error:
-            failures[pair[0]] = error
+            failures[name] = error
             return []
 
-    with ThreadPoolExecutor(len(transports)) as pool:
-        found = [item for items in pool.map(one, zip(devices, transports, strict=True)) for item in items]
+    with ThreadPoolExecutor(len(devices)) as pool:
+        found = [item for items in pool.map(one, devices) for item in items]
     return found, failures
 
 

@@ -87,3 +87,14 @@ def test_a_format_without_a_runner_for_devices_is_refused(artifact, model, capsy
     assert main(["verify", artifact, "-d", "local", "--model", model, "-q"]) == 1
 
     assert last_error(capsys.readouterr()).startswith("error: local: no runner for format 'torchscript' on this device")
+
+
+def test_a_board_is_verified_and_not_timed(c_artifact, model, capsys, tmp_path):
+    assert (
+        main(["bench", c_artifact, "-d", "serial:/dev/nothing", "--model", model, "-o", str(tmp_path / "out"), "-q"])
+        == 2
+    )
+    assert "device 'serial:/dev/nothing': only verify -d takes it" in capsys.readouterr().err
+
+    assert main(["verify", c_artifact, "-d", "serial:/dev/nothing", "--model", model, "-q"]) == 1
+    assert "serial:/dev/nothing: cannot be opened" in capsys.readouterr().err
