@@ -6,7 +6,8 @@ Any other Linear on codes reads and gives real values, and its weights, int8 in 
 costs no time against float weights (ai-edge-litert 2.3), where the int16 kernels cost two conversions and a second rounding.
 Everything else runs on real values, which are rounded to codes wherever the Graph has an int8 value.
 
-Codes of at most 4 bits are stored in 4 (LiteRT takes such operands since 2024; tflite-runtime 2.14 refuses them).
+Codes of at most 4 bits are stored in 4, except for tflite-runtime 2.14, which refuses them. Products with them are as fast as with
+8 bits; weights that are made float are so in every run, which takes 6 us for 64 x 64 (8 bits: once, when the file is loaded).
 """
 
 from __future__ import annotations
