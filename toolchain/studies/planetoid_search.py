@@ -54,18 +54,20 @@ class Settings:
         probe_epochs: of a training with one slot narrowed.
         epochs: of a finalist.
         finalists: assignments that are trained in full.
+        methods: those that are run, joined by "+".
     """
 
     train_epochs: int = 100
     probe_epochs: int = 25
     epochs: int = 50
     finalists: int = 5
+    methods: str = "+".join(METHODS)
 
 
 def wanted(scope: Scope, settings: Settings) -> Iterable[Key]:
     """Every method at every budget of every data set."""
     for name, seed in itertools.product(scope.models, range(scope.seeds)):
-        for budget, method in itertools.product(BUDGETS[name], METHODS):
+        for budget, method in itertools.product(BUDGETS[name], settings.methods.split("+")):
             yield name, seed, method, round(budget, 3)
 
 
