@@ -39,6 +39,7 @@ from toolchain.compression import DynamicInt8, StaticInt8, quantize
 from toolchain.datasets import tu
 from toolchain.errors import MeasurementError
 from toolchain.exporters import export
+from toolchain.exporters.emission import Bounds
 from toolchain.exporters.onnx import emit
 from toolchain.feeds import build_feeds
 from toolchain.frontend import lower
@@ -54,6 +55,7 @@ REACH = 5
 FEATURES = 4
 LOWERINGS = ("dense", "scatter", "auto")
 EAGER = "PyG eager"
+NATIVE = ("c", "c int8")  # built for this machine
 LITERT = ("litert dense", "litert scatter")
 LITERT_INT8 = ("litert dynamic int8", "litert static int8")
 RUNS_PER_TURN = 10
@@ -163,6 +165,22 @@ def _contender(name: str, session: Any, feeds: Mapping[str, np.ndarray]) -> Cont
     return Contender(name, lambda: session.run(outputs, feeds))
 
 
+def c_contenders(graphs: Mapping[str, Graph], inputs: GraphInputs, folder: Path) -> list[Contender]:
+    """The C of each graph, checked against what the graph means."""
+    made = []
+    for name, graph in graphs.items():
+        topologies = inputs.prepare(graph.topologies).topologies
+        degree = max(int(t.in_degree.max()) for t in topologies)
+        bounds = Bounds(inputs.num_nodes, max(t.num_edges for t in topologies), 1, degree)
+        runtime = runtimes.load(
+            export(graph, "c", folder / f"{name} {inputs.num_nodes}", overwrite=True, bounds=bounds)
+        )
+        contender = Contender(name, partial(runtime.run_feeds, runtime.prepare(inputs)))
+        _check(contender, graph, inputs, 1e-4)
+        made.append(contender)
+    return made
+
+
 def measure(contenders: list[Contender], seconds: float, clock: Callable[[], float]) -> None:
     """Let the contenders take turns for about this long each; the first run of a turn only warms the caches."""
     stop = time.perf_counter() + seconds * len(contenders)
@@ -181,6 +199,7 @@ def measure(contenders: list[Contender], seconds: float, clock: Callable[[], flo
 @click.option("--seconds", default=2.0, show_default=True, help="For each candidate at each size.")
 @click.option("--clock", type=click.Choice(sorted(CLOCKS)), default="wall", show_default=True)
 @click.option("--int8/--no-int8", default=False, show_default=True, help="LiteRT's integer files too.")
+@click.option("--native", is_flag=True, help="C too, in float and with 8 bits, built for this machine.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Where PyG keeps PROTEINS; random graphs without.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for lowering_study.json with every sample.")
 @click.option("--model", "names", type=click.Choice(sorted(MODELS)), multiple=True, default=tuple(MODELS))
@@ -191,6 +210,7 @@ def main(
     clock: str,
     names: tuple[str, ...],
     int8: bool,
+    native: bool,
     data_root: Path | None,
     output: Path | None,
 ) -> None:
@@ -198,7 +218,7 @@ def main(
     torch.manual_seed(0)
     graphs = {n: protein_like(n) if data_root is None else protein_near(data_root, n) for n in nodes}
     samples: list[dict[str, Any]] = []
-    candidates = (EAGER, *EXPORTERS, *LOWERINGS, *LITERT, *(LITERT_INT8 if int8 else ()))
+    candidates = (EAGER, *EXPORTERS, *LOWERINGS, *LITERT, *(LITERT_INT8 if int8 else ()), *(NATIVE if native else ()))
     columns = ("model", "threads", "nodes", "edges", *candidates, "auto / rival", "litert / eager")
     table = Table(*columns, title=f"median microseconds, {clock} time", box=None)
     for name in names:
@@ -208,9 +228,15 @@ def main(
         with tempfile.TemporaryDirectory() as folder:
             rivals = {e: export_rival(model, example, exporter=e, path=Path(folder) / f"{e}.onnx") for e in EXPORTERS}
             litert = litert_files(graph, list(graphs.values()), Path(folder), int8)
+            native_graphs: dict[str, Graph] = {}
+            if native:
+                calibration = [as_data(inputs) for inputs in graphs.values()]
+                quantized = quantize(lower(model, example, name=name), StaticInt8(calibration, min_agreement=0.0))
+                native_graphs = dict(zip(NATIVE, (graph, quantized), strict=True))
             for count in threads:
                 for inputs in graphs.values():
                     entered = contenders(model, graph, rivals, litert, inputs, count)
+                    entered += c_contenders(native_graphs, inputs, Path(folder))
                     measure(entered, seconds, CLOCKS[clock])
                     sizes = {"nodes": inputs.num_nodes, "edges": inputs.num_edges}
                     table.add_row(name, str(count), *map(str, sizes.values()), *_cells(entered, candidates))
