@@ -35,11 +35,8 @@ COMMON_FLAGS = (
 )  # fmt: skip
 COMPILER_FLAGS = {
     "zig": ("-fno-sanitize=all",),
-    "gcc": ("-fno-tree-loop-distribute-patterns",),  # no call of memset inside memset
+    "gcc": ("-fipa-pta", "-fno-tree-loop-distribute-patterns"),  # the latter: no call of memset inside memset
 }
-# An inference spends its time in these. Unrolled by zig, they take twice the flash and 1 % fewer instructions.
-HOT_KERNELS = ("gnn_linear", "gnn_propagate", "gnn_pool_s", "gnn_check_sparse")
-KERNEL_FLAGS = {True: ("-O3",), False: ("-O2", "-fno-unroll-loops")}  # with an operating system, and without
 SIZE_FLAGS = ("-Os",)
 MIN_STACK_BYTES = 256
 PAINT_BYTES = 16384  # of the stack at most: a model takes some hundred bytes of it
@@ -76,7 +73,7 @@ class FirmwareImage:
 
 def build_firmware(
     artifact: Artifact, target: Target, folder: Path, *, compiler: CompilerName | None = None,
-    sparse_features: GraphInputs | None = None, kernel_flags: Sequence[str] | None = None,
+    sparse_features: GraphInputs | None = None, model_flags: Sequence[str] | None = None,
 ) -> FirmwareImage:  # fmt: skip
     """Compile and link an image.
 
@@ -84,8 +81,7 @@ def build_firmware(
         folder: where the sources, objects and image.elf go; it must exist.
         compiler: "gcc" is the target's cross compiler, "zig" that of the ziglang package; by default gcc where installed.
         sparse_features: the graph whose features are stored in the image, for a model that reads sparse features.
-        kernel_flags: optimization of the kernels in which an inference spends its time, instead of KERNEL_FLAGS. On a
-            microcontroller the rest is compiled for size.
+        model_flags: optimization of the model and its kernels, instead of those of the target. The rest is compiled for size.
 
     Raises:
         DoesNotFit: the image or its data are larger than the target's memories.
@@ -101,7 +97,7 @@ def build_firmware(
     build = hashlib.sha256(sources[artifact.model_file]).digest()[:8]
     chosen = compiler or default_compiler(target)
     command = compiler_command(chosen, target)
-    kernel_flags = kernel_flags or KERNEL_FLAGS[target.board.is_hosted]
+    model_flags = model_flags or target.compile.optimize
     generated = {"firmware_model.h": _model_header(artifact, target, name, build).encode()}
     if artifact.provenance.get("sparse_features"):
         generated["firmware_features.c"] = _features_source(artifact, sparse_features).encode()
@@ -118,11 +114,11 @@ def build_firmware(
     own = [
         FIRMWARE / f"{stem}.c" for stem in ("protocol", "memory", target.board.startup, f"boards/{target.board.serial}")
     ]
-    # Of parts that several kernels define alike (GNN_SHARED), the linker takes the first: that of the kernels that count.
-    files = sorted((name for name in (*sources, *generated) if name.endswith(".c")), key=lambda name: not _is_hot(name))
-    units: list[tuple[str, Sequence[str]]] = [
-        (f"./{name}", kernel_flags if _is_hot(name) or target.board.is_hosted else SIZE_FLAGS) for name in files
-    ]
+    included = {
+        name.decode() for name in re.findall(rb'^#include "(\w+\.c)"', sources[artifact.model_file], flags=re.M)
+    }
+    files = [name for name in (*sources, *generated) if name.endswith(".c") and name not in included]
+    units: list[tuple[str, Sequence[str]]] = [(f"./{name}", (*model_flags, "-DGNN_ONE_FILE")) for name in files]
     units += [(str(path), (*SIZE_FLAGS, f"-DFIRMWARE_UART=0x{target.board.serial_address:X}u")) for path in own]
 
     def compiled(numbered: tuple[int, tuple[str, Sequence[str]]]) -> str:
@@ -136,14 +132,10 @@ def build_firmware(
     _link(chosen, [*command, *select], target, objects, folder)
     image = FirmwareImage(
         target, read_elf(folder / IMAGE), name, f"{chosen} {compiler_version(tuple(command))}",
-        (*select, *COMMON_FLAGS, *kernel_flags), build,
+        (*select, *COMMON_FLAGS, *model_flags), build,
     )  # fmt: skip
     check_fit(image)
     return image
-
-
-def _is_hot(file: str) -> bool:
-    return file.startswith(HOT_KERNELS)
 
 
 def check_fit(image: FirmwareImage) -> None:

@@ -14,16 +14,18 @@ FOLDER = Path(__file__).with_name("targets")
 
 @dataclass(frozen=True, slots=True)
 class Compile:
-    """Flags that select the processor.
+    """Flags of the compilers.
 
     Attributes:
         gcc_command: the cross compiler that a system package brings.
-        gcc, zig: flags for it and for `python -m ziglang cc`.
+        gcc, zig: flags for it and for `python -m ziglang cc` that select the processor.
+        optimize: how the model is compiled: for size where the kernels have their inner loops in assembly.
     """
 
     gcc_command: str
     gcc: tuple[str, ...]
     zig: tuple[str, ...]
+    optimize: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The C kernels as callable functions: runtimes/c/src compiled into a shared library, with types read from gnn_kernels.h.
+"""The C kernels as callable functions: runtimes/c/src compiled into a shared library, with types read from the headers.
 
 `kernels("-O3")` compiles with the system's compiler, or with zig from PyPI where there is none. Objects are kept in a temporary
 folder under the hash of their text, so that a test process compiles only what changed.
@@ -23,6 +23,7 @@ import numpy as np
 
 C_ROOT = Path(__file__).resolve().parent.parent / "runtimes" / "c"
 INCLUDE, SOURCE = C_ROOT / "include", C_ROOT / "src"
+HEADERS = ("gnn.h", "gnn_kernels.h", "gnn_kernels_f32.h", "gnn_kernels_integer.h", "gnn_kernels_packed.h")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 
 _REFUSED: dict[Path, str] = {}  # what a compiler said about files that it did not make
@@ -135,8 +136,8 @@ def _digest(*texts: str) -> str:
 
 
 def _read_headers() -> str:
-    text = "\n".join((INCLUDE / name).read_text() for name in ("gnn.h", "gnn_kernels.h", "gnn_kernels_packed.h"))
-    text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
+    text = "\n".join((INCLUDE / name).read_text() for name in HEADERS)
+    text = re.sub(r"/\*.*?\*/|\bGNN_KERNEL +", " ", text, flags=re.S)
     return re.sub(r"^\s*#.*$", " ", text, flags=re.M)
 
 
@@ -194,7 +195,7 @@ def _structs(text: str) -> dict[str, type]:
 
 def _prototypes(text: str, structs: dict[str, type]) -> dict[str, tuple[type | None, list[type]]]:
     """Result and parameter types of every kernel."""
-    found = re.findall(r"^(void|gnn_status|uint32_t|size_t) (gnn_\w+)\(([^;{]*)\);", text, flags=re.M)
+    found = re.findall(r"^ *(void|gnn_status|uint32_t|size_t) (gnn_\w+)\(([^;{]*)\);", text, flags=re.M)
     return {
         name: (
             None if result == "void" else _type(result, structs),

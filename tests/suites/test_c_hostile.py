@@ -138,10 +138,12 @@ def test_coverage_guided_inputs_find_nothing(folder: Path) -> None:
 def test_generated_code_compiles_without_a_warning(
     compiler: str, artifacts: dict[str, Artifact], tmp_path: Path
 ) -> None:
-    """The kernels are compiled so by their own tests."""
+    """Alone, and as one file with its kernels, which their own tests compile as well."""
     models = [artifact.model_path for artifact in artifacts.values()]
+    command = [*host_compilers()[compiler], *STRICT, "-pedantic", "-O1"]
 
-    compile_objects([*host_compilers()[compiler], *STRICT, "-pedantic", "-O1"], models, tmp_path)
+    compile_objects(command, models, tmp_path)
+    compile_objects([*command, "-DGNN_ONE_FILE"], models, tmp_path)
 
 
 def test_nothing_is_kept_between_calls(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
@@ -181,8 +183,11 @@ def recorded(name: str, artifact: Artifact, prefix: str) -> str:
     return "\n".join(text) + "\n"
 
 
-def test_two_models_in_one_program_run_on_threads_at_once(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
-    """Their kernels are linked once. ThreadSanitizer, where it is, sees whether anything is shared."""
+@pytest.mark.parametrize("as_one_file", [False, True], ids=["kernels linked once", "kernels of their own"])
+def test_two_models_in_one_program_run_on_threads_at_once(
+    as_one_file: bool, artifacts: dict[str, Artifact], tmp_path: Path
+) -> None:
+    """ThreadSanitizer, where it is, sees whether anything is shared."""
     first, second = artifacts["weighted"], artifacts["integer"]
     (tmp_path / "jobs.h").write_text(recorded("weighted", first, "first") + recorded("integer", second, "second"))
     sanitizing = sanitizing_compiler()
@@ -191,8 +196,10 @@ def test_two_models_in_one_program_run_on_threads_at_once(artifacts: dict[str, A
         "-std=c99",
         "-O1",
         "-ffp-contract=off",
+        *(["-DGNN_ONE_FILE"] if as_one_file else []),
     ]
-    objects = compile_objects(common, sources_of((first, second)), tmp_path)
+    sources = [first.model_path, second.model_path] if as_one_file else sources_of((first, second))
+    objects = compile_objects(common, sources, tmp_path)
     run(
         [*common, "-pthread", "-I", tmp_path, "-I", first.path, FUZZ / "two_models.c", *objects, "-o", "program"],
         tmp_path,

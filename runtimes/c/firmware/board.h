@@ -28,7 +28,7 @@ uint32_t board_stack(void);
 void board_stop(void);
 
 /* What the start-up code ends in. */
-void serve(uint32_t cycles_per_second);
+__attribute__((noreturn)) void serve(uint32_t cycles_per_second);
 
 /* Why the processor stopped: the kind of fault in its own numbers, the address of the instruction, the return address, and the
  * fault status (0 where there is none). */

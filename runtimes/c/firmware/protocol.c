@@ -42,19 +42,22 @@ static uint32_t checksum(uint32_t crc, uint32_t byte)
     return (crc << 8 ^ byte << 12 ^ byte << 5 ^ byte) & 0xFFFFu;
 }
 
-static uint32_t start(uint8_t letter)
+static __attribute__((noinline)) uint32_t start(uint8_t letter)
 {
     board_write(letter);
     return checksum(0xFFFFu, letter);
 }
 
+static __attribute__((noinline)) void send_digit(uint32_t digit)
+{
+    board_write((uint8_t)(digit + (digit < 10 ? '0' : 'A' - 10)));
+}
+
 static uint32_t send(uint32_t crc, const void *bytes, size_t count)
 {
     for (const uint8_t *byte = bytes; count > 0; count--, byte++) {
-        for (uint32_t i = 0, digits = *byte; i < 2; i++, digits <<= 4) {
-            const uint32_t digit = digits >> 4 & 15u;
-            board_write((uint8_t)(digit + (digit < 10 ? '0' : 'A' - 10)));
-        }
+        send_digit(*byte >> 4);
+        send_digit(*byte & 15u);
         crc = checksum(crc, *byte);
     }
     return crc;

@@ -37,7 +37,7 @@ static GNN_INLINE float gnn_dequantized(int32_t code, int32_t zero_point, float 
         magnitude = 0u - magnitude;
         scale = -scale;
     }
-    if (magnitude <= 0x1000000u) {
+    if (!GNN_USES_WIDE_SUMS || magnitude <= 0x1000000u) {
         return (float)(int32_t)magnitude * scale; /* 24 bits by 24 bits: the double would be exact, so there is one rounding either way */
     }
     return gnn_dequantized_wide(magnitude, scale);

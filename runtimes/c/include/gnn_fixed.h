@@ -24,18 +24,13 @@ static inline int gnn_square_fits(uint32_t t, uint32_t d)
     return ((high + (low >> 32)) >> 32) == 0;
 }
 
-/* 1 / sqrt(X) in Q30, within 4 units, for X = x / 2^32 in [1/4, 1): x >= 2^30. */
+/* 1 / sqrt(X) in Q30, within 2 units, for X = x / 2^32 in [1/4, 1): x >= 2^30. Six Newton steps from 1. */
 static inline uint32_t gnn_rsqrt_near(uint32_t x)
 {
-    /* In Q14: a line (within 8.6 %) and two Newton steps in 32 bits (within 2e-4). */
-    const uint32_t top = x >> 16;
-    uint32_t r = 34943u - ((top * 19968u) >> 16);
-    r = (r * (49152u - ((((r * r) >> 14) * top) >> 16))) >> 15;
-    r = (r * (49152u - ((((r * r) >> 14) * top) >> 16))) >> 15;
-    /* Two steps in Q30. */
-    r <<= 16;
-    r = (uint32_t)(((uint64_t)r * (0xC0000000u - (uint32_t)(((((uint64_t)r * r) >> 31) * x) >> 31))) >> 31);
-    r = (uint32_t)(((uint64_t)r * (0xC0000000u - (uint32_t)(((((uint64_t)r * r) >> 31) * x) >> 31))) >> 31);
+    uint32_t r = UINT32_C(1) << 30, step;
+    for (step = 0; step < 6u; ++step) {
+        r = (uint32_t)(((uint64_t)r * (0xC0000000u - (uint32_t)(((((uint64_t)r * r) >> 31) * x) >> 31))) >> 31);
+    }
     return r;
 }
 
@@ -52,9 +47,8 @@ static inline int32_t gnn_rsqrt_q31(uint32_t degree)
     if (x < 1u << 24) { x <<= 8; down -= 4u; }
     if (x < 1u << 28) { x <<= 4; down -= 2u; }
     if (x < 1u << 30) { x <<= 2; down -= 1u; }
-    y = (gnn_rsqrt_near(x) + ((1u << down) >> 1)) >> down;
-    while (y < (uint32_t)GNN_Q31_ONE && gnn_square_fits(2u * y + 1u, degree)) { ++y; } /* from within a few units to exact */
-    while (!gnn_square_fits(2u * y - 1u, degree)) { --y; }
+    y = (gnn_rsqrt_near(x) - 2u) >> down;
+    while (y < (uint32_t)GNN_Q31_ONE && gnn_square_fits(2u * y + 1u, degree)) { ++y; } /* from at most a few units less to exact */
     return (int32_t)y;
 }
 

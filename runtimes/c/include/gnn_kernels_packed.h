@@ -14,14 +14,14 @@ extern "C" {
  *  - codebook: 2^weight_bits codes (int8), then rows of indices of weight_bits (1 to 8) bits, low bits first;
  *  - bitmap: a row is one bit per unit of weight_bits / 8 codes (1 or 4), low bits first, then the units whose bit is 1.
  * scratch: panel * in_padded bytes on 4 bytes, for `panel` output channels at a time. */
-void gnn_linear_codebook_s8(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor, int8_t *y,
-                            int8_t *scratch, uint32_t panel);
-void gnn_linear_codebook_s16(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor, int16_t *y,
-                             uint32_t y_stride, int8_t *scratch, uint32_t panel);
-void gnn_linear_bitmap_s8(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor, int8_t *y, int8_t *scratch,
-                          uint32_t panel);
-void gnn_linear_bitmap_s16(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor, int16_t *y,
-                           uint32_t y_stride, int8_t *scratch, uint32_t panel);
+GNN_KERNEL void gnn_linear_codebook_s8(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor,
+                                       int8_t *y, int8_t *scratch, uint32_t panel);
+GNN_KERNEL void gnn_linear_codebook_s16(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor,
+                                        int16_t *y, uint32_t y_stride, int8_t *scratch, uint32_t panel);
+GNN_KERNEL void gnn_linear_bitmap_s8(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor,
+                                     int8_t *y, int8_t *scratch, uint32_t panel);
+GNN_KERNEL void gnn_linear_bitmap_s16(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor,
+                                      int16_t *y, uint32_t y_stride, int8_t *scratch, uint32_t panel);
 
 /* Float: as gnn_linear_f32. For every eight outputs (the last may be fewer) and every k a group of eight weights, from a byte of its own on:
  *  - codebook: eight indices into `values` of index_bits (1 to 8) bits, low bits first;
@@ -33,8 +33,10 @@ typedef struct gnn_linear_packed_f32_layer {
     uint16_t in, out;
     uint8_t index_bits, relu;
 } gnn_linear_packed_f32_layer;
-void gnn_linear_codebook_f32(const gnn_linear_packed_f32_layer *layer, const float *x, uint32_t rows, const float *scale, float *y);
-void gnn_linear_bitmap_f32(const gnn_linear_packed_f32_layer *layer, const float *x, uint32_t rows, const float *scale, float *y);
+GNN_KERNEL void gnn_linear_codebook_f32(const gnn_linear_packed_f32_layer *layer, const float *x, uint32_t rows, const float *scale,
+                                        float *y);
+GNN_KERNEL void gnn_linear_bitmap_f32(const gnn_linear_packed_f32_layer *layer, const float *x, uint32_t rows, const float *scale,
+                                      float *y);
 
 #ifdef __cplusplus
 }

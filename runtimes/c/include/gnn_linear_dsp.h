@@ -21,13 +21,13 @@ extern "C" {
 
 /* What the loop works on. The assembly knows the offsets, stated from `multiplier` on. */
 typedef struct gnn_channels {
-    uint32_t x_stride;              /* -20: bytes of a row of x, or 0 where x is interleaved */
-    uint32_t bias_minus_multiplier; /* -16: bytes from the multiplier of a channel to its bias */
+    uint32_t part;                  /* -20: of in, in fours, beyond groups of 16 where x is interleaved; 4 where x are rows */
+    uint32_t bias_minus_multiplier; /* -16: bytes from the multiplier of a channel to its bias; with terms s - 33 of the least shift */
     uint8_t *y_end;                 /* -12 */
     uint32_t in;                    /* -8: bytes of a row of weights */
     const void *x;                  /* -4 */
     const int32_t *multiplier;      /* 0: of the current channel; advances */
-    const uint8_t *shift;           /* 4: advances */
+    const uint8_t *shift;           /* 4: or term; advances */
     uint8_t *y;                     /* 8: row 0; advances */
     int32_t rounding;               /* 12: 2 z + 1 */
     uint32_t limit;                 /* 16: s - 33 must be less */
@@ -37,7 +37,10 @@ typedef struct gnn_channels {
     uint32_t offset[GNN_ROWS];      /* 36: bytes from row 0 of y to each row */
     int32_t factor[GNN_ROWS];       /* 52: 2 R of each row modulo 2^32, or -1, which leaves m as it is */
     uint32_t left_shift;            /* 68 */
-    int32_t acc[GNN_ROWS];          /* 72: of a channel that is left to C */
+    int32_t start[GNN_ROWS];        /* 72: what the sums of each row start with, beside the bias, for weights of 4 bits */
+#if GNN_USES_RARE
+    int32_t acc[GNN_ROWS]; /* 88: of a channel that is left to C */
+#endif
 } gnn_channels;
 
 /* acc[r] += four products. r0-r3 acc, r12 x, r8-r11 a pair of each row, `word` four weights, r6 is free. */
@@ -54,6 +57,15 @@ typedef struct gnn_channels {
     "smlad r1, r9, " word ", r1\n\t"                                                                                                   \
     "smlad r2, r10, " word ", r2\n\t"                                                                                                  \
     "smlad r3, r11, " word ", r3\n\t"
+
+/* The same with pairs of 4 bits in r4, `at` bits up, and a mask in r5. */
+#define GNN_PAIR_PRODUCTS(at)                                                                                                          \
+    "and r6, r5, r4" at "\n\t"                                                                                                         \
+    "ldmia r12!, {r8-r11}\n\t"                                                                                                         \
+    "smlad r0, r8, r6, r0\n\t"                                                                                                         \
+    "smlad r1, r9, r6, r1\n\t"                                                                                                         \
+    "smlad r2, r10, r6, r2\n\t"                                                                                                        \
+    "smlad r3, r11, r6, r3\n\t"
 
 /* acc += four products of one row at x; weights in r5 and r4. */
 #define GNN_ROW_PRODUCTS(acc, x)                                                                                                       \
@@ -110,36 +122,155 @@ typedef struct gnn_channels {
     "42:\n\t"                                                                                                                          \
     GNN_STORE("strh", "2")
 
-/* Accumulators of a Linear: bias and products. r4 multiplier, r7 weights, r5, r8-r10 and r12 the fields before `multiplier`. */
+/* Accumulators of a Linear: bias and products. r4 multiplier, r7 weights, r5, r8-r10 and r12 the fields before `multiplier`. Interleaved x
+ * is taken in groups of 16 values of a row; what is left of `in` comes first. */
 #define GNN_DENSE_SUMS                                                                                                                 \
     "ldr r0, [r4, r8]\n\t"                                                                                                             \
     "add lr, r7, r10\n\t"                                                                                                              \
     "mov r1, r0\n\t"                                                                                                                   \
     "mov r2, r0\n\t"                                                                                                                   \
     "mov r3, r0\n\t"                                                                                                                   \
-    "cbz r5, 2f\n\t"                                                                                                                   \
+    "tbb [pc, r5]\n"                                                                                                                   \
+    "20:\n\t"                                                                                                                          \
+    ".byte (2f - 20b) / 2, (21f - 20b) / 2, (24f - 20b) / 2, (22f - 20b) / 2\n\t"                                                      \
+    GNN_LONG_ROWS                                                                                                                      \
+    "21:\n\t" /* four values */                                                                                                        \
+    "ldr r5, [r7], #4\n\t"                                                                                                             \
+    "b 25f\n"                                                                                                                          \
+    "22:\n\t" /* twelve */                                                                                                             \
+    "ldr r5, [r7], #4\n\t"                                                                                                             \
+    "b 23f\n"                                                                                                                          \
+    "2:\n\t"                                                                                                                           \
+    "ldrd r4, r5, [r7], #8\n\t"                                                                                                        \
+    GNN_FOUR_PRODUCTS("r4")                                                                                                            \
+    "23:\n\t"                                                                                                                          \
+    GNN_FOUR_PRODUCTS("r5")                                                                                                            \
+    "24:\n\t"                                                                                                                          \
+    "ldrd r4, r5, [r7], #8\n\t"                                                                                                        \
+    GNN_FOUR_PRODUCTS("r4")                                                                                                            \
+    "25:\n\t"                                                                                                                          \
+    GNN_FOUR_PRODUCTS("r5")                                                                                                            \
+    "cmp r7, lr\n\t"                                                                                                                   \
+    "bne 2b\n"
+
+/* The bias of a channel. */
+#define GNN_BIAS "ldr r6, [r4, r8]\n\t"
+#define GNN_BIAS_OF_TERM "ldr r6, [lr, #4]\n\tldrsh r6, [r6]\n\tasr r6, r6, #4\n\t"
+
+/* s - 33 of a channel in r11. */
+#define GNN_SHIFT "ldrb r11, [r5], #1\n\tsub r11, r11, #33\n\t"
+#define GNN_SHIFT_OF_TERM "ldrh r11, [r5], #2\n\tldr r12, [lr, #-16]\n\tand r11, r11, #15\n\tadd r11, r11, r12\n\t"
+
+/* The same with interleaved x and weights of 4 bits, which are stored plus 8: the sum starts with - 8 sum_k x[r][k]. */
+#define GNN_NIBBLE_SUMS(bias)                                                                                                          \
+    bias                                                                                                                               \
+    "add r0, lr, #72\n\t"                                                                                                              \
+    "add lr, r7, r10\n\t"                                                                                                              \
+    "ldm r0, {r0-r3}\n\t"                                                                                                              \
+    "mov r9, r5\n\t"                                                                                                                   \
+    "mov r5, #0x000F000F\n\t"                                                                                                          \
+    "add r0, r0, r6\n\t"                                                                                                               \
+    "add r1, r1, r6\n\t"                                                                                                               \
+    "add r2, r2, r6\n\t"                                                                                                               \
+    "add r3, r3, r6\n\t"                                                                                                               \
+    "tbb [pc, r9]\n"                                                                                                                   \
+    "20:\n\t"                                                                                                                          \
+    ".byte (2f - 20b) / 2, (21f - 20b) / 2, (24f - 20b) / 2, (22f - 20b) / 2\n"                                                        \
+    "21:\n\t" /* four values */                                                                                                        \
+    "ldrh r4, [r7], #2\n\t"                                                                                                            \
+    "lsl r4, r4, #8\n\t"                                                                                                               \
+    "orr r4, r4, r4, lsl #8\n\t"                                                                                                       \
+    "b 25f\n"                                                                                                                          \
+    "22:\n\t" /* twelve */                                                                                                             \
+    "ldrh r4, [r7], #2\n\t"                                                                                                            \
+    "lsl r4, r4, #8\n\t"                                                                                                               \
+    "orr r4, r4, r4, lsl #8\n\t"                                                                                                       \
+    "b 23f\n"                                                                                                                          \
+    "2:\n\t"                                                                                                                           \
+    "ldr r4, [r7], #4\n\t"                                                                                                             \
+    GNN_PAIR_PRODUCTS("") GNN_PAIR_PRODUCTS(", lsr #4")                                                                                \
+    "23:\n\t"                                                                                                                          \
+    GNN_PAIR_PRODUCTS(", lsr #8") GNN_PAIR_PRODUCTS(", lsr #12")                                                                       \
+    "24:\n\t"                                                                                                                          \
+    "ldr r4, [r7], #4\n\t"                                                                                                             \
+    GNN_PAIR_PRODUCTS("") GNN_PAIR_PRODUCTS(", lsr #4")                                                                                \
+    "25:\n\t"                                                                                                                          \
+    GNN_PAIR_PRODUCTS(", lsr #8") GNN_PAIR_PRODUCTS(", lsr #12")                                                                       \
+    "cmp r7, lr\n\t"                                                                                                                   \
+    "bne 2b\n"
+
+/* GNN_DENSE_SUMS on rows of x, of any length. */
+#if GNN_USES_LONG_ROWS
+#define GNN_LONG_ROWS                                                                                                                  \
+    ".byte (26f - 20b) / 2, 0\n"                                                                                                       \
+    "26:\n\t"                                                                                                                          \
+    "lsl r5, r10, #1\n\t"                                                                                                              \
     "add r6, r12, r5\n\t"                                                                                                              \
     "add r10, r6, r5\n\t"                                                                                                              \
     "add r11, r10, r5\n"                                                                                                               \
-    "5:\n\t" /* x in rows */                                                                                                           \
+    "5:\n\t"                                                                                                                           \
     "ldr r4, [r7], #4\n\t"                                                                                                             \
     "sxtb16 r5, r4\n\t"                                                                                                                \
     "sxtb16 r4, r4, ror #8\n\t"                                                                                                        \
     GNN_ROW_PRODUCTS("r0", "r12") GNN_ROW_PRODUCTS("r1", "r6") GNN_ROW_PRODUCTS("r2", "r10") GNN_ROW_PRODUCTS("r3", "r11")             \
     "cmp r7, lr\n\t"                                                                                                                   \
     "bne 5b\n\t"                                                                                                                       \
-    "b 3f\n"                                                                                                                           \
-    "2:\n\t" /* interleaved x, 16 values of a row at a time */                                                                         \
-    "ldrd r4, r5, [r7], #8\n\t"                                                                                                        \
-    GNN_FOUR_PRODUCTS("r4") GNN_FOUR_PRODUCTS("r5")                                                                                    \
-    "ldrd r4, r5, [r7], #8\n\t"                                                                                                        \
-    GNN_FOUR_PRODUCTS("r4") GNN_FOUR_PRODUCTS("r5")                                                                                    \
-    "cmp r7, lr\n\t"                                                                                                                   \
-    "bne 2b\n"
+    "b 3f\n"
+#else
+#define GNN_LONG_ROWS
+#endif
+
+/* With row factors or a left shift. */
+#if GNN_USES_LEFT_SHIFT || GNN_USES_ROW_FACTOR
+#define GNN_IF_SCALED "cmp r10, #0\n\tbne 6f\n\t"
+#define GNN_SCALED                                                                                                                     \
+    "6:\n\t"                                                                                                                           \
+    GNN_SHIFTED                                                                                                                        \
+    GNN_FACTOR_PRODUCT("r0", "52") GNN_FACTOR_PRODUCT("r1", "56") GNN_FACTOR_PRODUCT("r2", "60") GNN_FACTOR_PRODUCT("r3", "64")        \
+    "b 4b\n\t"
+#else
+#define GNN_IF_SCALED
+#define GNN_SCALED
+#endif
+#if GNN_USES_LEFT_SHIFT
+#define GNN_SHIFTED                                                                                                                    \
+    "cmp r10, #2\n\t"                                                                                                                  \
+    "bne 61f\n\t"                                                                                                                      \
+    "ldr r9, [lr, #68]\n\t"                                                                                                            \
+    "lsl r0, r0, r9\n\t"                                                                                                               \
+    "lsl r1, r1, r9\n\t"                                                                                                               \
+    "lsl r2, r2, r9\n\t"                                                                                                               \
+    "lsl r3, r3, r9\n\t"                                                                                                               \
+    "61:\n\t"
+#else
+#define GNN_SHIFTED
+#endif
+
+/* A channel that is left to C. */
+#if GNN_USES_RARE
+#define GNN_LEAVE_RARE "cmp r11, r9\n\tbhs 7f\n\t"
+#define GNN_RARE                                                                                                                       \
+    "7:\n\t"                                                                                                                           \
+    "add r4, lr, #88\n\t"                                                                                                              \
+    "stmia r4, {r0-r3}\n\t"                                                                                                            \
+    "movs r0, #1\n\t"
+#else
+#define GNN_LEAVE_RARE
+#define GNN_RARE
+#endif
+
+#if GNN_USES_RARE
+#define GNN_DONE "movs r0, #0\n\tb 8f\n"
+#elif GNN_USES_LEFT_SHIFT || GNN_USES_ROW_FACTOR
+#define GNN_DONE "b 8f\n"
+#else
+#define GNN_DONE "\n"
+#endif
 
 /* The loop over channels. Ends with r0 = 0 where y == y_end, or with r0 = 1 for a channel that is left to C: y, multiplier and shift then
  * still point to it. r7 is saved here, since it may be the frame pointer. */
-#define GNN_CHANNEL_LOOP(sums, store)                                                                                                  \
+#define GNN_CHANNEL_LOOP(sums, store) GNN_CHANNEL_LOOP_OF(sums, GNN_SHIFT, store)
+#define GNN_CHANNEL_LOOP_OF(sums, shift, store)                                                                                        \
     "push {r0, r7}\n\t"                                                                                                                \
     "mov lr, r0\n\t"                                                                                                                   \
     "ldr r7, [lr, #24]\n\t"                                                                                                            \
@@ -150,14 +281,11 @@ typedef struct gnn_channels {
     "3:\n\t" /* from accumulators to codes */                                                                                          \
     "ldr lr, [sp]\n\t"                                                                                                                 \
     "ldmia lr, {r4-r6, r8-r10}\n\t"                                                                                                    \
-    "ldrb r11, [r5], #1\n\t"                                                                                                           \
-    "sub r11, r11, #33\n\t"                                                                                                            \
-    "cmp r11, r9\n\t"                                                                                                                  \
-    "bhs 7f\n\t"                                                                                                                       \
+    shift                                                                                                                              \
+    GNN_LEAVE_RARE                                                                                                                     \
     "ldr r12, [r4], #4\n\t"                                                                                                            \
     "lsl r8, r8, r11\n\t"                                                                                                              \
-    "cmp r10, #0\n\t"                                                                                                                  \
-    "bne 6f\n\t"                                                                                                                       \
+    GNN_IF_SCALED                                                                                                                      \
     "smmla r0, r0, r12, r8\n\t"                                                                                                        \
     "smmla r1, r1, r12, r8\n\t"                                                                                                        \
     "smmla r2, r2, r12, r8\n\t"                                                                                                        \
@@ -172,23 +300,9 @@ typedef struct gnn_channels {
     "ldmdb lr, {r5, r8-r10, r12}\n\t"                                                                                                  \
     "cmp r6, r9\n\t"                                                                                                                   \
     "bne 1b\n\t"                                                                                                                       \
-    "movs r0, #0\n\t"                                                                                                                  \
-    "b 8f\n"                                                                                                                           \
-    "6:\n\t" /* with row factors or a left shift */                                                                                    \
-    "cmp r10, #2\n\t"                                                                                                                  \
-    "bne 61f\n\t"                                                                                                                      \
-    "ldr r9, [lr, #68]\n\t"                                                                                                            \
-    "lsl r0, r0, r9\n\t"                                                                                                               \
-    "lsl r1, r1, r9\n\t"                                                                                                               \
-    "lsl r2, r2, r9\n\t"                                                                                                               \
-    "lsl r3, r3, r9\n\t"                                                                                                               \
-    "61:\n\t"                                                                                                                          \
-    GNN_FACTOR_PRODUCT("r0", "52") GNN_FACTOR_PRODUCT("r1", "56") GNN_FACTOR_PRODUCT("r2", "60") GNN_FACTOR_PRODUCT("r3", "64")        \
-    "b 4b\n\t"                                                                                                                         \
-    "7:\n\t" /* left to C */                                                                                                           \
-    "add r4, lr, #72\n\t"                                                                                                              \
-    "stmia r4, {r0-r3}\n\t"                                                                                                            \
-    "movs r0, #1\n\t"                                                                                                                  \
+    GNN_DONE                                                                                                                           \
+    GNN_SCALED                                                                                                                         \
+    GNN_RARE                                                                                                                           \
     "8:\n\t"                                                                                                                           \
     "str r7, [lr, #24]\n\t"                                                                                                            \
     "pop {r1, r7}\n\t"
@@ -208,6 +322,70 @@ static GNN_NOINLINE uint32_t gnn_run_channels_s16(const int32_t **multiplier)
     register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)multiplier;
     __asm__ volatile(GNN_CHANNEL_LOOP(GNN_DENSE_SUMS, GNN_STORE_S16) : "+r"(at) : : GNN_CLOBBERED);
     return at;
+}
+
+/* The same for weights of 4 bits. */
+static GNN_NOINLINE uint32_t gnn_run_nibbles_s8(const int32_t **multiplier)
+{
+    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)multiplier;
+    __asm__ volatile(GNN_CHANNEL_LOOP(GNN_NIBBLE_SUMS(GNN_BIAS), GNN_STORE_S8) : "+r"(at) : : GNN_CLOBBERED);
+    return at;
+}
+
+static GNN_NOINLINE uint32_t gnn_run_nibbles_s16(const int32_t **multiplier)
+{
+    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)multiplier;
+    __asm__ volatile(GNN_CHANNEL_LOOP(GNN_NIBBLE_SUMS(GNN_BIAS), GNN_STORE_S16) : "+r"(at) : : GNN_CLOBBERED);
+    return at;
+}
+
+/* The same with terms. */
+static GNN_NOINLINE uint32_t gnn_run_terms_s8(const int32_t **multiplier)
+{
+    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)multiplier;
+    __asm__ volatile(GNN_CHANNEL_LOOP_OF(GNN_NIBBLE_SUMS(GNN_BIAS_OF_TERM), GNN_SHIFT_OF_TERM, GNN_STORE_S8) : "+r"(at) : : GNN_CLOBBERED);
+    return at;
+}
+
+static GNN_NOINLINE uint32_t gnn_run_terms_s16(const int32_t **multiplier)
+{
+    register uint32_t at __asm__("r0") = (uint32_t)(uintptr_t)multiplier;
+    __asm__ volatile(GNN_CHANNEL_LOOP_OF(GNN_NIBBLE_SUMS(GNN_BIAS_OF_TERM), GNN_SHIFT_OF_TERM, GNN_STORE_S16) : "+r"(at) : : GNN_CLOBBERED);
+    return at;
+}
+
+/* Runs channels. Weights of 2 bits, and of 4 where x are rows, have been unpacked to 8. */
+static GNN_INLINE uint32_t gnn_run_channels(gnn_channels *channels, gnn_type type, int has_nibbles, int has_terms)
+{
+    const int32_t **const multiplier = &channels->multiplier;
+    if (has_terms) {
+        return type == GNN_S8 ? gnn_run_terms_s8(multiplier) : gnn_run_terms_s16(multiplier);
+    }
+    if (has_nibbles) {
+        return type == GNN_S8 ? gnn_run_nibbles_s8(multiplier) : gnn_run_nibbles_s16(multiplier);
+    }
+    return type == GNN_S8 ? gnn_run_channels_s8(multiplier) : gnn_run_channels_s16(multiplier);
+}
+
+/* start[r] = - 8 times the sum of row r of interleaved pairs. */
+static GNN_INLINE void gnn_sum_pairs(const uint32_t *pairs, uint32_t in, int32_t *start)
+{
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    __asm__ volatile("1:\n\t"
+                     "ldmia %[pairs]!, {r8-r11}\n\t"
+                     "smlad %[s0], r8, %[minus], %[s0]\n\t"
+                     "smlad %[s1], r9, %[minus], %[s1]\n\t"
+                     "smlad %[s2], r10, %[minus], %[s2]\n\t"
+                     "smlad %[s3], r11, %[minus], %[s3]\n\t"
+                     "subs %[in], #2\n\t"
+                     "bne 1b"
+                     : [pairs] "+&r"(pairs), [in] "+&r"(in), [s0] "+&r"(s0), [s1] "+&r"(s1), [s2] "+&r"(s2), [s3] "+&r"(s3)
+                     : [minus] "r"(0xFFF8FFF8u)
+                     : "r8", "r9", "r10", "r11", "cc", "memory");
+    start[0] = s0;
+    start[1] = s1;
+    start[2] = s2;
+    start[3] = s3;
 }
 
 /* Pairs of GNN_ROWS rows side by side, so that one LDM loads a pair of every row: y[4 j + r] = pair j of row r. */
@@ -270,16 +448,19 @@ static GNN_INLINE void gnn_start_channels(gnn_channels *channels, const gnn_requ
     const int is_s8 = requant->low == -128 && requant->high == 127;
     uint32_t r, offset = 0;
     channels->rounding = 2 * requant->zero_point + 1;
-    channels->limit = GNN_ROUNDING_LIMIT;
-    if ((uint32_t)(requant->zero_point + 128) > 255u || (type == GNN_S8 && !is_s8)) {
-        channels->limit = 0; /* all channels are left to C */
+    if (GNN_USES_RARE) {
+        const int is_usual = (uint32_t)(requant->zero_point + 128) <= 255u && (type != GNN_S8 || is_s8);
+        channels->limit = is_usual ? GNN_ROUNDING_LIMIT : 0u; /* or all channels are left to C */
     }
     if (type == GNN_S16) {
         channels->low = gnn_both_halves(requant->low);
         channels->high = is_s8 ? 0u : gnn_both_halves(requant->high);
     }
-    channels->left_shift = requant->left_shift;
-    channels->scaled = requant->left_shift != 0u ? 2u : row_factor != NULL;
+    if (!GNN_USES_ROW_FACTOR) {
+        row_factor = NULL;
+    }
+    channels->left_shift = GNN_USES_LEFT_SHIFT ? requant->left_shift : 0u;
+    channels->scaled = channels->left_shift != 0u ? 2u : row_factor != NULL;
     for (r = 0; r < GNN_ROWS; ++r) {
         channels->offset[r] = offset;
         channels->factor[r] = row_factor == NULL ? -1 : (int32_t)((uint32_t)*row_factor * 2u);
@@ -290,6 +471,7 @@ static GNN_INLINE void gnn_start_channels(gnn_channels *channels, const gnn_requ
     }
 }
 
+#if GNN_USES_RARE
 /* Stores the channel that was left to C; `at` is where its requantization is. */
 static GNN_INLINE void gnn_store_channel(gnn_channels *channels, const gnn_requant *requant, uint32_t at, uint32_t rows,
                                          const int32_t *row_factor, gnn_type type)
@@ -304,50 +486,68 @@ static GNN_INLINE void gnn_store_channel(gnn_channels *channels, const gnn_requa
     ++channels->multiplier;
     ++channels->shift;
 }
+#endif
 
 /* y[r][c] = code; GNN_S32 is left to gnn_linear_sums. */
 static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int16_t *x, uint32_t rows, const int32_t *row_factor,
                                         gnn_type type, void *y, uint32_t y_stride, int8_t *scratch)
 {
     const gnn_requant *const requant = &layer->requant;
-    const uint32_t in = gnn_padded(layer->in), bits = layer->weight_bits, bytes = type == GNN_S8 ? 1u : 2u;
+    const uint32_t in = gnn_padded(layer->in), bits = gnn_weight_bits(layer), bytes = type == GNN_S8 ? 1u : 2u;
+    const uint32_t per_channel = !GNN_USES_ONE_MULTIPLIER || requant->per_channel;
+    const int is_interleaved = !GNN_USES_LONG_ROWS || in <= GNN_INTERLEAVED;
+    const int has_nibbles = GNN_USES_WEIGHTS_OF_4_BITS && bits == 4u && is_interleaved;
+    const int is_whole = per_channel && (bits == 8u || has_nibbles);
+    const int has_terms = has_nibbles && GNN_USES_TERMS && (!GNN_USES_NO_TERMS || layer->terms != NULL);
     const uint8_t *weight = layer->weight;
     uint8_t *const y_last = (uint8_t *)y + layer->out * bytes;
     uint32_t pairs[GNN_INTERLEAVED * GNN_ROWS / 2u];
     gnn_channels channels;
     channels.in = in;
-    channels.x_stride = 2u * in;
-    channels.x = x;
-    if (in <= GNN_INTERLEAVED && in % 16u == 0u) {
+    if (is_interleaved) {
         gnn_interleave(x, in, pairs);
-        channels.x_stride = 0;
+        channels.part = in / 4u % 4u;
         channels.x = pairs;
+    } else {
+        channels.part = 4;
+        channels.x = x;
+    }
+    if (has_nibbles) {
+        gnn_sum_pairs(pairs, in, channels.start);
+        channels.in = in / 2u;
     }
     gnn_start_channels(&channels, requant, rows, row_factor, type, y_stride);
     channels.multiplier = requant->multiplier;
-    channels.shift = requant->shift;
-    channels.bias_minus_multiplier = (uint32_t)((uintptr_t)layer->bias - (uintptr_t)channels.multiplier);
+    channels.shift = has_terms ? (const uint8_t *)layer->terms : requant->shift;
+    channels.bias_minus_multiplier =
+        has_terms ? requant->shift[0] - GNN_HIGH_SHIFT : (uint32_t)((uintptr_t)layer->bias - (uintptr_t)channels.multiplier);
     channels.y = (uint8_t *)y;
     channels.w = (const int8_t *)weight;
     do {
+        uint32_t left_to_c;
         channels.y_end = y_last;
-        if (bits != 8u) {
+        if (bits != 8u && !has_nibbles) {
             gnn_unpack(weight, bits, in, scratch);
             weight += in * bits / 8u;
             channels.w = scratch;
         }
-        if (bits != 8u || !requant->per_channel) { /* one channel at a time */
+        if (!is_whole) { /* one channel at a time */
             channels.y_end = channels.y + bytes;
         }
-        if ((type == GNN_S8 ? gnn_run_channels_s8(&channels.multiplier) : gnn_run_channels_s16(&channels.multiplier)) != 0u) {
+        left_to_c = gnn_run_channels(&channels, type, has_nibbles, has_terms);
+#if GNN_USES_RARE
+        if (left_to_c != 0u) {
             gnn_store_channel(&channels, requant, (uint32_t)(channels.shift - requant->shift), rows, row_factor, type);
         }
-        if (!requant->per_channel) {
+#else
+        (void)left_to_c;
+#endif
+        if (!per_channel) {
             --channels.multiplier;
             --channels.shift;
             channels.bias_minus_multiplier += 4u;
         }
-    } while (channels.y != y_last);
+    } while ((GNN_USES_RARE || !is_whole) && channels.y != y_last);
 }
 
 #ifdef __cplusplus

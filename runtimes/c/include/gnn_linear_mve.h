@@ -89,10 +89,10 @@ static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int
         if (layer->weight_bits != 8u) {
             w = gnn_weights(layer, c, scratch);
         }
-        value = gnn_dot_rows(x, w, in, layer->bias[c]);
+        value = gnn_dot_rows(x, w, in, gnn_bias(layer, c));
         w += in;
         if (type != GNN_S32) {
-            const uint32_t s = requant.shift[at];
+            const uint32_t s = gnn_shift(layer, at);
             if (s >= GNN_HIGH_SHIFT) {
                 int32x4_t m = vdupq_n_s32(requant.multiplier[at]);
                 if (row_factor != NULL) {

@@ -26,7 +26,7 @@ static GNN_INLINE void gnn_accumulate(const gnn_linear_layer *layer, const int16
     uint32_t r, c, k, at;
     for (r = 0; r < rows; ++r) {
         for (c = 0; c < count; ++c) {
-            acc[r][c] = layer->bias[first + c];
+            acc[r][c] = gnn_bias(layer, first + c);
         }
     }
     for (at = 0; at < in; at += GNN_SPAN) {
@@ -69,7 +69,7 @@ static GNN_INLINE void gnn_accumulate(const gnn_linear_layer *layer, const int16
         for (r = 0; r < rows; r += 2u) { /* GNN_ROWS rows are there in any case */
             const int16_t *a = x + (size_t)r * in, *b = a + in;
             const int8_t *w = weights;
-            uint32_t sum_a = (uint32_t)layer->bias[first + c], sum_b = sum_a;
+            uint32_t sum_a = (uint32_t)gnn_bias(layer, first + c), sum_b = sum_a;
             do {
                 const int32_t w0 = w[0], w2 = w[1], w1 = w[2], w3 = w[3];
                 sum_a += (uint32_t)(a[0] * w0);
@@ -93,15 +93,17 @@ static GNN_INLINE void gnn_accumulate(const gnn_linear_layer *layer, const int16
 #endif
 
 /* y[c] = code of acc[c] for `count` channels from `first` on, with multipliers of their own. */
-static GNN_INLINE void gnn_store_channels(const gnn_requant *requant, uint32_t first, uint32_t count, int32_t factor, const int32_t *acc,
-                                          gnn_type type, void *y)
+static GNN_INLINE void gnn_store_channels(const gnn_linear_layer *layer, uint32_t first, uint32_t count, int32_t factor,
+                                          const int32_t *acc, gnn_type type, void *y)
 {
+    const gnn_requant *const requant = &layer->requant;
     const int32_t *const multiplier = requant->multiplier + first;
-    const uint8_t *const shift = requant->shift + first;
+    uint8_t shift[GNN_TILE];
     const int32_t zero_point = requant->zero_point, low = requant->low, high = requant->high;
     const uint32_t left_shift = requant->left_shift;
     uint32_t c, least = 62;
     for (c = 0; c < count; ++c) {
+        shift[c] = (uint8_t)gnn_shift(layer, first + c);
         least = shift[c] < least ? shift[c] : least;
     }
     for (c = 0; c < count; ++c) {
@@ -137,7 +139,7 @@ static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int
                     ((int32_t *)to)[c] = acc[r][c];
                 }
             } else if (layer->requant.per_channel) {
-                gnn_store_channels(&layer->requant, first, count, factor, acc[r], type, to);
+                gnn_store_channels(layer, first, count, factor, acc[r], type, to);
             } else {
                 gnn_scale scale;
                 gnn_set_scale(&scale, &layer->requant, 0, factor);

@@ -18,7 +18,7 @@ extern "C" {
 static GNN_INLINE void gnn_turn_weights(const gnn_linear_layer *layer, uint32_t first, uint32_t count, uint32_t at, uint32_t span,
                                         gnn_vector w[GNN_VECTOR])
 {
-    const uint32_t in = gnn_padded(layer->in), bits = layer->weight_bits;
+    const uint32_t in = gnn_padded(layer->in), bits = gnn_weight_bits(layer);
     uint32_t c;
     for (c = 0; c < GNN_VECTOR; ++c) {
         const uint8_t *const row = layer->weight + ((size_t)(first + (c < count ? c : 0u)) * in + at) * bits / 8u;
@@ -38,14 +38,19 @@ static GNN_INLINE void gnn_accumulate(const gnn_linear_layer *layer, const int16
 {
     const uint32_t in = gnn_padded(layer->in);
     gnn_vector more[GNN_ROWS];
-    uint32_t at, q, r;
+    int32_t bias[GNN_VECTOR];
+    uint32_t at, span, q, r;
+    for (q = 0; q < count; ++q) {
+        bias[q] = gnn_bias(layer, first + q);
+    }
     for (r = 0; r < GNN_ROWS; ++r) {
-        acc[r] = gnn_load_words(layer->bias + first, count);
+        acc[r] = gnn_load_words(bias, count);
         more[r] = gnn_all(0);
     }
-    for (at = 0; at < in; at += GNN_SPAN) {
-        const uint32_t span = in - at < GNN_SPAN ? in - at : GNN_SPAN;
+    for (at = 0; at < in; at += span) {
+        const uint32_t most = at == 0u && in % 8u != 0u ? GNN_SPAN - 4u : GNN_SPAN; /* weights of 4 bits have groups of eight behind four */
         gnn_vector w[GNN_VECTOR];
+        span = in - at < most ? in - at : most;
         gnn_turn_weights(layer, first, count, at, span, w);
         for (q = 0; q < span / 4u; ++q) {
             const gnn_vector even = gnn_even_bytes(w[q]), odd = gnn_odd_bytes(w[q]); /* weights 0 and 1, 2 and 3 */
@@ -69,16 +74,19 @@ typedef struct gnn_vector_scale {
     int is_high; /* whether the high word is enough for all of them */
 } gnn_vector_scale;
 
-static GNN_INLINE void gnn_set_vector_scale(gnn_vector_scale *scale, const gnn_requant *requant, uint32_t first, uint32_t count)
+static GNN_INLINE void gnn_set_vector_scale(gnn_vector_scale *scale, const gnn_linear_layer *layer, uint32_t first, uint32_t count)
 {
-    uint32_t c, least = requant->shift[requant->per_channel ? first : 0u];
+    const gnn_requant *const requant = &layer->requant;
+    uint32_t c, least = gnn_shift(layer, requant->per_channel ? first : 0u);
     gnn_vector shift;
     if (requant->per_channel) {
-        for (c = 1; c < count; ++c) {
-            least = requant->shift[first + c] < least ? requant->shift[first + c] : least;
+        uint8_t shifts[GNN_VECTOR];
+        for (c = 0; c < count; ++c) {
+            shifts[c] = (uint8_t)gnn_shift(layer, first + c);
+            least = shifts[c] < least ? shifts[c] : least;
         }
         scale->multiplier = gnn_load_words(requant->multiplier + first, count);
-        shift = gnn_load_bytes(requant->shift + first, count);
+        shift = gnn_load_bytes(shifts, count);
     } else {
         scale->multiplier = gnn_all(requant->multiplier[0]);
         shift = gnn_all((int32_t)least);
@@ -122,7 +130,7 @@ static GNN_INLINE void gnn_linear_block(const gnn_linear_layer *layer, const int
         gnn_vector_scale scale;
         gnn_accumulate(layer, x, first, count, acc);
         if (type != GNN_S32) {
-            gnn_set_vector_scale(&scale, &layer->requant, first, count);
+            gnn_set_vector_scale(&scale, layer, first, count);
         }
         for (r = 0; r < rows; ++r) {
             void *const to = (uint8_t *)y + ((size_t)r * y_stride + first) * size;

@@ -58,15 +58,15 @@ static GNN_INLINE void gnn_pool_block(const gnn_pool_op *op, const void *x, gnn_
         int32_t *const sum = acc + (size_t)gnn_graph_of(graph_pointer, num_graphs, first) * channels;
         c = 0;
 #if defined(GNN_DSP) || defined(GNN_MVE)
-        if (type == GNN_S8 && reduce != GNN_MAX && reduce != GNN_MIN) {
+        if (type == GNN_S8 && (!GNN_USES_EXTREMES || (reduce != GNN_MAX && reduce != GNN_MIN))) {
             c = gnn_pool_words((const int8_t *)x, channels, op->zero_point, sum);
         }
 #endif
         for (; c < channels; ++c) {
             int32_t value = gnn_load_code(x, type, c) - op->zero_point;
-            if (reduce == GNN_MAX) {
+            if (GNN_USES_EXTREMES && reduce == GNN_MAX) {
                 value = sum[c] > value ? sum[c] : value;
-            } else if (reduce == GNN_MIN) {
+            } else if (GNN_USES_EXTREMES && reduce == GNN_MIN) {
                 value = sum[c] < value ? sum[c] : value;
             } else {
                 value += sum[c];

@@ -19,9 +19,11 @@ extern "C" {
 
 /* With the DSP extension, int8 rows have a loop of their own; what it leaves is rare, and need not be fast. */
 #if defined(GNN_DSP)
-#define GNN_SUMS_ROWS(op, x_type) ((x_type) == GNN_S16 && gnn_is_sum(op) && (op)->channels >= GNN_COLUMNS)
+#define GNN_SUMS_ROWS(op, x_type) (!GNN_USES_RARE || ((x_type) == GNN_S16 && gnn_is_sum(op) && (op)->channels >= GNN_COLUMNS))
+#define GNN_ALL_WORDS !GNN_USES_RARE /* int8 rows all have that loop */
 #else
 #define GNN_SUMS_ROWS(op, x_type) gnn_is_sum(op)
+#define GNN_ALL_WORDS 0
 #endif
 
 static GNN_INLINE void gnn_propagate_block(const gnn_propagate_op *op, const gnn_topology *topology, const void *x, gnn_type x_type,
@@ -30,14 +32,14 @@ static GNN_INLINE void gnn_propagate_block(const gnn_propagate_op *op, const gnn
     const uint32_t end = first + rows, x_bytes = x_type == GNN_S8 ? 1u : 2u, y_bytes = y_type == GNN_S8 ? 1u : 2u;
 #if defined(GNN_DSP) || defined(GNN_MVE) || defined(GNN_X86)
     gnn_words words;
-    const int has_words = x_type == GNN_S8 && gnn_start_words(&words, op, y_type);
+    const int has_words = x_type == GNN_S8 && (gnn_start_words(&words, op, y_type) || GNN_ALL_WORDS);
 #endif
     for (; first != end; ++first) {
         const void *const self = (const uint8_t *)x + (size_t)first * op->channels * x_bytes;
         gnn_row row;
         gnn_start_row(&row, op, topology, first);
 #if defined(GNN_DSP) || defined(GNN_MVE) || defined(GNN_X86)
-        if (has_words && row.count <= GNN_LANE_COUNT) {
+        if (has_words && (GNN_ALL_WORDS || row.count <= GNN_LANE_COUNT)) {
             gnn_sum_words(&words, op, &row, (const int8_t *)x, first, y, y_type);
         } else
 #endif

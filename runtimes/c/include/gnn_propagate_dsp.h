@@ -64,6 +64,38 @@ typedef struct gnn_words {
     "str r9, [r12]\n\t" /* these two may be unaligned, which the processor allows */                                                   \
     "str r0, [r12, #4]\n\t"
 
+#if GNN_USES_SELF
+#define GNN_IF_SELF "cmp r9, #0\n\tbgt 6f\n\t"
+#define GNN_SELF_TERM                                                                                                                  \
+    "6:\n\t" /* a self term: T += self_scale * own code */                                                                             \
+    "ldr r9, [lr]\n\t"                                                                                                                 \
+    "ldrd r4, r10, [lr, #32]\n\t"                                                                                                      \
+    "add r9, r9, r10\n\t"                                                                                                              \
+    "cmp r11, #0\n\t"                                                                                                                  \
+    "it eq\n\t"                                                                                                                        \
+    "ldreq r10, [lr, #16]\n\t"                                                                                                         \
+    "it eq\n\t"                                                                                                                        \
+    "addeq r9, r9, r10\n\t"                                                                                                            \
+    "ldrsb r10, [r9, #1]\n\t"                                                                                                          \
+    "ldrsb r5, [r9, #2]\n\t"                                                                                                           \
+    "ldrsb r6, [r9, #3]\n\t"                                                                                                           \
+    "ldrsb r9, [r9]\n\t"                                                                                                               \
+    "mla r9, r4, r9, r7\n\t"                                                                                                           \
+    "mla r10, r4, r10, r7\n\t"                                                                                                         \
+    "mla r5, r4, r5, r7\n\t"                                                                                                           \
+    "mla r6, r4, r6, r7\n\t"                                                                                                           \
+    "smlabb r9, r0, r8, r9\n\t"                                                                                                        \
+    "smlabb r10, r1, r8, r10\n\t"                                                                                                      \
+    "smlatb r0, r0, r8, r5\n\t"                                                                                                        \
+    "smlatb r1, r1, r8, r6\n\t"                                                                                                        \
+    "ldr r4, [lr, #-24]\n\t"                                                                                                           \
+    "ldrd r5, r6, [lr, #-20]\n\t"                                                                                                      \
+    "b 4b\n"
+#else
+#define GNN_IF_SELF
+#define GNN_SELF_TERM
+#endif
+
 /* Columns from x to x_end, eight at a time; `four` codes of y have so many bytes. */
 #define GNN_WORD_LOOP(store, four)                                                                                                     \
     "push {r0, r7}\n\t"                                                                                                                \
@@ -89,8 +121,7 @@ typedef struct gnn_words {
     "bne 2b\n"                                                                                                                         \
     "3:\n\t" /* four columns of r0 and r1 */                                                                                           \
     "ldmdb lr, {r4-r9}\n\t"                                                                                                            \
-    "cmp r9, #0\n\t"                                                                                                                   \
-    "bgt 6f\n\t"                                                                                                                       \
+    GNN_IF_SELF                                                                                                                        \
     "smlabb r9, r0, r8, r7\n\t"                                                                                                        \
     "smlabb r10, r1, r8, r7\n\t"                                                                                                       \
     "smlatb r0, r0, r8, r7\n\t"                                                                                                        \
@@ -112,30 +143,7 @@ typedef struct gnn_words {
     "mov r0, r2\n\t"                                                                                                                   \
     "mov r1, r3\n\t"                                                                                                                   \
     "b 3b\n"                                                                                                                           \
-    "6:\n\t" /* a self term: T += self_scale * own code */                                                                             \
-    "ldr r9, [lr]\n\t"                                                                                                                 \
-    "ldrd r4, r10, [lr, #32]\n\t"                                                                                                      \
-    "add r9, r9, r10\n\t"                                                                                                              \
-    "cmp r11, #0\n\t"                                                                                                                  \
-    "it eq\n\t"                                                                                                                        \
-    "ldreq r10, [lr, #16]\n\t"                                                                                                         \
-    "it eq\n\t"                                                                                                                        \
-    "addeq r9, r9, r10\n\t"                                                                                                            \
-    "ldrsb r10, [r9, #1]\n\t"                                                                                                          \
-    "ldrsb r5, [r9, #2]\n\t"                                                                                                           \
-    "ldrsb r6, [r9, #3]\n\t"                                                                                                           \
-    "ldrsb r9, [r9]\n\t"                                                                                                               \
-    "mla r9, r4, r9, r7\n\t"                                                                                                           \
-    "mla r10, r4, r10, r7\n\t"                                                                                                         \
-    "mla r5, r4, r5, r7\n\t"                                                                                                           \
-    "mla r6, r4, r6, r7\n\t"                                                                                                           \
-    "smlabb r9, r0, r8, r9\n\t"                                                                                                        \
-    "smlabb r10, r1, r8, r10\n\t"                                                                                                      \
-    "smlatb r0, r0, r8, r5\n\t"                                                                                                        \
-    "smlatb r1, r1, r8, r6\n\t"                                                                                                        \
-    "ldr r4, [lr, #-24]\n\t"                                                                                                           \
-    "ldrd r5, r6, [lr, #-20]\n\t"                                                                                                      \
-    "b 4b\n"                                                                                                                           \
+    GNN_SELF_TERM                                                                                                                      \
     "9:\n\t" /* the next eight */                                                                                                      \
     "ldr r4, [lr]\n\t"                                                                                                                 \
     "ldr r5, [lr, #28]\n\t"                                                                                                            \
@@ -172,24 +180,22 @@ static GNN_NOINLINE void gnn_run_words_s16(const int8_t **x)
 static GNN_INLINE int gnn_start_words(gnn_words *words, const gnn_propagate_op *op, gnn_type y_type)
 {
     const gnn_requant *const requant = &op->requant;
-    const uint32_t channels = op->channels, s = requant->shift[0], lift = s < GNN_HIGH_SHIFT ? GNN_HIGH_SHIFT - s : 0u;
-    const uint32_t unit_bits = (uint32_t)op->self_shift + requant->left_shift + lift;
+    const uint32_t channels = op->channels, s = requant->shift[0], lift = GNN_USES_RARE && s < GNN_HIGH_SHIFT ? GNN_HIGH_SHIFT - s : 0u;
+    const uint32_t unit_bits = (GNN_USES_SELF ? op->self_shift : 0u) + requant->left_shift + lift;
     words->shift = s + lift - 32u;
     words->rounding = (int32_t)((uint32_t)(2 * requant->zero_point + 1) << (words->shift - 1u));
     words->unit = 1u << unit_bits;
-    words->kind = op->self_scale != 0 ? GNN_SUM_AND_SELF : GNN_SUM_ALONE;
+    words->kind = GNN_USES_SELF && op->self_scale != 0 ? GNN_SUM_AND_SELF : GNN_SUM_ALONE;
     words->stride = channels;
-    words->second = channels < 8u ? channels - 4u : 4u;
+    words->second = GNN_USES_RARE && channels < 8u ? channels - 4u : 4u;
     words->second_y = y_type == GNN_S8 ? words->second : words->second * 2u;
-    words->self_scale = (int32_t)((uint32_t)op->self_scale << requant->left_shift);
+    words->self_scale = GNN_USES_SELF ? (int32_t)((uint32_t)op->self_scale << requant->left_shift) : 0;
     words->low = gnn_both_halves(requant->low);
     words->high = gnn_both_halves(requant->high);
-    if (!gnn_is_sum(op) || channels < 4u || unit_bits > 12u || words->shift > GNN_ROUNDING_LIMIT ||
-        (uint32_t)(requant->zero_point + 128) > 255u || (y_type == GNN_S8 && requant->high - requant->low != 255) ||
-        (op->self_scale != 0 && lift != 0u)) {
-        return 0;
-    }
-    return 1;
+    return !GNN_USES_RARE ||
+           (gnn_is_sum(op) && channels >= 4u && unit_bits <= 12u && words->shift <= GNN_ROUNDING_LIMIT &&
+            (uint32_t)(requant->zero_point + 128) <= 255u && (y_type != GNN_S8 || requant->high - requant->low == 255) &&
+            (op->self_scale == 0 || lift == 0u));
 }
 
 /* One row of y. */
@@ -207,13 +213,13 @@ static GNN_INLINE void gnn_sum_words(gnn_words *words, const gnn_propagate_op *o
     words->end = row->index + row->count;
     words->y = (uint8_t *)y;
     for (;;) {
-        uint32_t done = channels - 8u;
+        const uint32_t done = channels - 8u;
         if (y_type == GNN_S8) {
             gnn_run_words_s8(&words->x);
         } else {
             gnn_run_words_s16(&words->x);
         }
-        if (channels < 8u || words->x_end == x + channels) {
+        if (!GNN_USES_RARE || channels < 8u || words->x_end == x + channels) {
             break;
         }
         words->x_end = x + channels; /* the columns that are left, together with some that are done */

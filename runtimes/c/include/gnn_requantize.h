@@ -31,18 +31,25 @@ typedef struct gnn_scale {
     uint32_t lift;  /* left shift of the accumulator, saturating; usually 0 */
 } gnn_scale;
 
-/* acc << lift, saturated. lift >= 1; from 31 on every acc but 0 and -1 saturates either way. */
+/* acc << lift, saturated. From 31 on every acc but 0 and -1 saturates either way. Without small shifts it is the left shift of the exporter,
+ * which always fits. */
 static GNN_INLINE int32_t gnn_lift(int32_t acc, uint32_t lift)
 {
+    if (!GNN_USES_SMALL_SHIFTS) {
+        return (int32_t)((uint32_t)acc << lift);
+    }
+    if (lift == 0u) {
+        return acc;
+    }
 #if defined(GNN_DSP)
     do {
         __asm__("qadd %0, %0, %0" : "+r"(acc));
     } while (--lift != 0u);
     return acc;
 #else
-    const uint32_t shift = lift < 31u ? lift : 31u;
-    const int32_t most = INT32_MAX >> shift;
-    return acc > most ? INT32_MAX : acc < -most - 1 ? INT32_MIN : (int32_t)((uint32_t)acc << shift);
+    lift = lift < 31u ? lift : 31u;
+    const int32_t most = INT32_MAX >> lift;
+    return acc > most ? INT32_MAX : acc < -most - 1 ? INT32_MIN : (int32_t)((uint32_t)acc << lift);
 #endif
 }
 
@@ -102,12 +109,13 @@ GNN_SHARED int32_t gnn_mean_factor(uint32_t count)
 /* The scale of multiplier[c], or of srdhm(multiplier[c], factor) unless factor is GNN_NO_FACTOR. */
 GNN_SHARED void gnn_set_scale(gnn_scale *scale, const gnn_requant *requant, uint32_t c, int32_t factor)
 {
-    uint32_t s = (uint32_t)requant->shift[c] - requant->left_shift, lift = 0;
+    uint32_t s = (uint32_t)requant->shift[c] - (GNN_USES_SMALL_SHIFTS ? requant->left_shift : 0u);
+    uint32_t lift = GNN_USES_SMALL_SHIFTS ? 0u : requant->left_shift;
     int32_t m = requant->multiplier[c];
     if (factor >= 0) {
         m = gnn_srdhm(m, factor);
     }
-    while (s < GNN_HIGH_SHIFT) {
+    while (GNN_USES_SMALL_SHIFTS && s < GNN_HIGH_SHIFT) {
         if (m < 0x40000000) {
             m *= 2;
         } else {
@@ -125,9 +133,7 @@ GNN_SHARED void gnn_set_scale(gnn_scale *scale, const gnn_requant *requant, uint
 /* The code of an accumulator. */
 static GNN_INLINE int32_t gnn_requantized(const gnn_scale *scale, int32_t acc)
 {
-    if (scale->lift != 0u) {
-        acc = gnn_lift(acc, scale->lift);
-    }
+    acc = gnn_lift(acc, scale->lift);
     acc = (gnn_add_high(scale->rounding, acc, scale->multiplier) >> scale->shift) + scale->requant->zero_point;
     return gnn_clamp(acc, scale->requant->low, scale->requant->high);
 }
@@ -157,10 +163,7 @@ GNN_SHARED void gnn_store_codes(const gnn_scale *scale, const int32_t *acc, uint
     const uint32_t shift = scale->shift, lift = scale->lift;
     uint32_t i;
     for (i = 0; i < count; ++i) {
-        int32_t value = acc[i];
-        if (lift != 0u) {
-            value = gnn_lift(value, lift);
-        }
+        int32_t value = gnn_lift(acc[i], lift);
         value = (gnn_add_high(rounding, value, multiplier) >> shift) + zero_point;
         gnn_store_code(y, type, i, gnn_clamp(value, low, high));
     }

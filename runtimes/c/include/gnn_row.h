@@ -16,7 +16,7 @@ typedef struct gnn_row {
 
 static GNN_INLINE int gnn_is_sum(const gnn_propagate_op *op)
 {
-    return op->reduce == GNN_SUM || op->reduce == GNN_MEAN;
+    return !GNN_USES_EXTREMES || op->reduce == GNN_SUM || op->reduce == GNN_MEAN;
 }
 
 /* Finds the row of a node. */
@@ -28,7 +28,7 @@ static GNN_INLINE void gnn_start_row(gnn_row *row, const gnn_propagate_op *op, c
     row->factor = GNN_NO_FACTOR;
     if (op->factor == GNN_FACTOR_NORMALIZATION) {
         row->factor = topology->row_factor[node];
-    } else if (op->factor == GNN_FACTOR_MEAN) {
+    } else if (GNN_USES_MEAN_ROWS && op->factor == GNN_FACTOR_MEAN) {
         row->factor = gnn_mean_factor(row->count);
     }
 }
@@ -57,19 +57,20 @@ static GNN_INLINE void gnn_add_self(const gnn_propagate_op *op, const gnn_row *r
 {
     const uint32_t counted = gnn_is_sum(op) || row->count == 0u ? row->count : 1u; /* codes in S, each with its zero point */
     const int32_t zero_point = op->zero_point; /* a variable: gcc 12 warns of the sign where the field is cast in place */
-    const uint32_t zeros = ((counted << op->self_shift) + (uint32_t)op->self_scale) * (uint32_t)zero_point;
+    const uint32_t self_shift = GNN_USES_SELF ? op->self_shift : 0u, self_scale = GNN_USES_SELF ? (uint32_t)op->self_scale : 0u;
+    const uint32_t zeros = ((counted << self_shift) + self_scale) * (uint32_t)zero_point;
     uint32_t c;
 #if defined(GNN_MVE)
     for (c = 0; c < op->channels; c += 4u) {
         const mve_pred16_t used = vctp32q(op->channels - c);
         const int32x4_t own = x_type == GNN_S8 ? vldrbq_z_s32((const int8_t *)self + c, used) : vldrhq_z_s32((const int16_t *)self + c, used);
-        const int32x4_t total = vsubq_n_s32(vshlq_r_s32(vldrwq_z_s32(t + c, used), op->self_shift), (int32_t)zeros);
-        vstrwq_p_s32(t + c, vmlaq_n_s32(total, own, op->self_scale), used);
+        const int32x4_t total = vsubq_n_s32(vshlq_r_s32(vldrwq_z_s32(t + c, used), (int32_t)self_shift), (int32_t)zeros);
+        vstrwq_p_s32(t + c, vmlaq_n_s32(total, own, (int32_t)self_scale), used);
     }
 #else
     for (c = 0; c < op->channels; ++c) {
-        const uint32_t own = (uint32_t)op->self_scale * (uint32_t)gnn_load_code(self, x_type, c);
-        t[c] = (int32_t)(((uint32_t)t[c] << op->self_shift) + own - zeros);
+        const uint32_t own = GNN_USES_SELF ? self_scale * (uint32_t)gnn_load_code(self, x_type, c) : 0u;
+        t[c] = (int32_t)(((uint32_t)t[c] << self_shift) + own - zeros);
     }
 #endif
 }

@@ -8,10 +8,12 @@
  * operands to different results, so an arena in which one of these fields was overwritten is not taken for a prepared one. */
 static inline uint32_t gnn_seal(const gnn_state *state, uint32_t id)
 {
-    uint32_t mixed = (id ^ state->num_nodes) * 0x9E3779B1u;
-    mixed = ((mixed ^ mixed >> 15) + state->num_edges) * 0x85EBCA77u;
-    mixed = ((mixed ^ mixed >> 13) + state->num_graphs) * 0xC2B2AE3Du;
-    mixed ^= mixed >> 16;
+    const uint32_t *const words = (const uint32_t *)(const void *)state; /* model, and then the counts */
+    uint32_t mixed = id, i;
+    for (i = 1; i < sizeof(gnn_state) / sizeof(uint32_t); ++i) {
+        mixed = (mixed ^ words[i]) * 0x9E3779B1u;
+        mixed ^= mixed >> 15;
+    }
     return mixed != 0u ? mixed : 1u; /* 0 is the mark of no graph */
 }
 

@@ -2,7 +2,6 @@
 #ifndef GNN_UNPACK_H
 #define GNN_UNPACK_H
 
-#include "gnn_copy.h"
 #include "gnn_variant.h"
 
 #include <stdint.h>
@@ -11,43 +10,34 @@
 extern "C" {
 #endif
 
-/* One row of `in` codes of 4 or 2 bits as int8, in the same order; `in` is a multiple of 4. y lies on 4 bytes. */
+/* One row of `in` codes of 4 or 2 bits as int8, in the order of codes of 8 bits; `in` is a multiple of 4. */
 GNN_SHARED void gnn_unpack(const uint8_t *packed, uint32_t bits, uint32_t in, int8_t *y)
 {
     const int8_t *const end = y + in;
-#if defined(GNN_DSP)
-    /* Four codes at a time: spread over the bytes of a word, then code ^ sign - sign. */
-    if (bits == 4u) {
-        do {
-            uint32_t codes = 0;
-            GNN_COPY(&codes, packed, 2u);
-            packed += 2;
-            codes = (codes | codes << 8) & 0x00FF00FFu;
-            codes = ((codes | codes << 4) & 0x0F0F0F0Fu) ^ 0x08080808u;
-            __asm__("ssub8 %0, %0, %1" : "+r"(codes) : "r"(0x08080808u));
-            GNN_COPY(y, &codes, 4u);
-            y += 4;
-        } while (y != end);
+    if (GNN_USES_WEIGHTS_OF_4_BITS && (!GNN_USES_WEIGHTS_OF_2_BITS || bits == 4u)) {
+        uint32_t step = in % 8u != 0u ? 1u : 2u; /* bytes 0 and 1, then bytes 0, 2, 1 and 3 of each four */
+        while (y != end) {
+            const uint8_t *const stop = packed + step;
+            for (; packed != stop; ++packed) {
+                const uint32_t first = packed[0], second = packed[step];
+                y[0] = (int8_t)((int32_t)(first & 15u) - 8);
+                y[1] = (int8_t)((int32_t)(first >> 4) - 8);
+                y[2] = (int8_t)((int32_t)(second & 15u) - 8);
+                y[3] = (int8_t)((int32_t)(second >> 4) - 8);
+                y += 4;
+            }
+            packed += step;
+            step = 2;
+        }
     } else {
-        do {
-            uint32_t codes = *packed++;
-            codes = (codes | codes << 12) & 0x000F000Fu;
-            codes = ((codes | codes << 6) & 0x03030303u) ^ 0x02020202u;
-            __asm__("ssub8 %0, %0, %1" : "+r"(codes) : "r"(0x02020202u));
-            GNN_COPY(y, &codes, 4u);
-            y += 4;
-        } while (y != end);
-    }
-#else
-    const uint32_t sign = 1u << (bits - 1u);
-    while (y != end) {
-        uint32_t codes = *packed++, left;
-        for (left = 8u; left != 0u; left -= bits) {
-            *y++ = (int8_t)((int32_t)((codes & (2u * sign - 1u)) ^ sign) - (int32_t)sign);
-            codes >>= bits;
+        while (y != end) {
+            uint32_t codes = *packed++, left;
+            for (left = 4u; left != 0u; --left) {
+                *y++ = (int8_t)((int32_t)(codes & 3u) - 2);
+                codes >>= 2;
+            }
         }
     }
-#endif
 }
 
 #ifdef __cplusplus

@@ -2,6 +2,8 @@
 #ifndef GNN_VARIANT_H
 #define GNN_VARIANT_H
 
+#include "gnn_uses.h"
+
 /* Every variant gives the same codes; -DGNN_PLAIN_C asks for C without special instructions. */
 #if !defined(GNN_PLAIN_C)
 #if defined(__ARM_FEATURE_MVE)
@@ -34,7 +36,9 @@
 
 /* A part of several kernels. A microcontroller has it once: the linker takes one of the equal weak definitions, and --gc-sections drops
  * the others. Elsewhere speed matters more, and compilers inline it. */
-#if defined(__GNUC__) && defined(__ELF__) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
+#if defined(__GNUC__) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && defined(GNN_ONE_FILE)
+#define GNN_SHARED static __attribute__((unused))
+#elif defined(__GNUC__) && defined(__ELF__) && defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
 #define GNN_SHARED __attribute__((weak, noinline))
 #else
 #define GNN_SHARED static inline

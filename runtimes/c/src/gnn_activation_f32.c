@@ -3,7 +3,7 @@
 
 #define GELU_TANH_SCALE 1.59576912f /* 2 sqrt(2 / pi): (1 + tanh(u)) / 2 is the sigmoid of 2 u */
 
-static inline float apply(gnn_function function, float alpha, float x)
+static inline float activate(gnn_function function, float alpha, float x)
 {
     switch (function) {
     case GNN_RELU: break;
@@ -20,6 +20,6 @@ static inline float apply(gnn_function function, float alpha, float x)
 void gnn_activation_f32(gnn_function function, float alpha, const float *x, size_t count, float *y)
 {
     for (size_t i = 0; i < count; ++i) {
-        y[i] = apply(function, alpha, x[i]);
+        y[i] = activate(function, alpha, x[i]);
     }
 }

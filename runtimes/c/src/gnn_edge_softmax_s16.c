@@ -4,7 +4,7 @@
 #define ZERO_FROM (32u << 16) /* exponent from which on all binary digits are shifted out */
 
 /* round(2^(15 - i/32)) */
-static const uint16_t table[33] = {
+static const uint16_t powers[33] = {
     32768, 32066, 31379, 30706, 30048, 29405, 28774, 28158, 27554, 26964, 26386, 25821, 25268, 24726, 24196, 23678, 23170,
     22674, 22188, 21713, 21247, 20792, 20347, 19911, 19484, 19066, 18658, 18258, 17867, 17484, 17109, 16743, 16384,
 };
@@ -14,7 +14,7 @@ static uint32_t exponential(const gnn_edge_softmax_op *op, uint32_t difference, 
 {
     const uint32_t reached = difference < op->reach ? difference : op->reach;
     const uint32_t u = (reached * op->multiplier) >> op->shift, place = (u >> 11) & 31u, n = u >> 16;
-    const uint32_t p = table[place] - (((uint32_t)(table[place] - table[place + 1u]) * (u & 2047u)) >> 11);
+    const uint32_t p = powers[place] - (((uint32_t)(powers[place] - powers[place + 1u]) * (u & 2047u)) >> 11);
     return u >= ZERO_FROM ? 0u : ((p << guard) + ((1u << n) >> 1)) >> n;
 }
 

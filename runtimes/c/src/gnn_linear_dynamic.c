@@ -3,7 +3,7 @@
 #include "gnn_kernels.h"
 #include "gnn_round.h"
 
-#define DEPTH 128u /* columns that are quantized at a time */
+#define COLUMNS 128u /* columns that are quantized at a time */
 #define ROWS 4u    /* rows that share a pass over the weights */
 
 /* Codes minus their zero point of `depth` columns of a row. */
@@ -30,12 +30,12 @@ void gnn_linear_dynamic(const gnn_linear_dynamic_layer *layer, const float range
     const uint32_t in = layer->in, out = layer->out;
     const float step = (range[1] - range[0]) / 255.0f;
     const int32_t zero = step > 0.0f ? gnn_round_f32(-range[0] / step, 0, 255) : 0;
-    int16_t codes[ROWS][DEPTH];
+    int16_t codes[ROWS][COLUMNS];
     for (uint32_t r = 0; r < rows; r += ROWS) {
         const uint32_t count = rows - r < ROWS ? rows - r : ROWS;
         float *const block = y + (size_t)r * out;
-        for (uint32_t start = 0; start < in && step > 0.0f; start += DEPTH) {
-            const uint32_t depth = in - start < DEPTH ? in - start : DEPTH;
+        for (uint32_t start = 0; start < in && step > 0.0f; start += COLUMNS) {
+            const uint32_t depth = in - start < COLUMNS ? in - start : COLUMNS;
             for (uint32_t i = 0; i < count; ++i) {
                 quantize(x + (size_t)(r + i) * in + start, depth, step, zero, codes[i]);
             }

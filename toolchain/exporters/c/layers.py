@@ -13,6 +13,7 @@ from toolchain.ir.integer import multipliers
 from toolchain.ir.ops import Linear, Pool, Propagate, Quantize
 
 QUAD = (0, 2, 1, 3)  # order of four weights in memory: SXTB16 then yields pairs of neighbours
+EIGHT = (0, 2, 4, 6, 1, 3, 5, 7)  # order of eight weights of 4 bits: AND then does
 INT32 = 2**31 - 1
 HIGH_WORD_SHIFT = 33  # from here on a requantization needs only the high word of the product
 
@@ -52,15 +53,24 @@ def largest(type_: TensorType) -> int:
 
 
 def pack_weights(codes: np.ndarray, bits: int) -> np.ndarray:
-    """[out, in] codes as rows of padded(in) codes in the order of QUAD, 8 / bits codes a byte, low bits first: uint8."""
+    """[out, in] codes as rows of padded(in) codes, 8 / bits codes a byte, low bits first: uint8.
+
+    The order is QUAD; of 4 bits EIGHT, behind the first four where their number is odd in fours. Of less than 8 bits the codes
+    are stored plus half of their range.
+    """
     out, width = codes.shape
     rows = np.zeros((out, padded(width)), np.int64)
     rows[:, :width] = codes
-    rows = rows.reshape(out, -1, 4)[:, :, QUAD].reshape(out, -1)
+    first = padded(width) % 8 if bits == 4 else padded(width)
+    rows = np.concatenate([_ordered(rows[:, :first], QUAD), _ordered(rows[:, first:], EIGHT)], axis=1)
+    stored = rows & 255 if bits == 8 else rows + 2 ** (bits - 1)
     per_byte = 8 // bits
-    groups = (rows & (2**bits - 1)).reshape(-1, per_byte)
     shifts = bits * np.arange(per_byte)
-    return (groups << shifts).sum(axis=1).astype(np.uint8)
+    return (stored.reshape(-1, per_byte) << shifts).sum(axis=1).astype(np.uint8)
+
+
+def _ordered(rows: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+    return rows.reshape(len(rows), -1, len(order))[:, :, order].reshape(rows.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +99,34 @@ def requant_parameters(ratio: np.ndarray, bound: int) -> Requant:
     return Requant(m.astype(np.int32), (s + shift).astype(np.uint8), shift)
 
 
+def lowest(type_: TensorType, *, relu: bool) -> int:
+    """The least code of an activation, which a fused ReLU raises to the zero point."""
+    assert type_.qparams is not None
+    return max(type_.qparams.code_range[0], type_.qparams.zero_point if relu else -INT32)
+
+
+def packed_terms(bias: np.ndarray, shift: np.ndarray) -> np.ndarray | None:
+    """16 bias + shift - least shift as int16, where they fit."""
+    above = shift.astype(np.int64) - int(shift.min())
+    terms = 16 * bias.astype(np.int64) + above
+    fits = above.max() < 16 and terms.min() >= -(2**15) and terms.max() < 2**15
+    return terms.astype(np.int16) if fits else None
+
+
 def requant_fields(
-    program: Program, name: str, ratio: np.ndarray, bound: int, out: TensorType, *, relu: bool = False
-) -> str:
-    """The initializer of a gnn_requant, its arrays stored as constants."""
+    program: Program, name: str, ratio: np.ndarray, bound: int, out: TensorType, *, relu: bool = False,
+    has_terms: bool = False,
+) -> str:  # fmt: skip
+    """The initializer of a gnn_requant, its arrays stored as constants. `has_terms`: of the shifts only the least."""
     parameters = requant_parameters(ratio, bound)
+    if parameters.shift.min() < HIGH_WORD_SHIFT:
+        program.uses.add("SMALL_SHIFTS")
     per_channel = len(parameters.multiplier) > 1
     q = out.qparams
     assert q is not None
-    low, high = q.code_range
-    low = max(low, q.zero_point) if relu else low
+    low, high = lowest(out, relu=relu), q.code_range[1]
     multiplier = program.constant(f"multiplier_{name}", parameters.multiplier)
-    shift = program.constant(f"shift_{name}", parameters.shift)
+    shift = program.constant(f"shift_{name}", parameters.shift.min(keepdims=True) if has_terms else parameters.shift)
     return (
         f"{{.multiplier = {multiplier}, .shift = {shift}, .per_channel = {int(per_channel)}, "
         f".left_shift = {parameters.left_shift}, .zero_point = {q.zero_point}, .low = {low}, .high = {high}}}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from toolchain.exporters.c.layers import linear_constants, linear_ratio, pack_weights, padded, requant_fields
+from toolchain.exporters.c.linear_uses import linear_uses
 from toolchain.exporters.c.packing import PackedCodes, packed_codes
 from toolchain.exporters.c.program import Place, Program
 from toolchain.ir import DType, Value
@@ -45,6 +46,9 @@ def packed_linear(
         f".in = {width}, .out = {out}, .weight_bits = {packed.bits}",
         f".requant = {requant}",
     ]
+    program.uses |= {"WEIGHTS_OF_8_BITS"} | linear_uses(graph, value)  # to which they are unpacked
+    if factor != "NULL":
+        program.uses.add("ROW_FACTOR")
     layer = program.struct("gnn_linear_layer", f"linear_{number}", fields)
     panel = max(1, min(PANEL_BYTES // padded(width), out))
     scratch = program.scratch("panel", value, "int8_t", panel * padded(width))

@@ -89,6 +89,7 @@ class Program:
     constant_bytes: int = 0  # of the arrays among them
     stages: list[StageText] = field(default_factory=list)
     kernels: set[str] = field(default_factory=set)
+    uses: set[str] = field(default_factory=set)  # of these kernels, by the names of `uses.USES`
     topology_arrays: dict[int, set[str]] = field(default_factory=dict)  # beside row_pointer and source
     places: dict[int, Place] = field(default_factory=dict)
     users: tuple[tuple[int, ...], ...] = ()

@@ -10,6 +10,7 @@ from toolchain.exporters.c.arena import Buffer, plan
 from toolchain.exporters.c.program import BLOCK_ROWS, GIVEN_EDGES, Program, StageText
 from toolchain.exporters.c.steps_float import weights_enter_sums
 from toolchain.exporters.c.topologies import Layout
+from toolchain.exporters.c.uses import USES
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Domain, Value
 from toolchain.ir.ops import Input, Role
@@ -25,7 +26,7 @@ def source(program: Program, where: Layout, offsets: dict[str, int], fixed: Grap
     identity = zlib.crc32("\n".join(body).encode()) | 1
     text = [
         f"/* {literals.comment(note)}", " *", *_walk_back(program), " */", '#include "model.h"', "",
-        '#include "gnn_kernels.h"', "",
+        *_kernels(program), "",
         f"#define MODEL_ID {identity}u /* marks an arena that this model prepared */",
         f"typedef char gnn_{name}_floats_have_4_bytes[sizeof(float) == 4 ? 1 : -1];",
         f"typedef char gnn_{name}_node_numbers_fit_16_bits[GNN_{upper}_MAX_NODES <= 65535u ? 1 : -1];",
@@ -33,6 +34,18 @@ def source(program: Program, where: Layout, offsets: dict[str, int], fixed: Grap
         "\n\n".join(body), "", _descriptor(program, offsets, fixed is not None), "",
     ]  # fmt: skip
     return "\n".join(text)
+
+
+def _kernels(program: Program) -> list[str]:
+    """The kernels: as functions of other files, or in this one, which can then leave out what the model does not use."""
+    return [
+        "#if defined(GNN_ONE_FILE) /* with -DGNN_ONE_FILE this is the only file to compile */",
+        *(f"#define GNN_USES_{name} 0" for name in USES if name not in program.uses),
+        *(f'#include "{name}.c"' for name in sorted(program.kernels)),
+        "#else",
+        '#include "gnn_kernels.h"',
+        "#endif",
+    ]
 
 
 def arena_offsets(program: Program, where: Layout, is_fixed: bool) -> tuple[dict[str, int], int]:
@@ -146,7 +159,8 @@ def _run_body(program: Program, where: Layout, offsets: dict[str, int]) -> str:
         "    const uint32_t num_nodes = state->num_nodes;",
     ]
     if re.search(r"\bnum_graphs\b", used):
-        lines.append("    const uint32_t num_graphs = state->num_graphs;")
+        one = program.bounds.graphs == 1
+        lines.append(f"    const uint32_t num_graphs = {'1' if one else 'state->num_graphs'};")
     if re.search(r"\bgraph_pointer\b", used):
         lines.append(
             f"    const uint32_t *const graph_pointer = (const uint32_t *)(void *)(memory + {where.graph_pointer}u);"

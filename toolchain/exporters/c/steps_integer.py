@@ -8,20 +8,21 @@ from functools import singledispatch
 import numpy as np
 
 from toolchain.errors import ExportError
-from toolchain.exporters.c import literals
+from toolchain.exporters.c import literals, uses
 from toolchain.exporters.c.late_bias import late_bias_fields
 from toolchain.exporters.c.layers import (
     INT32,
     is_integer,
     largest,
     linear_constants,
-    linear_ratio,
-    pack_weights,
+    lowest,
     padded,
     requant_fields,
+    requant_parameters,
     scale_of,
     zero_of,
 )
+from toolchain.exporters.c.linear_layer import linear_layer
 from toolchain.exporters.c.packed_linear import packed_form, packed_linear
 from toolchain.exporters.c.program import TYPE_NAMES, Place, Program
 from toolchain.exporters.c.ready_linear import narrow_channels, reads_sparse, ready_table, sparse_linear
@@ -77,26 +78,18 @@ def _(op: ops.Linear, program: Program, value: Value) -> None:
         factor = _row_factor(program, op.row_factor)
         packed_linear(program, value, packed, rows, factor, y, relu=_relu(op))
         return
-    constants = linear_constants(graph, value)
-    fields = [
-        f".weight = {program.constant(f'weight_{number}', pack_weights(constants.codes, constants.bits))}",
-        f".bias = {program.constant(f'bias_{number}', constants.bias)}",
-        f".in = {constants.codes.shape[1]}, .out = {constants.codes.shape[0]}, .weight_bits = {constants.bits}",
-    ]
-    wide = value.type.dtype is DType.I32
-    if not wide:
-        ratio = linear_ratio(graph, value)
-        fields.append(
-            f".requant = {requant_fields(program, str(number), ratio, constants.bound, value.type, relu=_relu(op))}"
-        )
-    layer = program.struct("gnn_linear_layer", f"linear_{number}", fields)
+    weight = graph.operand(value, "weight")
+    assert weight is not None and weight.type.qparams is not None
+    layer = linear_layer(program, value)
     factor = _row_factor(program, op.row_factor)
+    if factor != "NULL":
+        program.uses.add("ROW_FACTOR")
     rows = _linear_input(program, value, x)
     y = program.place(value, writes=True)
     scratch = "NULL"
-    if constants.bits < 8:
-        scratch = program.scratch("row", value, "int8_t", padded(constants.codes.shape[1]))
-    if wide:
+    if weight.type.qparams.bits < 8:
+        scratch = program.scratch("row", value, "int8_t", padded(x.type.channels))
+    if value.type.dtype is DType.I32:
         program.call("gnn_linear_s32", layer, rows, "rows", y.rows, scratch, scope=value.scope)
     elif y.dtype is DType.I8:
         program.call("gnn_linear_s8", layer, rows, "rows", factor, y.rows, scratch, scope=value.scope)
@@ -151,8 +144,15 @@ def _(op: ops.Propagate, program: Program, value: Value) -> None:
     degree = 1 if extreme else program.max_degree
     bound = (degree * largest(x.type) << shift) + abs(self_scale) * largest(x.type)
     bias = graph.operand(value, "bias")
+    program.uses |= uses.of_propagate(
+        is_extreme=extreme, is_mean=factor == "MEAN", has_self=shift > 0 or self_scale != 0
+    )  # fmt: skip
     if bias is None:
         requant, late = requant_fields(program, str(number), ratio, bound, value.type, relu=_relu(op)), ""
+        program.uses |= uses.of_plain_propagate(
+            x.type, requant_parameters(ratio, bound), value.type, lowest(value.type, relu=_relu(op)), is_extreme=extreme,
+            self_shift=shift, degree=program.max_degree,
+        )  # fmt: skip
     else:
         requant, late = late_bias_fields(program, value, bias, ratio, bound, relu=_relu(op))
     fields = [
@@ -187,6 +187,8 @@ def collect(program: Program, value: Value) -> None:
         raise ExportError(f"{value.scope}: {type(op).__name__} on {x.type} has no integer kernel.")
     ratio = np.array([np.float64(scale_of(x.type)) / np.float64(scale_of(value.type))])
     assert program.bounds.nodes is not None
+    if op.reduce in (Reduce.MAX, Reduce.MIN):
+        program.uses.add("EXTREMES")
     bound = largest(x.type) * (1 if op.reduce in (Reduce.MAX, Reduce.MIN) else program.bounds.nodes)
     if bound > INT32:
         raise ExportError(
@@ -330,6 +332,9 @@ def _(op: ops.Dequantize, program: Program, value: Value) -> None:
         program.call("gnn_dequantize_s16", x.rows, count, scale, y.rows, scope=value.scope)
         return
     scale = program.constant(f"scale_{value.id}", np.array(q.scale, np.float32))
+    is_sum = operand.type.dtype is DType.I32 and isinstance(operand.op, ops.Linear)
+    bound = linear_constants(program.graph, operand).bound if is_sum else largest(operand.type)
+    program.uses |= uses.of_dequantize(bound)
     program.call(
         "gnn_dequantize", TYPE_NAMES[x.dtype], x.rows, f"{x.stride}u", scale, int(len(q.scale) > 1), q.zero_point, "rows",
         f"{value.type.channels}u", y.rows, scope=value.scope,

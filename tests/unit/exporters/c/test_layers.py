@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolchain.errors import ExportError
-from toolchain.exporters.c.layers import QUAD, linear_constants, pack_weights, padded, requant_parameters
+from toolchain.exporters.c.layers import EIGHT, QUAD, linear_constants, pack_weights, padded, requant_parameters
 from toolchain.ir import Domain, DType, GraphBuilder, QParams, TensorType
 from toolchain.ir.integer import multipliers
 from toolchain.ir.ops import Input, Linear, Quantize, Role
 
 
 @pytest.mark.parametrize("bits", [8, 4, 2])
-@pytest.mark.parametrize("width", [1, 3, 4, 7, 64])
+@pytest.mark.parametrize("width", [1, 3, 4, 7, 9, 64])
 def test_weights_unpack_to_themselves(bits: int, width: int) -> None:
     top = 2 ** (bits - 1) - 1
     codes = np.random.default_rng(width).integers(-top, top + 1, (5, width))
@@ -23,10 +23,14 @@ def test_weights_unpack_to_themselves(bits: int, width: int) -> None:
     assert packed.size == 5 * padded(width) * bits // 8
     per_byte = 8 // bits
     fields = (packed[:, None] >> (bits * np.arange(per_byte))) & (2**bits - 1)
-    signed = np.where(fields > top, fields.astype(int) - 2**bits, fields).reshape(5, -1, 4)
-    rows = np.empty_like(signed)
-    rows[:, :, QUAD] = signed
-    rows = rows.reshape(5, -1)
+    signed = np.where(fields > top, fields.astype(int) - 2**bits, fields) if bits == 8 else fields.astype(int) - top - 1
+    signed, rows = signed.reshape(5, -1), np.empty((5, padded(width)), int)
+    first = padded(width) % 8 if bits == 4 else padded(width)
+    for start in range(0, padded(width), 4):
+        if start < first:
+            rows[:, start + np.array(QUAD)] = signed[:, start : start + 4]
+    for start in range(first, padded(width), 8):
+        rows[:, start + np.array(EIGHT)] = signed[:, start : start + 8]
     assert (rows[:, :width] == codes).all() and not rows[:, width:].any()
 
 

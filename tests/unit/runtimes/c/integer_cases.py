@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,9 +122,9 @@ def requantize_cases() -> Iterator[Call]:
 
 def linear_call(
     name: str, rng: np.random.Generator, y_type: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, requant: Requant | None,
-    *, bits: int = 8, rows: int = ROWS, factor: np.ndarray | None = None,
+    *, bits: int = 8, rows: int = ROWS, factor: np.ndarray | None = None, has_terms: bool = False,
 ) -> Call:  # fmt: skip
-    """x [4, in] int16, weight [out, in] codes, bias [out]."""
+    """x [4, in] int16, weight [out, in] codes, bias [out]. `has_terms`: bias and shift are stored as one number."""
     out, width = weight.shape
     acc = x[:rows].astype(np.int64) @ weight.T + bias
     fields: dict[str, object] = {
@@ -139,6 +140,10 @@ def linear_call(
     else:
         fields["requant"] = requant.struct()
         values = requant.codes(acc, None if factor is None else factor[:rows])
+        if has_terms:
+            least = requant.s.min(keepdims=True)
+            fields |= {"bias": None, "terms": (16 * bias + requant.s - least).astype(np.int16)}
+            fields["requant"] = replace(requant, s=least).struct()
     layer = Struct("gnn_linear_layer", fields)
     stride = out + int(rng.integers(0, 5)) if y_type == "s16" else out
     y = stored_rows(values, y_type, stride)
@@ -152,8 +157,8 @@ def linear_call(
 
 def linear_cases() -> Iterator[Call]:
     rng = np.random.default_rng(3)
-    sizes = ((1, 1), (2, 3), (3, 64), (4, 2), (5, 5), (7, 1), (8, 4), (12, 7), (16, 16), (24, 2), (40, 3), (63, 2), (64, 9),
-             (65, 3), (72, 2), (130, 4))  # fmt: skip
+    sizes = ((1, 1), (2, 3), (3, 64), (4, 2), (5, 5), (7, 1), (8, 4), (12, 7), (16, 16), (20, 3), (24, 2), (40, 3), (59, 4),
+             (63, 2), (64, 9), (65, 3), (72, 2), (130, 4))  # fmt: skip
     number = 0
     for (width, out), bits, y_type in itertools.product(sizes, (8, 4, 2), TYPES):
         number += 1
@@ -173,6 +178,27 @@ def linear_cases() -> Iterator[Call]:
             )
         factor = rng.integers(0, 2**31, rows) if number % 2 and y_type != "s32" else None
         yield linear_call(f"case {number}", rng, y_type, x, weight, bias, requant, bits=bits, rows=rows, factor=factor)
+
+
+def linear_terms() -> Iterator[Call]:
+    """Weights of 4 bits whose bias and shift are one number of 16 bits."""
+    rng = np.random.default_rng(17)
+    for number, (width, y_type) in enumerate(itertools.product((4, 6, 12, 20, 28, 32, 64), ("s8", "s16", "s16"))):
+        out, rows, left = 3 + number % 5, 1 + number % ROWS, number % 3
+        top = 48 if y_type == "s8" else 43
+        shift = rng.integers(top - 10, top + 6, out) + left
+        zero, low, high = (int(rng.integers(-128, 128)), -128, 127) if y_type == "s8" else (0, -32767, 32767)
+        relu = y_type == "s16" and number % 2
+        requant = Requant(
+            rng.integers(2**30, 2**31, out), shift, zero, 0 if relu else low, high, left, per_channel=True
+        )
+        x = random_codes(rng, "s16", (ROWS, width))
+        weight = rng.integers(-8, 8, (out, width))
+        bias = rng.choice([-2048, 2047, -1, 0, 1], out)
+        factor = rng.integers(0, 2**31, rows) if number % 2 else None
+        yield linear_call(
+            f"terms {number}", rng, y_type, x, weight, bias, requant, bits=4, rows=rows, factor=factor, has_terms=True
+        )
 
 
 def linear_extremes() -> Iterator[Call]:
@@ -277,10 +303,10 @@ def integer_calls() -> dict[str, list[Call]]:
     from tests.unit.runtimes.c import integer_cases_rows as rows
 
     kinds = (
-        every_shift, requantize_cases, linear_cases, linear_narrow_cases, linear_extremes, linear_sparse_cases,
-        packed_weights.linear_packed_cases, graph.propagate_cases, graph.hub_cases,
-        graph.pool_cases, rows.widen_cases, rows.add_cases, rows.maximum_cases, rows.table_cases, rows.quantize_cases,
-        rows.dequantize_cases, rows.check_sparse_cases, *edges.EDGE_KINDS,
+        every_shift, requantize_cases, linear_cases, linear_terms, linear_narrow_cases, linear_extremes, linear_sparse_cases,
+        packed_weights.linear_packed_cases, graph.propagate_cases, graph.hub_cases, graph.pool_cases, rows.widen_cases,
+        rows.add_cases, rows.maximum_cases, rows.table_cases, rows.quantize_cases, rows.dequantize_cases,
+        rows.check_sparse_cases, *edges.EDGE_KINDS,
     )  # fmt: skip
     return {kind.__name__: list(kind()) for kind in kinds}
 

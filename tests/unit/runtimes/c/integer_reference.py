@@ -10,6 +10,7 @@ from tests.unit.runtimes.c.kernel_case import Struct
 from toolchain.ir.integer import srdhm
 
 QUAD = (0, 2, 1, 3)  # order of the weights within each four
+EIGHT = (0, 2, 4, 6, 1, 3, 5, 7)  # of weights of 4 bits within each eight, behind four that are left
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,5 +78,10 @@ def packed(codes: np.ndarray, bits: int) -> np.ndarray:
     out, width = codes.shape
     rows = np.zeros((out, padded(width)), np.int64)
     rows[:, :width] = codes
-    stored = rows.reshape(out, -1, 4)[:, :, list(QUAD)].reshape(-1, 8 // bits) & (2**bits - 1)
+    order = np.arange(padded(width)).reshape(-1, 4)[:, QUAD].ravel()
+    if bits == 4:
+        first = padded(width) % 8
+        for start in range(first, padded(width), 8):
+            order[start : start + 8] = start + np.array(EIGHT)
+    stored = (rows if bits == 8 else rows + 2 ** (bits - 1))[:, order].reshape(-1, 8 // bits) & (2**bits - 1)
     return (stored << (bits * np.arange(8 // bits))).sum(axis=1).astype(np.uint8)

@@ -68,7 +68,8 @@ def test_codes_from_vectors_equal_the_reference(name):
 
 
 @pytest.mark.parametrize(
-    "kind", ["linear_cases", "linear_packed_cases", "linear_sparse_cases", "propagate_cases", "pool_cases"]
+    "kind",
+    ["linear_cases", "linear_terms", "linear_packed_cases", "linear_sparse_cases", "propagate_cases", "pool_cases"],
 )
 def test_no_word_is_read_beyond_its_array(kind):
     """SMLAD works on words: those at the end of an array must not reach beyond it, where here is no memory."""
