@@ -175,16 +175,13 @@ typedef struct gnn_channels {
     "add r3, r3, r6\n\t"                                                                                                               \
     "tbb [pc, r9]\n"                                                                                                                   \
     "20:\n\t"                                                                                                                          \
-    ".byte (2f - 20b) / 2, (21f - 20b) / 2, (24f - 20b) / 2, (22f - 20b) / 2\n"                                                        \
-    "21:\n\t" /* four values */                                                                                                        \
+    ".byte (2f - 20b) / 2, (21f - 20b) / 2, (24f - 20b) / 2, (21f - 20b) / 2\n"                                                        \
+    "21:\n\t" /* four values, or twelve */                                                                                             \
     "ldrh r4, [r7], #2\n\t"                                                                                                            \
+    "cmp r9, #1\n\t"                                                                                                                   \
     "lsl r4, r4, #8\n\t"                                                                                                               \
     "orr r4, r4, r4, lsl #8\n\t"                                                                                                       \
-    "b 25f\n"                                                                                                                          \
-    "22:\n\t" /* twelve */                                                                                                             \
-    "ldrh r4, [r7], #2\n\t"                                                                                                            \
-    "lsl r4, r4, #8\n\t"                                                                                                               \
-    "orr r4, r4, r4, lsl #8\n\t"                                                                                                       \
+    "beq 25f\n\t"                                                                                                                      \
     "b 23f\n"                                                                                                                          \
     "2:\n\t"                                                                                                                           \
     "ldr r4, [r7], #4\n\t"                                                                                                             \

@@ -6,10 +6,8 @@ from toolchain.exporters.c.layers import Requant, padded
 from toolchain.ir import DType, TensorType
 
 USES = (
-    "WEIGHTS_OF_8_BITS", "WEIGHTS_OF_4_BITS", "WEIGHTS_OF_2_BITS", "ONE_MULTIPLIER", "LEFT_SHIFT",
-    "TERMS", "NO_TERMS", "LONG_ROWS", "ROW_FACTOR",
-    "WIDE_SUMS", "EXTREMES", "MEAN_ROWS", "SELF", "SMALL_SHIFTS",
-    "RARE",
+    "WEIGHTS_OF_8_BITS", "WEIGHTS_OF_4_BITS", "WEIGHTS_OF_2_BITS", "ONE_MULTIPLIER", "LEFT_SHIFT", "TERMS", "NO_TERMS", "LONG_ROWS",
+    "ROW_FACTOR", "WIDE_SUMS", "EXTREMES", "MEAN_ROWS", "SELF", "SMALL_SHIFTS", "RARE",
 )  # fmt: skip
 _INTERLEAVED = 64  # GNN_INTERLEAVED
 _LANE_COUNT = 255  # GNN_LANE_COUNT
@@ -24,7 +22,7 @@ def of_linear(inputs: int, requant: Requant, out: TensorType, low: int) -> set[s
         "ONE_MULTIPLIER": len(requant.multiplier) == 1,
         "LEFT_SHIFT": requant.left_shift > 0,
         "LONG_ROWS": padded(inputs) > _INTERLEAVED,
-        "RARE": _is_rare(requant, out, low, _ROUNDING_LIMIT - 1),
+        "RARE": _is_rare(requant, out, low),
     }
     return {name for name, is_used in used.items() if is_used}
 
@@ -48,14 +46,16 @@ def of_plain_propagate(
         x.channels % 8 != 0
         or degree > _LANE_COUNT
         or self_shift + requant.left_shift > _UNIT_BITS
-        or _is_rare(requant, out, low, _ROUNDING_LIMIT)
+        or _is_rare(requant, out, low)
     )
     return {"RARE"} if is_extreme or x.channels < 4 or (is_slow and x.dtype is DType.I8) else set()
 
 
-def _is_rare(requant: Requant, out: TensorType, low: int, reach: int) -> bool:
+def _is_rare(requant: Requant, out: TensorType, low: int) -> bool:
     """Whether a requantization has a shift, a zero point or bounds that the loops in assembly leave to C."""
     assert out.qparams is not None
     shift = requant.shift.astype(int) - _HIGH_SHIFT
     is_cut = out.dtype is DType.I8 and (low, out.qparams.code_range[1]) != (-128, 127)
-    return bool(shift.min() < 0 or shift.max() > reach or not -128 <= out.qparams.zero_point <= 127 or is_cut)
+    return bool(
+        shift.min() < 0 or shift.max() >= _ROUNDING_LIMIT or not -128 <= out.qparams.zero_point <= 127 or is_cut
+    )
