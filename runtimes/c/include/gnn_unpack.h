@@ -35,35 +35,32 @@ static GNN_INLINE uint32_t gnn_unpack_vectors(const uint8_t *packed, uint32_t in
 /* One row of `in` codes of 4 or 2 bits as int8, in the order of codes of 8 bits; `in` is a multiple of 4. */
 GNN_SHARED void gnn_unpack(const uint8_t *packed, uint32_t bits, uint32_t in, int8_t *y)
 {
-    const int8_t *const end = y + in;
+    uint32_t k = 0, byte;
     if (GNN_USES_WEIGHTS_OF_4_BITS && (!GNN_USES_WEIGHTS_OF_2_BITS || bits == 4u)) {
         uint32_t step = in % 8u != 0u ? 1u : 2u; /* bytes 0 and 1, then bytes 0, 2, 1 and 3 of each four */
 #if defined(GNN_MVE)
         if (step == 2u) {
-            const uint32_t done = gnn_unpack_vectors(packed, in, y);
-            packed += done / 2u;
-            y += done;
+            k = gnn_unpack_vectors(packed, in, y);
+            packed += k / 2u;
         }
 #endif
-        while (y != end) {
-            const uint8_t *const stop = packed + step;
-            for (; packed != stop; ++packed) {
-                const uint32_t first = packed[0], second = packed[step];
-                y[0] = (int8_t)((int32_t)(first & 15u) - 8);
-                y[1] = (int8_t)((int32_t)(first >> 4) - 8);
-                y[2] = (int8_t)((int32_t)(second & 15u) - 8);
-                y[3] = (int8_t)((int32_t)(second >> 4) - 8);
-                y += 4;
+        while (k < in) {
+            for (byte = 0; byte < step; ++byte) {
+                const uint32_t first = packed[byte], second = packed[step + byte];
+                y[k] = (int8_t)((int32_t)(first & 15u) - 8);
+                y[k + 1u] = (int8_t)((int32_t)(first >> 4) - 8);
+                y[k + 2u] = (int8_t)((int32_t)(second & 15u) - 8);
+                y[k + 3u] = (int8_t)((int32_t)(second >> 4) - 8);
+                k += 4u;
             }
-            packed += step;
+            packed += 2u * step;
             step = 2;
         }
     } else {
-        while (y != end) {
-            uint32_t codes = *packed++, left;
-            for (left = 4u; left != 0u; --left) {
-                *y++ = (int8_t)((int32_t)(codes & 3u) - 2);
-                codes >>= 2;
+        for (; k < in; k += 4u) {
+            const uint32_t codes = *packed++;
+            for (byte = 0; byte < 4u; ++byte) {
+                y[k + byte] = (int8_t)((int32_t)(codes >> (2u * byte) & 3u) - 2);
             }
         }
     }
