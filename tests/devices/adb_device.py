@@ -96,13 +96,13 @@ def build(folder: Path) -> None:
 @contextmanager
 def adb_server(folder: Path) -> Iterator[dict[str, str]]:
     """What leads clients to an adb server of its own: keys, port and devices are not those of the user."""
-    environment = {"ANDROID_ADB_SERVER_PORT": str(free_port()), "HOME": str(folder), "ANDROID_USER_HOME": str(folder)}
+    environment = {"ANDROID_ADB_SERVER_PORT": str(free_port())}
+    private = {**os.environ, **environment, "HOME": str(folder)}  # the server keeps the keys; its clients need no home
+    subprocess.run(["adb", "start-server"], env=private, capture_output=True, check=True, timeout=60)
     try:
         yield environment
     finally:
-        subprocess.run(
-            ["adb", "kill-server"], env={**os.environ, **environment}, capture_output=True, check=False, timeout=60
-        )
+        subprocess.run(["adb", "kill-server"], env=private, capture_output=True, check=False, timeout=60)
 
 
 @contextmanager
