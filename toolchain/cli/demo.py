@@ -33,7 +33,7 @@ STEPS: list[Any] = [
     {"prune": {"amount": 0.2}},
     {"fine_tune": {"epochs": 3, "lr": 0.001}},
     {"quantize": {"precisions": ["float32", "dynamic-int8", "static-int8"], "min_agreement": 0.95}},
-    {"export": {"formats": ["torchscript", "onnx", "executorch", "c"]}},
+    {"export": {"formats": ["torchscript", "onnx", "executorch", "litert", "c"]}},
     {"verify": {"graphs": 180}},
     "bench",
 ]
