@@ -126,7 +126,7 @@ def _edge_weight(feed: Feed, prepared: PreparedGraph) -> Array:
     topology = _topology(feed, prepared)
     if topology.weight is not None:
         return topology.weight[:, None]
-    return _given("edge_weight", prepared.inputs.edge_weight)[topology.origin][:, None]
+    return topology.edge_values(_given("edge_weight", prepared.inputs.edge_weight)[:, None])
 
 
 def _inverse_degree(topology: Topology) -> Array:

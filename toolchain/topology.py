@@ -118,13 +118,17 @@ class Topology:
         return np.diff(self.row_pointer)
 
     def edge_values(self, values: np.ndarray) -> np.ndarray:
-        """Bring `edge_attr` [E, D] into the order of these edges [E', D], filling the rows of added self-loops."""
+        """Bring values of edges [E, D] into the order of these edges [E', D], filling the rows of added self-loops.
+
+        Raises:
+            InvalidInput: loops were added, and nothing says what their values are.
+        """
         added = self.origin < 0
         if not added.any():
             return values[self.origin]
         if self.loop_attributes is LoopAttributes.NONE:
             raise InvalidInput(
-                "edge_attr: this topology adds self-loops but states no attributes for them. "
+                "edge_attr or edge_weight: this topology adds self-loops but states no values for them. "
                 "Build the layer with add_self_loops=False, or with fill_value='mean'."
             )
         kept = ~added

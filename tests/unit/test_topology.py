@@ -156,7 +156,7 @@ def test_missing_weight_is_refused() -> None:
 
 def test_attributes_of_loops_that_no_rule_fills_are_refused() -> None:
     topology = build_topology(TopologySpec(SelfLoops.REPLACE), 2, np.array([[0], [1]]), None)
-    with pytest.raises(InvalidInput, match="states no attributes for them"):
+    with pytest.raises(InvalidInput, match="states no values for them"):
         topology.edge_values(np.ones((1, 3), np.float32))
 
 

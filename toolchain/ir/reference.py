@@ -98,11 +98,12 @@ def _(op: ops.Input, call: Call) -> Array:
         topology = call.topology(op.type.topology)
         if op.role is ops.Role.EDGE_WEIGHT:
             raw = inputs.edge_weight
-            values = (
-                None
-                if raw is None
-                else (topology.weight[:, None] if topology.weight is not None else raw[topology.origin][:, None])
-            )
+            if raw is None:
+                values = None
+            elif topology.weight is not None:
+                values = topology.weight[:, None]
+            else:
+                values = topology.edge_values(raw[:, None])
         else:
             values = None if inputs.edge_attr is None else topology.edge_values(inputs.edge_attr)
     if values is None:

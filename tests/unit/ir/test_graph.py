@@ -9,6 +9,7 @@ import pytest
 
 from tests.cases import FEATURES, GRAPHS
 from toolchain.errors import InvalidInput, TypeMismatch
+from toolchain.feeds import Feed, FeedKind, build_feeds
 from toolchain.inputs import GraphInputs
 from toolchain.ir import ops
 from toolchain.ir.graph import Graph, GraphBuilder, Value, rewrite
@@ -16,7 +17,7 @@ from toolchain.ir.ops import ALL_OPS, Function, Reduce, Role
 from toolchain.ir.reference import evaluate, interpret
 from toolchain.ir.types import edge, node
 from toolchain.ir.verify import verify
-from toolchain.topology import TopologySpec
+from toolchain.topology import SelfLoops, TopologySpec
 
 
 def two_branches() -> Graph:
@@ -169,3 +170,17 @@ def test_graph_without_nodes_pools_to_zero() -> None:
     graph = b.finish([b.add(ops.Pool(Reduce.MAX), x)])
     inputs = GraphInputs(np.array([[-3], [-5]]), np.zeros((2, 0), int), batch=np.array([0, 2]), num_graphs=3)
     np.testing.assert_array_equal(interpret(graph, inputs)[0], [[-3], [0], [-5]])
+
+
+def test_added_self_loops_without_a_weight_are_refused() -> None:
+    """Their origin is -1, which would be the last edge's weight."""
+    spec = TopologySpec(self_loops=SelfLoops.REPLACE)
+    b = GraphBuilder((spec,))
+    graph = b.finish([b.add(ops.Input(Role.EDGE_WEIGHT, edge(1, 0)))])
+    inputs = GraphInputs(np.zeros((2, 1)), np.array([[0], [1]]), edge_weight=np.array([3.0]))
+    feed = Feed("edge_weight", FeedKind.EDGE_WEIGHT, 0, dims=("E", 1))
+
+    with pytest.raises(InvalidInput, match="edge_weight: this topology adds self-loops"):
+        interpret(graph, inputs)
+    with pytest.raises(InvalidInput, match="edge_weight: this topology adds self-loops"):
+        build_feeds((feed,), inputs.prepare((spec,)))
