@@ -116,7 +116,9 @@ class RunFolder:
         """
         path, expected = shlex.quote(self._file(name)), hashlib.sha256(data).hexdigest()
         mode = f"chmod 700 {path} && " if is_program else ""
-        script = f"cat >{path} && {mode}{{ sha256sum {path} || shasum -a 256 {path}; }}"
+        # What a full disk does not take is read all the same: else the connection may end before the status arrives.
+        stored = f"{{ cat >{path} || {{ status=$?; cat >/dev/null; (exit $status); }}; }}"
+        script = f"{stored} && {mode}{{ sha256sum {path} || shasum -a 256 {path}; }}"
         for _ in range(2):
             done = self.transport.script(script, seconds=SECONDS + len(data) / BYTES_PER_SECOND, data=data)
             if done.status:
