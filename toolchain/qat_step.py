@@ -73,8 +73,8 @@ class Training(BaseModel):
 
     `estimator` says where scales come from: "fixed" from calibration, "observed" from what training sees, as `observer` follows
     it, "learned" by gradient. `bits` gives single values and weights, by name or pattern, another width: {"*": 8, "conv1.*": 4};
-    the last pattern that fits counts; `search` chooses them instead. `keep_best` takes the epoch with the highest validation
-    accuracy.
+    the last pattern that fits counts; `search` chooses them instead. `dropout` is of values: {"x": 0.5}. `keep_best` takes the
+    epoch with the highest validation accuracy.
     """
 
     model_config = STRICT
@@ -88,6 +88,7 @@ class Training(BaseModel):
     bits: dict[str, Bits] = {}
     scale_lr: Annotated[float, Field(gt=0)] = 1e-2
     degree_quant: DegreeMasks | None = None
+    dropout: dict[str, Annotated[float, Field(ge=0, lt=1)]] = {}
     distill: Distill | None = None
     keep_best: bool = False
     search: Search | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -217,6 +218,8 @@ def _checked(name: str, options: dict[str, Any]) -> Step:
               help="Width of values and weights by name, such as '*=4' and then 'conv2.*=8'. Repeatable.")  # fmt: skip
 @click.option("--degree-quant", type=click.FloatRange(0, 1), metavar="P",
               help="Protect nodes from rounding in that training, by degree, with probabilities up to P.")  # fmt: skip
+@click.option("--dropout", multiple=True, metavar="PATTERN=P",
+              help="Probability of a value's codes to become zero in that training, such as 'x=0.5'. Repeatable.")  # fmt: skip
 @click.option("--distill", type=click.FloatRange(0, min_open=True), metavar="WEIGHT",
               help="Let the float model's probabilities be targets as well.")  # fmt: skip
 @click.option("--keep-best", is_flag=True, default=None, help="Keep the epoch with the best validation accuracy.")
@@ -288,6 +291,8 @@ def _training(epochs: int, lr: float, given: dict[str, Any]) -> dict[str, Any]:
         raise RecipeError(f"--{next(iter(stated)).replace('_', '-')}: is of training. Give --qat-epochs.")
     if "bits" in stated:
         stated["bits"] = dict(_width(text) for text in stated["bits"])
+    if "dropout" in stated:
+        stated["dropout"] = dict(_chance(text) for text in stated["dropout"])
     if "degree_quant" in stated:
         stated["degree_quant"] = {"change": stated["degree_quant"]}
     if "distill" in stated:
@@ -307,6 +312,17 @@ def _widths(text: str) -> list[int]:
     if not all(part.strip().isdecimal() for part in parts):
         raise RecipeError(f"--widths {text!r}: expected numbers of bits, such as 2,4,8.")
     return [int(part) for part in parts]
+
+
+def _chance(text: str) -> tuple[str, float]:
+    pattern, _, chance = text.rpartition("=")
+    try:
+        p = float(chance)
+    except ValueError:
+        p = math.nan
+    if not pattern or math.isnan(p):
+        raise RecipeError(f"--dropout {text!r}: expected PATTERN=P, such as 'x=0.5'.")
+    return pattern, p
 
 
 def _width(text: str) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from toolchain.compression import code_domain_edges  # noqa: F401  # adds the ops along edges to emit_codes
 from toolchain.compression.code_domain import CodeCall, TrainedFactor, TrainedLinear, TrainedScale, emit_codes
@@ -28,6 +29,7 @@ from toolchain.compression.integer_graph import integer_graph
 from toolchain.compression.integer_plan import IntegerPlan
 from toolchain.compression.quantizers import Quantizer, ValueQuantizer, WeightQuantizer
 from toolchain.compression.slots import slots_of
+from toolchain.errors import RecipeError
 from toolchain.ir import DType, Graph, TensorType, Value
 from toolchain.ir.ops import Const, HeadDot, Input, Linear, Mul, Propagate, Quantize
 from toolchain.ir.types import Domain
@@ -59,23 +61,40 @@ class CodeDomainModule(nn.Module):
     Args:
         quantizers: by names or patterns of slots; slots that none names keep what the plan gives them.
         degree_quant: protects nodes in train mode.
+        dropout: of values in train mode, by names or patterns of slots: the probability with which a code becomes zero.
     """
 
     def __init__(
         self, source: Graph, plan: IntegerPlan, quantizers: Mapping[str, Quantizer] = MappingProxyType({}),
-        degree_quant: DegreeQuant | None = None,
+        degree_quant: DegreeQuant | None = None, dropout: Mapping[str, float] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         super().__init__()
         self.degree_quant = degree_quant
         self._kept: list[InputCodes] = []  # of a node task: the graph as trained on, and as validated on
-        self._inputs: dict[int, InputCodes] = {}  # of this forward pass
+        self._sparse: dict[int, Tensor | None] = {}  # codes of the input in this forward pass
         self.latent = GraphModule(source)
         self.plan = plan
+        self._dropout = self._dropped(dropout)
         chosen = self.slots.assign(quantizers)
         self._attach(
             {s.name: chosen[s.name].for_value(s) for s in self.slots.values if s.name in chosen},
             {s.name: chosen[s.name].for_weight(s) for s in self.slots.weights if s.name in chosen},
         )
+
+    def _dropped(self, dropout: Mapping[str, float]) -> dict[int, float]:
+        """The probabilities by id of the value in the float graph.
+
+        Raises:
+            RecipeError: one that is no probability below 1, or a pattern that names no value.
+        """
+        for pattern, p in dropout.items():
+            if not 0 <= p < 1:
+                raise RecipeError(f"dropout of {pattern!r}: {p}, expected a probability in [0, 1).")
+        stated = self.slots.assign(dropout)
+        weights = [slot.name for slot in self.slots.weights if stated.get(slot.name)]
+        if weights:
+            raise RecipeError(f"dropout of {weights[0]!r}: is a weight; dropout is of values.")
+        return {slot.id: stated[slot.name] for slot in self.slots.values if stated.get(slot.name)}
 
     def _attach(self, values: dict[str, ValueQuantizer], weights: dict[str, WeightQuantizer]) -> None:
         self.quantizers, self.weight_quantizers = values, weights
@@ -165,7 +184,7 @@ class CodeDomainModule(nn.Module):
             else:
                 rounding = self._rounding(value, steps[-1], protection)
                 code = self._code_call(CodeCall(call, tuple(steps[i] for i in value.inputs), rounding))
-                tensors.append(self._codes(code))
+                tensors.append(self._codes(code, self._chance(value)))
                 if code.linear is not None and value.type.dtype is DType.I32:
                     # The scale of accumulators is a product with the weight's scale, which follows the weights.
                     parameters = accumulator_parameters(call.types[0], code.linear.codes.weight_qparams)
@@ -175,19 +194,40 @@ class CodeDomainModule(nn.Module):
                 watch(value, tensors[-1])
         return tuple(tensors[o] for o in self.graph.outputs)
 
-    def _codes(self, code: CodeCall) -> Tensor:
-        """The result of an op on codes. The input's codes are kept, as long as neither the batch nor the scale changes."""
+    def _chance(self, value: Value) -> float:
+        """The probability with which a code of this value is dropped in this forward pass."""
+        grid = self.made.grids.get(value.id)
+        if not self.training or grid is None or self._rounded_first[grid.source] != value.id:
+            return 0.0
+        return self._dropout.get(grid.source, 0.0)
+
+    def _codes(self, code: CodeCall, chance: float) -> Tensor:
+        """The result of an op on codes, of which some are dropped.
+
+        The input's codes are kept, as long as neither the batch nor the scale changes.
+        """
         value, batch, rounding = code.call.value, code.call.structure, code.rounding
         is_input = isinstance(value.op, Quantize) and isinstance(self.graph.values[value.inputs[0]].op, Input)
         if not is_input or rounding.step is not None or rounding.protection is not None or rounding.observe is not None:
-            self._inputs.pop(value.id, None)
-            return emit_codes(value.op, code)
+            self._sparse.pop(value.id, None)
+            codes = emit_codes(value.op, code)
+            return functional.dropout(codes, chance) if chance else codes
         kept = next((k for k in self._kept if k.fits(value.id, batch, code.out)), None)
         if kept is None:
             kept = InputCodes(value.id, batch, code.out, emit_codes(value.op, code))
             self._kept = [*self._kept[1 - MOST_KEPT :], kept]
-        self._inputs[value.id] = kept
-        return kept.codes
+        self._sparse[value.id] = kept.sparse
+        if not chance:
+            return kept.codes
+        dropped = kept.dropped(chance)
+        if dropped.layout is torch.strided:
+            return dropped
+        self._sparse[value.id] = dropped
+        return dropped.to_dense() if self._is_read_densely(value) else kept.codes
+
+    def _is_read_densely(self, value: Value) -> bool:
+        """Whether an op reads it that does not take a sparse matrix."""
+        return any(value.id in v.inputs and not isinstance(v.op, Linear) for v in self.graph.values)
 
     def _code_call(self, code: CodeCall) -> CodeCall:
         """With what its constants mean."""
@@ -211,11 +251,12 @@ class CodeDomainModule(nn.Module):
         grid = self.made.grids.get(value.id)
         quantizer = self._by_id.get(grid.source) if grid is not None else None
         rows = protection if value.type.domain is Domain.NODE else None
+        fractions = protection is not None or (self.training and bool(self._dropout))
         if grid is None or quantizer is None:
-            return Rounding(step, protection=rows, keeps_fractions=protection is not None)
+            return Rounding(step, protection=rows, keeps_fractions=fractions)
         observes = self.training and quantizer.observes and self._rounded_first[grid.source] == value.id
         return Rounding(
-            step, quantizer.clips_gradient, protection=rows, keeps_fractions=protection is not None,
+            step, quantizer.clips_gradient, protection=rows, keeps_fractions=fractions,
             observe=quantizer.observe if observes else None,
         )  # fmt: skip
 
@@ -239,14 +280,13 @@ class CodeDomainModule(nn.Module):
         learned = None if quantizer is None else quantizer.step()
         if learned is not None:
             step = straight_through(learned.expand_as(step), step)
-        kept = self._inputs.get(value.inputs[0])
         return TrainedLinear(
             codes,
             weight,
             bias,
             step,
             1.0 if bits == 1 else 2 ** (bits - 1) - 0.5,
-            None if kept is None else kept.sparse,
+            self._sparse.get(value.inputs[0]),
         )
 
     def _self_scale(self, value: Value) -> TrainedScale:

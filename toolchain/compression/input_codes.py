@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from toolchain.ir import QParams
 from toolchain.torch_structure import Structure
@@ -33,6 +34,12 @@ class InputCodes:
     sparse: Tensor | None = None
     _is_tried: bool = False
 
+    def dropped(self, p: float) -> Tensor:
+        """The same with elements set to 0 at random, as `dropout` does: a sparse matrix where there is one."""
+        if self.sparse is None:
+            return functional.dropout(self.codes, p)
+        return _with_values(self.sparse, functional.dropout(self.sparse.values(), p))
+
     def fits(self, value: int, batch: Structure, qparams: QParams) -> bool:
         """Whether these are the codes of a value for a batch at a scale; then they are in use again."""
         if self.value != value or self.batch is not batch or self.qparams != qparams:
@@ -40,6 +47,11 @@ class InputCodes:
         if not self._is_tried:
             self._is_tried, self.sparse = True, _sparse(self.codes)
         return True
+
+
+def _with_values(sparse: Tensor, values: Tensor) -> Tensor:
+    rows, columns = sparse.crow_indices(), sparse.col_indices()
+    return torch.sparse_csr_tensor(rows, columns, values, sparse.shape, check_invariants=False)
 
 
 def _sparse(codes: Tensor) -> Tensor | None:

@@ -28,7 +28,8 @@ class QAT:
     """Train the weights, and where `quantizers` says so the scales, of the static int8 form.
 
     Widths and ranges come from `static` where no quantizer is named; the codes of weights and biases follow the weights in
-    every step. BatchNorm is folded before, and there is no dropout. Pruned weights stay zero.
+    every step. BatchNorm is folded before, and the model's own Dropout is gone: `dropout` says where there is any. Pruned
+    weights stay zero.
 
     Attributes:
         loader: a PyG DataLoader, or a list of Data or Batch objects, with labels, as for `fine_tune`.
@@ -38,6 +39,8 @@ class QAT:
         quantizers: for values and weights by name or pattern (see `toolchain.compression.slots`), the last match counting:
             {"*": Learned(4), "conv2.*": Learned(8)}. With any, equalization "auto" means none.
         degree_quant: protects nodes of high degree from rounding while training.
+        dropout: of values while training, by name or pattern: the probability with which a code becomes zero, as in
+            {"x": 0.5, "conv1.propagate": 0.5}.
         scale_lr: of what the quantizers learn, without weight decay.
         distillation: a float teacher whose probabilities are targets as well.
         validation: PyG graphs with labels (node tasks: in `val_mask`); the epoch with the highest accuracy on them is kept.
@@ -55,6 +58,7 @@ class QAT:
     recalibrate: bool = False
     quantizers: Mapping[str, Quantizer] = field(default_factory=dict)
     degree_quant: DegreeQuant | None = None
+    dropout: Mapping[str, float] = field(default_factory=dict)
     scale_lr: float = 1e-2
     distillation: Distillation | None = None
     validation: Iterable[Any] | None = None
@@ -89,7 +93,7 @@ def trained_module(graph: Graph, method: QAT) -> CodeDomainModule:
     if method.quantizers and static.equalization == "auto":
         static = replace(static, equalization=None)
     selection = select(graph, static, accept_best=True)
-    module = CodeDomainModule(selection.source, selection.plan, method.quantizers, method.degree_quant)
+    module = CodeDomainModule(selection.source, selection.plan, method.quantizers, method.degree_quant, method.dropout)
     distillation = method.distillation
     if distillation is not None and distillation.teacher is None:
         distillation = replace(distillation, teacher=graph)

@@ -4,8 +4,9 @@
 
 A GCN of two layers and 128 hidden channels (others by --model) is trained in float, then trained on as integers with learned
 scales. `loss` is "labels" or "distilled": then all nodes also learn from the float model's probabilities. The float row with
-distillation is a float model trained on in the same way, the fair reference for the others. `bit_operations` are 10^9 in
-MixQ's accounting, `bops` 10^9 in the product accounting, both for the dense features that the literature counts.
+distillation is a float model trained on in the same way, the fair reference for the others. Training on drops inputs and hidden
+values as the float model's own training does. `bit_operations` are 10^9 in MixQ's accounting, `bops` 10^9 in the product
+accounting, both for the dense features that the literature counts.
 
 `simulated` is the accuracy of training's own forward pass, `integer` that of the integer model in the reference interpreter,
 on the test nodes, at the epoch that is best on the validation nodes; `codes_differing` counts outputs of the two that are not
@@ -88,7 +89,9 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
                 values = float_row(graph, data, epochs, seed, is_distilled=loss == "distilled")
             else:
                 assignment = bits_of(space, name, configuration, settings.path)
-                method = training(graph, space, data, assignment, epochs, seed, is_distilled=loss == "distilled")
+                method = training(
+                    graph, space, data, assignment, epochs, seed, is_distilled=loss == "distilled", model=model
+                )
                 values = integer_row(graph, method, space, assignment, data)
             yield {**values, "seconds": round(time.perf_counter() - start, 1)}
 

@@ -33,7 +33,7 @@ from toolchain.compression.bit_search import (
 from toolchain.compression.qat import quantization_aware
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
-from toolchain.studies.planetoid_models import DATA_SETS, LR, WEIGHT_DECAY, float_model, load
+from toolchain.studies.planetoid_models import DATA_SETS, LR, WEIGHT_DECAY, dropout, float_model, load
 from toolchain.studies.row_file import RowFile
 from toolchain.studies.study import Found, Key, Scope, Study
 
@@ -43,6 +43,7 @@ BUDGETS = {"Cora": (1.1,), "CiteSeer": (50.679 / 12,), "PubMed": (41.697 / 12,)}
 METHODS = ("sensitivity", "rule", "relaxed")
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
 FIRST_SEED = 100
+MODEL = "GCN 128"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
     """Rows of one data set and seed share the float model."""
     for (name, seed), group in itertools.groupby(keys, key=lambda key: key[:2]):
         data = load(scope.data_root, name)
-        graph = float_model("GCN 128", data, settings.train_epochs, FIRST_SEED + seed)
+        graph = float_model(MODEL, data, settings.train_epochs, FIRST_SEED + seed)
         space = SearchSpace.of(graph, static(data), WIDTHS, [data])
         for _, _, method, budget in group:
             start = time.perf_counter()
@@ -127,13 +128,14 @@ def static(data: Data) -> StaticInt8:
 
 
 def training(
-    graph: Graph, space: SearchSpace, data: Data, assignment: Assignment, epochs: int, seed: int, *, is_distilled: bool
-) -> QAT:
+    graph: Graph, space: SearchSpace, data: Data, assignment: Assignment, epochs: int, seed: int, *, is_distilled: bool,
+    model: str = MODEL,
+) -> QAT:  # fmt: skip
     """How an assignment is trained."""
     quantizers = space.quantizers(assignment)
     return QAT(
         [data], epochs, static(data), lr=LR, weight_decay=WEIGHT_DECAY, seed=seed, validation=[data], quantizers=quantizers,
-        distillation=Distillation(graph) if is_distilled else None,
+        distillation=Distillation(graph) if is_distilled else None, dropout=dropout(model),
     )  # fmt: skip
 
 
