@@ -6,10 +6,11 @@ Everything that depends on how edges are laid out is asked of the `Structure`. A
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -229,3 +230,37 @@ def _graph_mean(x: Tensor, structure: Structure) -> Tensor:
 @emit.register
 def _(op: ops.Dropout, call: Call) -> Tensor:
     return F.dropout(call.tensors[0], op.p, call.training)
+
+
+@emit.register
+def _(op: ops.DegreeGroup, call: Call) -> Tensor:
+    return groups_of(call.structure.in_degree(op.topology), op.bounds)
+
+
+@emit.register
+def _(op: ops.PeakGroup, call: Call) -> Tensor:
+    x = call.types[0].qparams
+    # A code lies on neither side of a bound between two of them, whatever the rounding of its real value.
+    bounds = op.bounds if x is None else [(np.floor(b / x.scale[0]) + 0.5) * x.scale[0] for b in op.bounds]
+    return groups_of(call.tensors[0].abs().amax(dim=1, keepdim=True), bounds)
+
+
+def groups_of(x: Tensor, bounds: Sequence[float]) -> Tensor:
+    """How many of the bounds [N, 1] exceeds: [N, 1]."""
+    return (x > torch.tensor([list(bounds)], dtype=x.dtype)).to(x.dtype).sum(dim=1, keepdim=True)
+
+
+@emit.register
+def _(op: ops.RowScale, call: Call) -> Tensor:
+    x, group, bias = call.tensors[0], call.tensors[1][:, 0].long(), call.operand("bias")
+    y = x * _of_groups(op.factors, group, x)
+    y = activate(op.activation, y if bias is None else y + bias)
+    if op.limits:
+        limits = _of_groups(op.limits, group, x)
+        y = torch.minimum(torch.maximum(y, -limits), limits)
+    return scale_rows(y, op.row_factor, call.structure)
+
+
+def _of_groups(numbers: tuple[float, ...], group: Tensor, like: Tensor) -> Tensor:
+    """[N, 1]: the number of each row's group."""
+    return torch.tensor(numbers, dtype=like.dtype).index_select(0, group).unsqueeze(1)

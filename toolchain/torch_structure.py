@@ -30,6 +30,10 @@ class Structure(ABC):
         """Normalization factor of each node, [N, 1]; None stands for ones."""
 
     @abstractmethod
+    def in_degree(self, topology: int) -> Tensor:
+        """In-edges of each node, [N, 1] float."""
+
+    @abstractmethod
     def propagate(
         self, x: Tensor, topology: int, reduce: Reduce, weight: Tensor | None, heads: int, source_scaled: bool
     ) -> Tensor:
@@ -177,6 +181,9 @@ class TorchGraph(Structure):
     def row_factor(self, factor: RowFactor) -> Tensor | None:
         topology = self.topologies[factor.topology]
         return topology.source_scale if factor.end is End.SOURCE else topology.target_scale
+
+    def in_degree(self, topology: int) -> Tensor:
+        return self.topologies[topology].in_degree.to(self.x.dtype).unsqueeze(1)
 
     def propagate(
         self, x: Tensor, topology: int, reduce: Reduce, weight: Tensor | None, heads: int, source_scaled: bool

@@ -67,6 +67,10 @@ class EdgeList(Structure):
             return self.feeds.take(feed(FeedKind.SOURCE_SCALE, factor.topology, dims=("N", 1)))
         return self.feeds.take(feed(FeedKind.TARGET_SCALE, factor.topology, reduce="sum", dims=("N", 1)))
 
+    def in_degree(self, topology: int) -> Tensor:
+        ends = self.feeds.take(feed(FeedKind.ROW_POINTER, topology, dims=("N+1",), dtype="int64"))
+        return (ends[1:] - ends[:-1]).float().unsqueeze(1)
+
     def propagate(
         self, x: Tensor, topology: int, reduce: Reduce, weight: Tensor | None, heads: int, source_scaled: bool
     ) -> Tensor:

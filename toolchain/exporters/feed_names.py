@@ -111,6 +111,10 @@ class FeedNames(Generic[Name]):
             return self.target_scale(factor.topology, Reduce.SUM)
         return self._declare("source_scale", FeedKind.SOURCE_SCALE, ("N", 1), factor.topology)
 
+    def row_pointer(self, topology: int) -> Name:
+        """[N + 1] indices: the in-edges of node i are i to i + 1."""
+        return self._declare("row_pointer", FeedKind.ROW_POINTER, ("N+1",), topology, dtype=self.index_dtype)
+
     def target_scale(self, topology: int, reduce: Reduce) -> Name:
         """[N, 1]: l, divided by the in-degree for MEAN."""
         return self._declare("target_scale", FeedKind.TARGET_SCALE, ("N", 1), topology, reduce=reduce)

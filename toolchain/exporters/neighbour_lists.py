@@ -23,6 +23,9 @@ class NeighbourLists(EdgeList):
 
     min_edges = 1
 
+    def in_degree(self, topology: int) -> Tensor:
+        return self._lists(topology, End.TARGET)[1].sum(dim=2)
+
     def weighted_sum(self, x: Tensor, topology: int, reduce: Reduce, factors: bool) -> Tensor:
         neighbours = self.feeds.take(feed(FeedKind.NEIGHBOURS, topology, dims=("N", "K"), dtype="int64"))
         coefficient = self.feeds.take(

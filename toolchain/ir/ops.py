@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from toolchain.ir.attributes import End, Extent, Function, Reduce, Role, RowFactor
 from toolchain.ir.op import Op, mismatch
+from toolchain.ir.row_ops import DegreeGroup, PeakGroup, RowScale
 from toolchain.ir.types import Domain, DType, QParams, TensorType
 
 
@@ -375,5 +376,6 @@ class Dequantize(Op):
 
 ALL_OPS: tuple[type[Op], ...] = (
     Input, Const, Linear, Propagate, Gather, Aggregate, EdgeSoftmax, HeadDot, HeadMean, Pool, Broadcast, Add, Sub, Mul, Div,
-    Maximum, Activation, LogSoftmax, Concat, Slice, BatchNorm, LayerNorm, Dropout, Quantize, Dequantize,
+    Maximum, Activation, LogSoftmax, Concat, Slice, BatchNorm, LayerNorm, Dropout, Quantize, Dequantize, DegreeGroup,
+    PeakGroup, RowScale,
 )  # fmt: skip

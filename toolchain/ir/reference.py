@@ -364,6 +364,27 @@ def _(op: ops.Quantize, call: Call) -> Array:
 
 
 @evaluate.register
+def _(op: ops.DegreeGroup, call: Call) -> Array:
+    from toolchain.ir import reference_rows as rows
+
+    return rows.degree_group(op, call)
+
+
+@evaluate.register
+def _(op: ops.PeakGroup, call: Call) -> Array:
+    from toolchain.ir import reference_rows as rows
+
+    return rows.peak_group(op, call)
+
+
+@evaluate.register
+def _(op: ops.RowScale, call: Call) -> Array:
+    from toolchain.ir import reference_rows as rows
+
+    return rows.row_scale(op, call)
+
+
+@evaluate.register
 def _(op: ops.Dequantize, call: Call) -> Array:
     qparams = call.types[0].qparams
     assert qparams is not None

@@ -6,7 +6,20 @@ import numpy as np
 
 from toolchain.errors import InvalidGraph
 from toolchain.ir.graph import Graph, Value
-from toolchain.ir.ops import ALL_OPS, Const, Dequantize, Gather, Input, Linear, Op, Propagate, RowFactor
+from toolchain.ir.ops import (
+    ALL_OPS,
+    Const,
+    DegreeGroup,
+    Dequantize,
+    Gather,
+    Input,
+    Linear,
+    Op,
+    PeakGroup,
+    Propagate,
+    RowFactor,
+    RowScale,
+)
 from toolchain.ir.types import DType, TensorType
 
 
@@ -26,6 +39,8 @@ def verify(graph: Graph) -> Graph:
             raise InvalidGraph(f"{where}: reads {value.inputs}; a value may only read earlier values")
         _check_type(graph, value, where)
         _check_topologies(graph, value.op, where)
+        if isinstance(value.op, RowScale):
+            _check_groups(graph, value, value.op, where)
         if isinstance(value.op, Const):
             _check_constant(graph, value.op, where)
     if not graph.outputs or any(not 0 <= o < len(graph.values) for o in graph.outputs):
@@ -62,14 +77,24 @@ def _check_type(graph: Graph, value: Value, where: str) -> None:
 
 def _check_topologies(graph: Graph, op: Op, where: str) -> None:
     used: list[int] = []
-    if isinstance(op, Propagate | Gather):
+    if isinstance(op, Propagate | Gather | DegreeGroup):
         used.append(op.topology)
-    if isinstance(op, Linear | Propagate) and isinstance(op.row_factor, RowFactor):
+    if isinstance(op, Linear | Propagate | RowScale) and isinstance(op.row_factor, RowFactor):
         used.append(op.row_factor.topology)
     if isinstance(op, Input) and op.type.topology is not None:
         used.append(op.type.topology)
     if any(not 0 <= t < len(graph.topologies) for t in used):
         raise InvalidGraph(f"{where}: topology {used} does not exist; the graph has {len(graph.topologies)}")
+
+
+def _check_groups(graph: Graph, value: Value, op: RowScale, where: str) -> None:
+    groups = graph.values[value.inputs[1]].op
+    if not isinstance(groups, DegreeGroup | PeakGroup):
+        raise InvalidGraph(
+            f"{where}: takes its groups from {type(groups).__name__}; they come from DegreeGroup or PeakGroup"
+        )
+    if len(groups.bounds) + 1 != len(op.factors):
+        raise InvalidGraph(f"{where}: has {len(op.factors)} factors for {len(groups.bounds) + 1} groups")
 
 
 def _check_constant(graph: Graph, op: Const, where: str) -> None:
