@@ -1,5 +1,6 @@
 """Compression: prune, share, fine-tune and quantize a Graph; the result is a Graph."""
 
+from toolchain.compression.a2q import A2Q
 from toolchain.compression.degree_quant import DegreeQuant
 from toolchain.compression.distillation import Distillation
 from toolchain.compression.dynamic_int8 import DynamicInt8
@@ -25,6 +26,7 @@ from toolchain.compression.training import fine_tune
 from toolchain.compression.weight_sharing import KMeans, share
 
 __all__ = [
+    "A2Q",
     "ECS",
     "QAT",
     "SNIP",

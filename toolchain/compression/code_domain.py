@@ -7,6 +7,7 @@ then every partial sum is exact in any order. A requantization runs in int64. So
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import singledispatch
 
@@ -21,6 +22,7 @@ from toolchain.ir import ops
 from toolchain.ir.integer import Q31_ONE, multipliers, recip_q31, rsqrt_q31
 from toolchain.ir.ops import Function, Reduce
 from toolchain.ir.reference_integer import activation_table
+from toolchain.ir.reference_rows import wide_srdhm
 from toolchain.ir.types import DType, QParams, TensorType
 from toolchain.topology import Topology
 from toolchain.torch_ops import ACTIVATIONS, Call
@@ -90,6 +92,21 @@ class TrainedFactor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TrainedRows:
+    """What learns of a RowScale.
+
+    Attributes:
+        steps: [K], the step of each group.
+        tops: [K], the largest code of each group.
+        observe: called with real values [N, C], their groups [N] and their codes.
+    """
+
+    steps: Tensor
+    tops: Tensor
+    observe: Callable[[Tensor, Tensor, Tensor], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CodeCall:
     """An op on codes: the plain call, what its constants mean at the present weights, and how its result is rounded.
 
@@ -103,6 +120,7 @@ class CodeCall:
     linear: TrainedLinear | None = None
     self_scale: TrainedScale | None = None
     factor: TrainedFactor | None = None
+    rows: TrainedRows | None = None
 
     @property
     def x(self) -> Tensor:
@@ -139,7 +157,8 @@ class CodeCall:
 
     def requantize(
         self, total: Tensor, ratio: np.ndarray | np.float64, slope: Tensor | float, *, rows: np.ndarray | None = None,
-        relu: bool = False, bias: Tensor | None = None,
+        smooth_rows: Tensor | None = None, bias_rows: np.ndarray | None = None, relu: bool = False,
+        bias: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Codes minus zero point of an accumulator: one rounding, then the clamp. [rows, C] float32.
 
@@ -148,26 +167,34 @@ class CodeCall:
             ratio: [C], [1] or one number, scale of `total` over that of the result: gives the integers.
             slope: the same, differentiable: gives the gradients.
             rows: [rows] Q31 row factors, multiplied into the multiplier.
+            smooth_rows: [rows, 1], the same with a gradient, where they learn.
+            bias_rows: [rows] Q31 row factors of the bias.
             bias: [C] real values that join before the rounding.
         """
         m, s = (torch.from_numpy(a) for a in multipliers(np.atleast_1d(ratio)))
-        smooth_rows: Tensor | float = 1.0
         if rows is not None:
             factors = torch.from_numpy(rows)[:, None]
             m = (m[None, :] * factors + (1 << 30)) >> 31  # srdhm: [rows, C] or [rows, 1]
-            smooth_rows = (factors.double() / 2**31).float()
+            smooth_rows = _as_real(factors) if smooth_rows is None else smooth_rows
         added = torch.ones_like(s) << (s - 1)
-        smooth = total.float() * (slope * smooth_rows)
+        smooth = total.float() * (slope if smooth_rows is None else slope * smooth_rows)
         if bias is not None:
             real = bias.detach().numpy().astype(np.float64) / self.out_scale
-            added = added + torch.from_numpy(np.rint(real * np.float64(2) ** s.numpy()).astype(np.int64))
-            smooth = smooth + bias / self.out_step
+            codes, smooth_bias = np.rint(real * np.float64(2) ** s.numpy()).astype(np.int64), bias / self.out_step
+            if bias_rows is not None:
+                codes = wide_srdhm(codes[None, :], bias_rows[:, None])
+                smooth_bias = smooth_bias * _as_real(torch.from_numpy(bias_rows)[:, None])
+            added, smooth = added + torch.from_numpy(codes), smooth + smooth_bias
         exact = total.detach()
         if self.rounding.keeps_fractions:
             if total.dtype is torch.float32:  # below 2^24: there is room for sixteenths beside m
                 exact, added, s = exact * 16, added << 4, s + 4
             exact = exact.round()
         return self.rounding.settle(smooth, (exact.long() * m + added) >> s, self.out, relu=relu)
+
+
+def _as_real(q31: Tensor) -> Tensor:
+    return (q31.double() / 2**31).float()
 
 
 def qparams_of(type_: TensorType) -> QParams:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from toolchain.compression import code_domain_edges  # noqa: F401  # adds the ops along edges to emit_codes
+from toolchain.compression import code_domain_edges, code_domain_rows  # noqa: F401  # add their ops to emit_codes
+from toolchain.compression.a2q import memory_penalty
 from toolchain.compression.code_domain import CodeCall, TrainedFactor, TrainedLinear, TrainedScale, emit_codes
 from toolchain.compression.code_rounding import Protection, Rounding, straight_through
 from toolchain.compression.degree_quant import DegreeQuant
@@ -30,12 +31,15 @@ from toolchain.compression.integer_plan import IntegerPlan
 from toolchain.compression.quantizers import Quantizer, ValueQuantizer, WeightQuantizer
 from toolchain.compression.slots import slots_of
 from toolchain.errors import RecipeError
-from toolchain.ir import DType, Graph, TensorType, Value
-from toolchain.ir.ops import Const, HeadDot, Input, Linear, Mul, Propagate, Quantize
+from toolchain.inputs import GraphInputs
+from toolchain.ir import DType, Graph, TensorType, Value, interpret
+from toolchain.ir.ops import Const, HeadDot, Input, Linear, Mul, Propagate, Quantize, RowScale
 from toolchain.ir.types import Domain
 from toolchain.torch_module import GraphModule
 from toolchain.torch_ops import Call, emit
 from toolchain.torch_structure import Structure, TorchGraph
+
+ENOUGH_ROWS = 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +84,10 @@ class CodeDomainModule(nn.Module):
             {s.name: chosen[s.name].for_value(s) for s in self.slots.values if s.name in chosen},
             {s.name: chosen[s.name].for_weight(s) for s in self.slots.weights if s.name in chosen},
         )
+        if degree_quant is not None and self.made.rows:
+            raise RecipeError(
+                "degree_quant beside A2Q: nodes are either protected by their degree or grouped by it. Leave one out."
+            )
 
     def _dropped(self, dropout: Mapping[str, float]) -> dict[int, float]:
         """The probabilities by id of the value in the float graph.
@@ -120,7 +128,6 @@ class CodeDomainModule(nn.Module):
         self._plan, source = plan, self.latent.to_graph()
         self.made = integer_graph(source, plan)
         self.slots = slots_of(source, plan, self.made)
-        self._rounded_first = {grid.source: id for id, grid in sorted(self.made.grids.items(), reverse=True)}
 
     @property
     def graph(self) -> Graph:
@@ -132,8 +139,41 @@ class CodeDomainModule(nn.Module):
         formats = {slot.id: slot.qparams for slot in self.slots.values}
         formats.update((id, quantizer.qparams()) for id, quantizer in self._by_id.items())
         weights = {name: WeightFormat(q.bits, q.scales()) for name, q in self.weight_quantizers.items()}
-        plan = replace(self._plan, formats=formats, weights={**self._plan.weights, **weights})
+        rows = {id: format for id, quantizer in self._by_id.items() if (format := quantizer.rows()) is not None}
+        plan = replace(self._plan, formats=formats, weights={**self._plan.weights, **weights}, rows=rows)
         self.made = integer_graph(self.latent.to_graph(), plan)
+        self._rounded_first = {grid.source: id for id, grid in sorted(self.made.grids.items(), reverse=True)}
+        # Values are dropped where they are read: codes of groups of rows, where there are any.
+        grouped = {source: id for id, source in self.made.rows.items() if self._is_cut(id)}
+        self._dropped_at = {id: source for source, id in {**self._rounded_first, **grouped}.items()}
+
+    def _is_cut(self, id: int) -> bool:
+        """Whether a RowScale is the one ahead of a Linear."""
+        op = self.made.graph.values[id].op
+        return isinstance(op, RowScale) and bool(op.limits)
+
+    def start(self, graphs: Sequence[GraphInputs]) -> None:
+        """Let the quantizers that begin with real rows see those of calibration graphs: a million of each value at most."""
+        source = self.latent.to_graph()
+        wanted = {slot.id: self.quantizers[slot.name] for slot in self.slots.values if slot.name in self.quantizers}
+        wanted = {id: quantizer for id, quantizer in wanted.items() if quantizer.rows() is not None}
+        rows: dict[int, list[np.ndarray]] = {id: [] for id in wanted}
+        degrees: list[tuple[np.ndarray, ...]] = []
+        for graph in graphs if wanted else ():
+            prepared = graph.prepare(source.topologies)
+            degrees.append(tuple(t.in_degree for t in prepared.topologies))
+            interpret(source, prepared, lambda value, array: rows[value.id].append(array) if value.id in rows else None)
+            if sum(len(d[0]) for d in degrees) > ENOUGH_ROWS:
+                break
+        for id, quantizer in wanted.items():
+            quantizer.start(np.concatenate(rows[id]), tuple(np.concatenate(d) for d in zip(*degrees, strict=True)))
+        self.update()
+
+    def auxiliary_loss(self) -> Tensor | None:
+        """What the quantizers add to the loss of the step whose forward pass has just run."""
+        own = [q.loss() for q in self.quantizers.values()]
+        terms = [t for t in (*own, memory_penalty(list(self.quantizers.values()))) if t is not None]
+        return torch.stack(terms).sum() if terms else None
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters, by the names of constants, and those of quantizers by the name of their slot."""
@@ -196,10 +236,8 @@ class CodeDomainModule(nn.Module):
 
     def _chance(self, value: Value) -> float:
         """The probability with which a code of this value is dropped in this forward pass."""
-        grid = self.made.grids.get(value.id)
-        if not self.training or grid is None or self._rounded_first[grid.source] != value.id:
-            return 0.0
-        return self._dropout.get(grid.source, 0.0)
+        source = self._dropped_at.get(value.id) if self.training else None
+        return 0.0 if source is None else self._dropout.get(source, 0.0)
 
     def _codes(self, code: CodeCall, chance: float) -> Tensor:
         """The result of an op on codes, of which some are dropped.
@@ -238,6 +276,8 @@ class CodeDomainModule(nn.Module):
             return replace(code, self_scale=self._self_scale(value))
         if isinstance(value.op, HeadDot | Mul):
             return replace(code, factor=self._factor(value))
+        if isinstance(value.op, RowScale) and (quantizer := self._by_id.get(self.made.rows[value.id])) is not None:
+            return replace(code, rows=quantizer.trained_rows())
         return code
 
     def _draw(self, batch: Structure) -> Protection | None:

@@ -19,6 +19,7 @@ from toolchain.compression.integer_constants import (
 )
 from toolchain.compression.integer_forms import integer_values, is_input, needs_table
 from toolchain.compression.integer_plan import INT16_HEADROOM, IntegerPlan
+from toolchain.compression.row_formats import row_codes, row_group, row_result
 from toolchain.compression.row_scaling import needs_scaled_rows
 from toolchain.errors import RecipeError
 from toolchain.ir import DType, Graph, GraphBuilder, QParams, TensorType, Value, verify
@@ -66,12 +67,14 @@ class IntegerGraph:
         origins: for each of its constants, the float constant of the source graph.
         grids: for each of its values that the plan gives a scale, or that passes on such codes, where the scale comes from.
         linears: for each of its Linear values the codes of weight and bias.
+        rows: for each of its RowScale values the float value whose rows have the scales.
     """
 
     graph: Graph
     origins: Mapping[str, str]
     grids: Mapping[int, Grid]
     linears: Mapping[int, LinearCodes]
+    rows: Mapping[int, int]
 
 
 def integer_graph(graph: Graph, plan: IntegerPlan) -> IntegerGraph:
@@ -87,7 +90,9 @@ def integer_graph(graph: Graph, plan: IntegerPlan) -> IntegerGraph:
     numbers = integerizer.builder.numbers
     origins = {name: integerizer.origins[name] for name in made.constants}
     grids = {numbers[id]: grid for id, grid in integerizer.grids.items() if id in numbers}
-    return IntegerGraph(made, origins, grids, {numbers[id]: codes for id, codes in integerizer.linears.items()})
+    linears = {numbers[id]: codes for id, codes in integerizer.linears.items()}
+    rows = {numbers[id]: source for id, source in integerizer.rows.items()}
+    return IntegerGraph(made, origins, grids, linears, rows)
 
 
 @dataclass(slots=True)
@@ -103,6 +108,8 @@ class _Integerizer:
     origins: dict[str, str] = field(default_factory=dict)  # new constant → old constant
     grids: dict[int, Grid] = field(default_factory=dict)  # new id → where its scale comes from
     linears: dict[int, LinearCodes] = field(default_factory=dict)  # new id → its codes
+    grouped: dict[int, tuple[int, int]] = field(default_factory=dict)  # old id → (its row-scaled codes, their groups)
+    rows: dict[int, int] = field(default_factory=dict)  # new id → old id of the value whose rows have scales
 
     def __post_init__(self) -> None:
         self.builder = GraphBuilder(self.graph.topologies, self.graph.name)
@@ -269,8 +276,26 @@ class _Integerizer:
         self.grids[made] = Grid(value.id)
         return made
 
+    def _row_code(self, value: Value) -> tuple[int, int]:
+        """The row-scaled codes of a value, and their groups."""
+        if value.id not in self.grouped:
+            rows, code = self.plan.rows[value.id], self._code(value)
+            group = row_group(self.builder, rows, code, value.scope)
+            made = row_codes(self.builder, rows, code, group, value.scope)
+            self.grouped[value.id], self.rows[made] = (made, group), value.id
+        return self.grouped[value.id]
+
+    def _row_result(self, value: Value, op: Linear, accumulators: int, group: int, bias: Value | None) -> int:
+        rows, stored = self.plan.rows[value.inputs[0]], None if bias is None else self._float(bias)
+        type_ = value.type.with_dtype(*self._parameters(value, self._storage(value)))
+        made = row_result(self.builder, rows, accumulators, group, stored, op, type_, value.scope)
+        self.grids[made], self.rows[made] = Grid(value.id), value.inputs[0]
+        return made
+
     def _linear(self, value: Value, op: Linear) -> int:
-        x = self._code(self.graph.values[value.inputs[0]])
+        source = self.graph.values[value.inputs[0]]
+        has_rows = source.id in self.plan.rows
+        x, group = self._row_code(source) if has_rows else (self._code(source), -1)
         x_type = self.builder.type(x)
         weight, bias = self.graph.operand(value, "weight"), self.graph.operand(value, "bias")
         assert weight is not None and isinstance(weight.op, Const)
@@ -280,16 +305,20 @@ class _Integerizer:
                 f"{weight.op.name}: 1-bit codes are +1 and -1, and its pruned weights are 0. Give it 2 bits."
             )
         codes = linear_codes(
-            self.graph.constant(weight), None if bias is None else self.graph.constant(bias), x_type, stored_as,
+            self.graph.constant(weight), None if bias is None or has_rows else self.graph.constant(bias), x_type, stored_as,
             per_tensor=self._is_logits(value) or _is_shared(weight),
         )  # fmt: skip
         w_type = weight.type.with_dtype(DType.I8, codes.weight_qparams)
         operands = [x, self._const(weight, codes.weight, w_type)]
         if bias is not None and codes.bias is not None:
             operands.append(self._const(bias, codes.bias, bias.type.with_dtype(DType.I32, codes.bias_qparams)))
+        accumulators = value.type.with_dtype(DType.I32, accumulator_parameters(x_type, codes.weight_qparams))
+        if has_rows:
+            made = self.builder.add(Linear(), *operands, type=accumulators, scope=value.scope)
+            self.linears[made] = codes
+            return self._row_result(value, op, made, group, bias)
         if self._gives_accumulators(value, op):
-            type_ = value.type.with_dtype(DType.I32, accumulator_parameters(x_type, codes.weight_qparams))
-            made = self.builder.add(op, *operands, type=type_, scope=value.scope)
+            made = self.builder.add(op, *operands, type=accumulators, scope=value.scope)
         else:
             made = self._requantized(value, operands)
         self.linears[made] = codes

@@ -9,6 +9,7 @@ from typing import Literal
 from toolchain.compression.calibration import ValueStatistics
 from toolchain.compression.integer_constants import WeightFormat
 from toolchain.compression.integer_forms import EdgeArithmetic
+from toolchain.compression.row_formats import RowFormat
 from toolchain.ir import QParams
 
 Mode = Literal["int8", "sums-int16", "all-int16"]
@@ -29,6 +30,7 @@ class IntegerPlan:
         edge_arithmetic: whether attention and values of edges are integers as well.
         formats: parameters of single values of the float graph, by id, instead of those that mode and statistics give.
             Up to 8 bits are stored as int8, 16 bits as int16.
+        rows: row scales of single values, by id, on top of the parameters that they have as one tensor.
         weights: formats of single Linear weights, by the name of the constant, instead of `weight_bits`.
     """
 
@@ -40,6 +42,7 @@ class IntegerPlan:
     edge_arithmetic: EdgeArithmetic = "float"
     formats: Mapping[int, QParams] = field(default_factory=dict)
     weights: Mapping[str, WeightFormat] = field(default_factory=dict)
+    rows: Mapping[int, RowFormat] = field(default_factory=dict)
 
     def weight_format(self, constant: str) -> WeightFormat:
         """How a Linear weight is stored."""

@@ -94,6 +94,7 @@ def trained_module(graph: Graph, method: QAT) -> CodeDomainModule:
         static = replace(static, equalization=None)
     selection = select(graph, static, accept_best=True)
     module = CodeDomainModule(selection.source, selection.plan, method.quantizers, method.degree_quant, method.dropout)
+    module.start(selection.split.calibration)
     distillation = method.distillation
     if distillation is not None and distillation.teacher is None:
         distillation = replace(distillation, teacher=graph)
@@ -112,7 +113,7 @@ def trained_module(graph: Graph, method: QAT) -> CodeDomainModule:
 
     train_module(
         module, method.loader, method.schedule, groups=module.groups(method.scale_lr), distillation=distillation,
-        before_epoch=before_epoch, after_epoch=None if validation is None else keep_best,
+        auxiliary_loss=module.auxiliary_loss, before_epoch=before_epoch, after_epoch=None if validation is None else keep_best,
     )  # fmt: skip
     if best:
         module.restore(best[0][1])

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from toolchain.compression.code_domain import TrainedRows
 from toolchain.compression.integer_plan import INT16_HEADROOM
 from toolchain.compression.observers import Momentum, Observer, RangeObserver
+from toolchain.compression.row_formats import RowFormat
 from toolchain.compression.scale_search import best_value_qparams, best_weight_scales, value_qparams
 from toolchain.compression.slots import ValueSlot, WeightSlot
 from toolchain.errors import RecipeError
@@ -48,6 +50,21 @@ class ValueQuantizer(nn.Module):
 
     def observe(self, x: Tensor) -> None:
         """Called in training with the real values [rows, C] before rounding and cutting, without gradient."""
+
+    def rows(self) -> RowFormat | None:
+        """Scales of groups of rows, on top of `qparams`; None where all rows have one."""
+        return None
+
+    def trained_rows(self) -> TrainedRows | None:
+        """What learns of `rows`, in the next forward pass."""
+        return None
+
+    def start(self, rows: np.ndarray, degrees: tuple[np.ndarray, ...]) -> None:
+        """Called once before training with real rows [N, C] of calibration graphs, and their in-degrees in each topology."""
+
+    def loss(self) -> Tensor | None:
+        """What joins the loss of a training step, after its forward pass; None where nothing does."""
+        return None
 
 
 class WeightQuantizer(nn.Module):

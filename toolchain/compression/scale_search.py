@@ -37,6 +37,21 @@ def best_value_qparams(statistics: ValueStatistics, bits: int, *, skip_zeros: bo
     return best
 
 
+def best_step(x: np.ndarray, counts: np.ndarray, top: int, *, is_signed: bool) -> float:
+    """The step of codes up to `top` around 0, or from 0 on, that rounds values with the least squared error; a float32 value.
+
+    Args:
+        counts: how often each of the values occurs.
+    """
+    peak = float(np.abs(x).max(initial=0.0))
+    if peak == 0:
+        return 1.0
+    steps = (GRID * peak / top).astype(np.float32).astype(np.float64)
+    least = -top if is_signed else 0
+    errors = [(counts * (np.clip(np.rint(x / s), least, top) * s - x) ** 2).sum() for s in steps]
+    return float(steps[int(np.argmin(errors))])
+
+
 def best_weight_scales(weight: np.ndarray, bits: int, *, per_tensor: bool = False) -> np.ndarray:
     """Scales [out] of symmetric codes of a weight [out, in] with the smallest squared error per row, or in total.
 

@@ -11,9 +11,10 @@ from typing import TypeVar
 import numpy as np
 
 from toolchain.compression.calibration import ValueStatistics
-from toolchain.compression.integer_forms import is_input
+from toolchain.compression.integer_forms import integer_values, is_input
 from toolchain.compression.integer_graph import IntegerGraph
 from toolchain.compression.integer_plan import IntegerPlan
+from toolchain.compression.row_formats import why_no_row_scales
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph, QParams, Value
 from toolchain.ir.ops import Const, Input, Linear
@@ -34,6 +35,7 @@ class ValueSlot:
         is_input: it is the model's input.
         domain: what one of its rows belongs to.
         channels: width of a row.
+        no_row_scales: what keeps it from scales of its own for groups of rows; empty where nothing does.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ValueSlot:
     is_input: bool
     domain: Domain
     channels: int
+    no_row_scales: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +121,8 @@ def _name(graph: Graph, value: Value) -> str:
 
 def slots_of(source: Graph, plan: IntegerPlan, made: IntegerGraph) -> Slots:
     """The slots of a float graph whose integer graph, by this plan, is `made`."""
-    names = value_names(source)
+    names, users = value_names(source), source.users()
+    integers = integer_values(source, has_tables=plan.mode != "all-int16", edges=plan.edge_arithmetic)
     values: list[ValueSlot] = []
     weights: list[WeightSlot] = []
     first = {
@@ -127,10 +131,14 @@ def slots_of(source: Graph, plan: IntegerPlan, made: IntegerGraph) -> Slots:
     for id in sorted(first):
         value, qparams = source.values[id], made.graph.values[first[id]].type.qparams
         assert qparams is not None
+        readers = [source.values[u] for u in users[id]]
+        reason = why_no_row_scales(source, value, readers, integers)
+        if plan.mode == "all-int16":
+            reason = "mode='all-int16' keeps all codes in 16 bits"
         values.append(
             ValueSlot(
                 names[id], id, qparams, plan.statistics[id], is_input(source, value), value.type.domain,
-                value.type.channels,
+                value.type.channels, reason,
             )
         )  # fmt: skip
     for value in made.graph.values:

@@ -131,6 +131,7 @@ def train_module(
     *,
     groups: Sequence[dict[str, Any]] | None = None,
     distillation: Distillation | None = None,
+    auxiliary_loss: Callable[[], Tensor | None] | None = None,
     before_epoch: Callable[[int], None] | None = None,
     after_epoch: Callable[[int], None] | None = None,
 ) -> None:
@@ -138,6 +139,7 @@ def train_module(
 
     Args:
         groups: of parameters, as torch's optimizers take them; None: all of the module.
+        auxiliary_loss: called after each forward pass; joins the loss.
         before_epoch: called with the number of each epoch before it starts.
         after_epoch: called with the number of each epoch after it, the module in eval mode.
 
@@ -167,6 +169,8 @@ def train_module(
                 value = batch.loss(output, loss)
                 if teacher is not None:
                     value = value + teacher.loss(output, last[1])
+                if auxiliary_loss is not None and (added := auxiliary_loss()) is not None:
+                    value = value + added
                 place = f"epoch {epoch + 1} of {schedule.epochs}, step {step + 1}, lr {schedule.lr:g}"
                 check_finite(value, place, partial(first_not_finite, module, last[1]))
                 losses.append(float(value.detach()))

@@ -10,8 +10,9 @@ softmaxes count nothing, as in the published tables.
     bops             multiply-accumulates x bits of one factor x bits of the other (product accounting)
     bops_sparse      the same without the products of a zero of x or of a stored zero weight
 
-A float counts 32 bits, the coefficient of an edge beside float rows included. In a published table "BitOPs" may mean any of
-the three, so a figure is never given without its name.
+A float counts 32 bits, the coefficient of an edge beside float rows included; codes with a width for each group of rows count
+the mean over the nodes that calibration saw. In a published table "BitOPs" may mean any of the three, so a figure is never
+given without its name.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import numpy as np
 
 from toolchain.inputs import GraphInputs
 from toolchain.ir.graph import Graph, Value
-from toolchain.ir.ops import Aggregate, Const, Dropout, HeadDot, Input, Linear, Propagate, Quantize, Role
+from toolchain.ir.ops import Aggregate, Const, Dropout, HeadDot, Input, Linear, Propagate, Quantize, Role, RowScale
+from toolchain.ir.reference_rows import mean_bits
 from toolchain.ir.types import Domain, DType, TensorType
 from toolchain.topology import TopologySpec
 
@@ -103,7 +105,9 @@ def value_counts(graph: Graph, value: Value, sizes: GraphSizes, *, edge_bits: in
         case Aggregate():
             x = graph.values[value.inputs[0]].type
             edges = _rows(x, sizes) * x.channels
-            return _counted(edges, edges, 2 * edges, _result_bits(value), bits_of(x) * _edge_bits(x, edge_bits, 1))
+            return _counted(
+                edges, edges, 2 * edges, _result_bits(graph, value), bits_of(x) * _edge_bits(x, edge_bits, 1)
+            )
         case _:
             return OperationCounts()
 
@@ -118,15 +122,15 @@ def weight_bits(graph: Graph) -> float:
 
 def value_bits(graph: Graph) -> float:
     """Mean width of the values between the ops that count: the model's input, and their results but for accumulators."""
-    widths: dict[int, int] = {}
+    widths: dict[int, float] = {}
     for value in graph.values:
         if not isinstance(value.op, Linear | HeadDot | Propagate | Aggregate):
             continue
         x = graph.values[value.inputs[0]]
         if _is_model_input(graph, x):
             widths[x.id] = _operand_bits(graph, value)
-        if value.type.dtype is not DType.I32:
-            widths[value.id] = bits_of(value.type)
+        if _stored(graph, value).type.dtype is not DType.I32:
+            widths[value.id] = _result_bits(graph, value)
     return sum(widths.values()) / len(widths) if widths else float(FLOAT_BITS)
 
 
@@ -150,9 +154,10 @@ def _dense(graph: Graph, value: Value, sizes: GraphSizes) -> OperationCounts:
     macs = rows * int(np.prod(weight.type.shape))
     sparse = _products_without_zeros(graph, value, x, rows, sizes)
     x_bits, w_bits = _operand_bits(graph, value), bits_of(weight.type)
-    widths = [w_bits]
-    if value.type.dtype.is_integer and value.type.dtype is not DType.I32:  # accumulators have no quantizer
-        widths.append(bits_of(value.type))
+    widths: list[float] = [w_bits]
+    result = _stored(graph, value).type
+    if result.dtype.is_integer and result.dtype is not DType.I32:  # accumulators have no quantizer
+        widths.append(_result_bits(graph, value))
     if weight.type.dtype.is_integer and _is_model_input(graph, x):
         widths.append(x_bits)
     return _counted(macs, sparse, macs, sum(widths) / len(widths), x_bits * w_bits)
@@ -167,19 +172,27 @@ def _propagate(graph: Graph, value: Value, op: Propagate, sizes: GraphSizes, edg
     loops = graph.topologies[op.topology].loop_weight
     coefficient = _edge_bits(x, edge_bits, max(int(loops), 1).bit_length()) if weight is None else bits_of(weight.type)
     counts = _counted(
-        along, along, 2 * (along + own + nodes * x.channels), _result_bits(value), bits_of(x) * coefficient
+        along, along, 2 * (along + own + nodes * x.channels), _result_bits(graph, value), bits_of(x) * coefficient
     )
     if self_scale is None:
         return counts
     return counts + _counted(own, own, 0, 0, bits_of(x) * bits_of(self_scale.type))
 
 
-def _counted(macs: float, sparse: float, operations: float, mean_bits: float, product: int) -> OperationCounts:
+def _counted(macs: float, sparse: float, operations: float, mean_bits: float, product: float) -> OperationCounts:
     return OperationCounts(macs, sparse, operations, operations * mean_bits, macs * product, sparse * product)
 
 
-def _result_bits(value: Value) -> int:
-    return bits_of(value.type)
+def _result_bits(graph: Graph, value: Value) -> float:
+    stored = _stored(graph, value)
+    return mean_bits(graph, stored) if isinstance(stored.op, RowScale) else bits_of(stored.type)
+
+
+def _stored(graph: Graph, value: Value) -> Value:
+    """The value, or what a RowScale makes of it while a row is at hand."""
+    scaled = (v for v in graph.values if isinstance(v.op, RowScale) and v.inputs[0] == value.id)
+    made = next(scaled, None)
+    return value if made is None else _stored(graph, made)
 
 
 def _edge_bits(rows: TensorType, stated: int | None, stored: int) -> int:
@@ -189,9 +202,12 @@ def _edge_bits(rows: TensorType, stated: int | None, stored: int) -> int:
     return stored if rows.dtype.is_integer else FLOAT_BITS
 
 
-def _operand_bits(graph: Graph, value: Value) -> int:
+def _operand_bits(graph: Graph, value: Value) -> float:
     """Width of what enters a product: a float beside an integer weight is quantized on the way."""
-    x = graph.values[value.inputs[0]].type
+    operand = graph.values[value.inputs[0]]
+    x = operand.type
+    if isinstance(operand.op, RowScale):
+        return mean_bits(graph, operand)
     if x.dtype.is_integer or not isinstance(value.op, Linear | HeadDot):
         return bits_of(x)
     return DYNAMIC_BITS if graph.values[value.inputs[1]].type.dtype.is_integer else FLOAT_BITS
@@ -205,8 +221,8 @@ def _rows(type: TensorType, sizes: GraphSizes) -> float:
 
 
 def _is_model_input(graph: Graph, value: Value) -> bool:
-    """Whether a value is x of the model, at most quantized or dropped out."""
-    while isinstance(value.op, Quantize | Dropout):
+    """Whether a value is x of the model, at most quantized, scaled by rows or dropped out."""
+    while isinstance(value.op, Quantize | Dropout | RowScale):
         value = graph.values[value.inputs[0]]
     return isinstance(value.op, Input) and value.op.role is Role.X
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from toolchain.errors import OutsideContract, TypeMismatch
 from toolchain.ir import ops
+from toolchain.ir.graph import Graph, Value
 from toolchain.ir.integer import Q31_ONE, check_int32, multipliers, srdhm
 from toolchain.ir.ops import Function
 from toolchain.ir.reference import Array, Call, activate, row_factor
@@ -103,3 +104,19 @@ def bias_codes(bias: Array, s: Array, out: QParams) -> Array:
 def wide_srdhm(a: Array, r: Array) -> Array:
     """(a r + 2^30) >> 31 for |a| < 2^61, of which no product of halves leaves int64."""
     return (a >> 31) * r + (((a & Q31_ONE) * r + (1 << 30)) >> 31)
+
+
+def mean_bits(graph: Graph, value: Value) -> float:
+    """Mean width of the codes of a RowScale over the nodes that calibration saw, its groups counting alike where it saw none.
+
+    Without limits it is that of the type. Codes that start at 0, behind a ReLU, need no bit for a sign.
+    """
+    op, out, groups = value.op, value.type.qparams, graph.values[value.inputs[1]].op
+    if not isinstance(op, ops.RowScale) or not isinstance(groups, ops.DegreeGroup | ops.PeakGroup) or out is None:
+        raise TypeMismatch(f"%{value.id} {type(op).__name__}: has no codes with a width for each group of rows")
+    if not op.limits:
+        return out.bits
+    is_signed = op.activation is not Function.RELU
+    bits = [int(top).bit_length() + is_signed for top in limit_codes(op, out)]
+    shares = groups.shares or (1 / len(bits),) * len(bits)
+    return sum(b * share for b, share in zip(bits, shares, strict=True)) / sum(shares)
