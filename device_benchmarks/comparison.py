@@ -127,7 +127,9 @@ def compare_results(old: Mapping[str, Any], new: Mapping[str, Any], max_regress:
             raise InvalidInput(
                 f"{'.'.join(keys)}: {a!r} in the old result, {b!r} in the new one. They cannot be compared."
             )
-    return Comparison(tuple(_compared(old, new, scope, max_regress) for scope in Scope), max_regress)
+    timed = [result.get("latency_us") for result in (old, new)]
+    scopes = [scope for scope in Scope if any(isinstance(found, Mapping) and scope.value in found for found in timed)]
+    return Comparison(tuple(_compared(old, new, scope, max_regress) for scope in scopes or Scope), max_regress)
 
 
 def _compared(old: Mapping[str, Any], new: Mapping[str, Any], scope: Scope, max_regress: float) -> ScopeComparison:

@@ -28,7 +28,7 @@ class TimedWindow:
     """Some inferences in a row.
 
     Attributes:
-        samples_ns: durations, one of every `stride` inferences.
+        samples_ns: durations, one of every `stride` inferences; of a board the mean of each `stride` inferences in a row.
         warm: inferences before the first sample; inferences: all that were timed, in `elapsed_ns`.
     """
 

@@ -129,6 +129,9 @@ class DeviceState:
         return {**asdict(self), **numbered}
 
 
+NO_STATE = DeviceState({}, {}, {}, {}, None, None, None)  # of a device that tells nothing
+
+
 def read_facts(transport: Transport) -> DeviceFacts:
     """Ask a device who it is."""
     done = transport.script(_FACTS, seconds=SECONDS)

@@ -1,24 +1,28 @@
-"""open_transport: the name of a device in, a way to it out; reachable_devices: all that can be named now."""
+"""DeviceNames: the name of a device in, a way to it out; reachable_devices: all that can be named now."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from device_benchmarks.device_facts import read_facts
 from device_benchmarks.emulated_benchmark import default_engine
+from device_benchmarks.serial_protocol import Board
 from device_benchmarks.target import load_target, target_names
 from device_benchmarks.transports import AdbTransport, LocalTransport, SshTransport, Transport
 from device_benchmarks.transports.adb import adb_devices
-from toolchain.errors import DeviceError, MissingDependency, RecipeError
+from device_benchmarks.transports.serial_port import SerialPort
+from device_benchmarks.transports.ssh import CONNECT_SECONDS, SshLogin
+from toolchain.errors import DeviceError, MeasurementError, MissingDependency, RecipeError
+from toolchain.recipe_devices import AdbDevice, Device, SerialDevice, SshDevice
 
-WAYS = "local, ssh:HOST, adb or adb:SERIAL, serial:PORT, emulator:TARGET"
+WAYS = "local, ssh:HOST, adb or adb:SERIAL, serial:PORT, emulator:TARGET, or as in a recipe (--recipe)"
 SSH_CONFIG = Path("~/.ssh/config")
 PROBE_SECONDS = 5
 
@@ -44,43 +48,98 @@ class ReachableDevice:
         return asdict(self)
 
 
-def open_transport(name: str, ssh_config: Path | None = None) -> Transport:
-    """The way to a device; it is not connected yet.
+@dataclass(frozen=True, slots=True)
+class DeviceNames:
+    """What the names of devices mean.
 
-    Raises:
-        RecipeError: a name of another form.
+    Attributes:
+        ssh_config: instead of ~/.ssh/config.
+        known: the devices of a recipe by name.
     """
-    kind, _, rest = name.partition(":")
-    if name == "local":
-        return LocalTransport()
-    if kind == "adb":
-        return AdbTransport(rest)
-    if kind == "ssh" and rest:
-        return SshTransport(rest, ssh_config)
-    if kind in ("serial", "emulator") and rest:
-        verb = "verify -d" if kind == "serial" else "bench -d"
-        raise RecipeError(f"device {name!r}: only {verb} takes it.")
-    raise RecipeError(f"device {name!r} is unknown. Devices are called {WAYS}; pocketgnn devices lists them.")
+
+    ssh_config: Path | None = None
+    known: Mapping[str, Device] = field(default_factory=dict)
+
+    def is_board(self, name: str) -> bool:
+        """Whether it is on a serial port."""
+        return name.startswith("serial:") or isinstance(self.known.get(name), SerialDevice)
+
+    def port(self, name: str) -> SerialPort:
+        """The serial port of a board, opened.
+
+        Raises:
+            DeviceError: it cannot be opened.
+        """
+        device = self.known.get(name)
+        if isinstance(device, SerialDevice):
+            return SerialPort(device.serial, device.baud, name)
+        return SerialPort(name.removeprefix("serial:"))
+
+    def transport(self, name: str, connect_seconds: int = CONNECT_SECONDS) -> Transport:
+        """The way to a device that is no board; it is not connected yet.
+
+        Raises:
+            RecipeError: a name of another form.
+        """
+        device = self.known.get(name)
+        if isinstance(device, SshDevice):
+            login = SshLogin(device.user, device.port, device.identity_file)
+            return SshTransport(device.ssh, self.ssh_config, connect_seconds, login, name)
+        if isinstance(device, AdbDevice):
+            return AdbTransport(device.adb, name)
+        kind, _, rest = name.partition(":")
+        if name == "local":
+            return LocalTransport()
+        if kind == "adb":
+            return AdbTransport(rest)
+        if kind == "ssh" and rest:
+            return SshTransport(rest, self.ssh_config, connect_seconds)
+        if kind == "emulator" and rest:
+            raise RecipeError(f"device {name!r}: only bench -d takes it.")
+        known = f" Of the recipe: {', '.join(sorted(self.known))}." if self.known else ""
+        raise RecipeError(
+            f"device {name!r} is unknown. Devices are called {WAYS}; pocketgnn devices lists them.{known}"
+        )
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse names of another form, before anything is done.
+
+        Raises:
+            RecipeError: such a name.
+        """
+        for name in names:
+            if not self.is_board(name):
+                self.transport(name)
 
 
-def reachable_devices(ssh_config: Path | None = None) -> list[ReachableDevice]:
-    """Every device that can be named now: this machine, adb, the hosts of the ssh configuration, serial ports, emulators.
+def reachable_devices(names: DeviceNames) -> list[ReachableDevice]:
+    """Every device that can be named now: this machine, the recipe's, adb, the hosts of the ssh configuration, serial ports, and
+    emulators.
 
     Every one of them is asked who it is, all at the same time.
     """
-    probes: list[Callable[[], ReachableDevice]] = [lambda: _probe(LocalTransport())]
+    transports = [
+        LocalTransport(),
+        *(names.transport(name, PROBE_SECONDS) for name in names.known if not names.is_board(name)),
+    ]
+    boards = [name for name in names.known if names.is_board(name)]
     listed: list[ReachableDevice] = []
     if shutil.which("adb") is not None:
+        stated = {device.adb for device in names.known.values() if isinstance(device, AdbDevice)}
         for serial, state in adb_devices().items():
+            if serial in stated:
+                continue
             if state == "device":
-                probes.append(lambda serial=serial: _probe(AdbTransport(serial)))  # type: ignore[misc]  # a default argument
+                transports.append(AdbTransport(serial))
             else:
                 words = AdbTransport(serial).explain(state)
                 listed.append(ReachableDevice(f"adb:{serial}", "adb", words, False))
-    for host in ssh_hosts((ssh_config or SSH_CONFIG).expanduser()):
-        probes.append(lambda host=host: _probe(SshTransport(host, ssh_config, PROBE_SECONDS)))  # type: ignore[misc]  # likewise
-    with ThreadPoolExecutor(len(probes)) as pool:
-        found = list(pool.map(lambda probe: probe(), probes))
+    for host in ssh_hosts((names.ssh_config or SSH_CONFIG).expanduser()):
+        transports.append(SshTransport(host, names.ssh_config, PROBE_SECONDS))
+    with ThreadPoolExecutor(len(transports) + len(boards)) as pool:
+        probed = [pool.submit(_probe, transport) for transport in transports]
+        probed += [pool.submit(_probe_board, names, name) for name in boards]
+        found = [probe.result() for probe in probed]
     return [*found, *listed, *_serial_ports(), *_emulators()]
 
 
@@ -108,6 +167,18 @@ def _probe(transport: Transport) -> ReachableDevice:
     known = f" [{facts.target}]" if facts.target else ""
     note = f"; {facts.emulated}" if facts.emulated else ""
     return ReachableDevice(transport.name, transport.kind, f"{description}{known}{note}", True, bool(facts.emulated))
+
+
+def _probe_board(names: DeviceNames, name: str) -> ReachableDevice:
+    try:
+        with names.port(name) as port:
+            who = Board(port, answer_seconds=1.0, attempts=2).identity
+    except (DeviceError, MeasurementError) as error:
+        return ReachableDevice(name, "serial", str(error).removeprefix(f"{name}: "), False)
+    counter = (
+        f"counter of {who.cycles_per_second:,} Hz" if who.cycles_per_second else "no counter, so nothing can be timed"
+    )
+    return ReachableDevice(name, "serial", f"{who.board} with the model {who.model}, {counter}", True)
 
 
 def _serial_ports() -> Sequence[ReachableDevice]:

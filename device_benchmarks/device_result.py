@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class DeviceResult:
         artifact, inputs: what was run on what, with sha256.
         parity: the outputs beside the host's.
         build_seconds: from the connection to the first inference; wall_seconds: all of it.
+        scopes: what was timed; checks: further conditions of this kind of device, by name.
     """
 
     device: str
@@ -54,6 +55,8 @@ class DeviceResult:
     started_at: str
     build_seconds: float
     wall_seconds: float
+    scopes: tuple[Scope, ...] = tuple(Scope)
+    checks: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def measuring_seconds(self) -> float:
@@ -66,18 +69,26 @@ class DeviceResult:
         parts = [window.samples_ns for window in self.answers.windows if window.scope is scope]
         return np.concatenate(parts).astype(np.float64) / 1e3 if parts else np.zeros(0)
 
+    def median_of_windows_us(self, scope: Scope) -> float:
+        """The mean duration of the window in the middle, as MLPerf Tiny takes it."""
+        means = [
+            window.elapsed_ns / window.inferences / 1e3 for window in self.answers.windows if window.scope is scope
+        ]
+        return float(np.median(means))
+
     @property
     def validity(self) -> dict[str, bool | None]:
         """What makes a result count; None where the device cannot tell."""
         windows = self.answers.windows
-        samples = {scope: sum(w.inferences for w in windows if w.scope is scope) for scope in Scope}
-        seconds = {scope: sum(w.elapsed_ns for w in windows if w.scope is scope) / 1e9 for scope in Scope}
+        samples = {scope: sum(w.inferences for w in windows if w.scope is scope) for scope in self.scopes}
+        seconds = {scope: sum(w.elapsed_ns for w in windows if w.scope is scope) / 1e9 for scope in self.scopes}
         return {
             "min_samples_met": all(count >= self.protocol.samples for count in samples.values()),
             "min_duration_met": all(value >= self.protocol.seconds for value in seconds.values()),
             "outputs_equal": not self.parity["differences"],
             "not_throttled": None if self.throttled is None else not self.throttled,
             "not_emulated": not self.facts.emulated,
+            **self.checks,
         }
 
     @property
@@ -103,7 +114,7 @@ class DeviceResult:
             "inputs": dict(self.inputs), "protocol": asdict(self.protocol), "parity": dict(self.parity),
             "first": {"prepare_us": first.prepare_ns / 1e3, "run_us": first.run_ns / 1e3},
             "memory": dict(self.answers.memory),
-            "latency_us": {scope.value: self._latency(scope) for scope in Scope},
+            "latency_us": {scope.value: self._latency(scope) for scope in self.scopes},
             "seconds": {
                 "wall": self.wall_seconds, "build": self.build_seconds, "measuring": self.measuring_seconds,
             },
@@ -114,7 +125,8 @@ class DeviceResult:
         windows = [window for window in self.answers.windows if window.scope is scope]
         ranks = {f"p{p}": nearest_rank(ordered, p, is_sorted=True) for p in (50, 90, 99)} if ordered.size else {}
         return {
-            **ranks, "n": int(ordered.size), "min": float(ordered.min(initial=np.inf)) if ordered.size else None,
+            **ranks, "n": int(ordered.size), "median_of_windows": self.median_of_windows_us(scope) if windows else None,
+            "min": float(ordered.min(initial=np.inf)) if ordered.size else None,
             "max": float(ordered.max(initial=0.0)) if ordered.size else None,
             "windows": [
                 {

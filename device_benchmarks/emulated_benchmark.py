@@ -189,8 +189,8 @@ class _Comparison:
         self._accept(board.prepare(graph), position)
         prepare = emulator.counts(2)
         inference = board.infer()
-        self._accept(inference.results[-1], position)
-        return prepare, emulator.counts(2 + 2 * inference.results[-1].lines)
+        self._accept(inference.result, position)
+        return prepare, emulator.counts(2 + 2 * inference.result.lines)
 
     def compare_all(self, board: Board) -> None:
         """Compare the outputs of every graph."""
@@ -216,11 +216,11 @@ class _Comparison:
         if prepared.status:
             return _status(prepared)
         inference = board.infer()
-        self.stack_bytes = max(self.stack_bytes, *(result.stack_bytes for result in inference.results))
-        return _status(inference.results[-1]) if inference.status else inference.outputs
+        self.stack_bytes = max(self.stack_bytes, inference.result.since_start)
+        return _status(inference.result) if inference.result.status else inference.outputs
 
     def _accept(self, result: Result, position: int) -> None:
-        self.stack_bytes = max(self.stack_bytes, result.stack_bytes)
+        self.stack_bytes = max(self.stack_bytes, result.since_start)
         if result.status:
             raise InvalidInput(
                 f"graph {position}: the model refuses it ({_status(result)}). Choose another one to count."

@@ -98,7 +98,8 @@ def build_firmware(
     chosen = compiler or default_compiler(target)
     command = compiler_command(chosen, target)
     model_flags = model_flags or target.compile.optimize
-    generated = {"firmware_model.h": _model_header(artifact, target, name, build).encode()}
+    header = model_header(artifact, target.board.name, BLOCK_BYTES[target.board.is_hosted], build)
+    generated = {"firmware_model.h": header.encode()}
     if artifact.provenance.get("sparse_features"):
         generated["firmware_features.c"] = _features_source(artifact, sparse_features).encode()
     for file, content in {**sources, **generated}.items():
@@ -194,15 +195,20 @@ def zig_command() -> tuple[str, ...]:
     return (sys.executable, "-m", "ziglang", "cc")
 
 
-def _model_header(artifact: Artifact, target: Target, name: str, build: bytes) -> str:
-    """firmware_model.h: what the firmware must know at compile time, and the manifest knows."""
-    contract, is_sparse = artifact.contract, bool(artifact.provenance.get("sparse_features"))
+def model_header(artifact: Artifact, board: str, block_bytes: int, build: bytes) -> str:
+    """firmware_model.h: what the firmware must know at compile time, and the manifest knows.
+
+    Args:
+        board: how the image calls it; block_bytes: of the input in one line.
+        build: first 8 bytes of the sha256 of model.c.
+    """
+    name, contract, is_sparse = c_name(artifact), artifact.contract, bool(artifact.provenance.get("sparse_features"))
     macro = f"GNN_{name.upper()}"
     values = {
         "MODEL": f"gnn_{name}_model",
-        "NAMES": f'"{name}\\0{target.board.name}"',
+        "NAMES": f'"{name}\\0{board}"',
         "BUILD": "{" + ", ".join(str(byte) for byte in build) + "}",
-        "BLOCK": f"{BLOCK_BYTES[target.board.is_hosted]}u",
+        "BLOCK": f"{block_bytes}u",
         "ARENA_BYTES": f"{macro}_ARENA_BYTES",
         "MAX_NODES": f"{macro}_MAX_NODES",
         "MAX_EDGES": f"{macro}_MAX_EDGES",

@@ -55,6 +55,10 @@ class Window:
 
 DEFAULT = Protocol("default", samples=1024, seconds=10.0)
 QUICK = Protocol("quick", samples=64, seconds=2.0)
+BOARD = Protocol(
+    "five-windows", samples=50, seconds=50.0, rounds=5
+)  # of MLPerf Tiny: five windows of 10 s, their median
+QUICK_BOARD = Protocol("five-windows-quick", samples=10, seconds=1.0, warmup_samples=2, warmup_seconds=0.2, rounds=5)
 DEMO = Protocol("demo", samples=64, seconds=1.0, warmup_seconds=0.5)  # two dozen candidates in a minute
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from toolchain.errors import InvalidInput, MeasurementError
 from toolchain.inputs import GraphInputs
 
-VERSION = 1
+VERSION = 2
 DAMAGED = 1  # the status of an X line that answers a line which did not arrive whole
 SILENT = 1  # the option of an R line that sends no outputs
+MOST_RUNS, MOST_CYCLES = 0xFFFF, 0xFFFFFFFF  # of one R line: a field of two bytes, and a counter of four
 _LINE = re.compile(rb".*([G-Z])((?:[0-9A-F]{2})*)$", re.DOTALL)  # from the last letter on: what precedes it was cut off
 
 
@@ -52,6 +53,10 @@ class Fault:
 
 class BoardFault(MeasurementError):
     """The processor of a board took a fault and stopped."""
+
+
+class BoardReset(MeasurementError):
+    """A board has started anew, so what was loaded and prepared on it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,31 +97,44 @@ class Result:
         status: a gnn_status; 0 is done.
         lines: lines of outputs that belong to it.
         cycles: by the board's counter, without the time to send; 0 where there is none.
-        stack_bytes: the most used since the board started.
+        since_start: of a prepare or a run the most stack used, in bytes; of other lines how many the board has received.
     """
 
     status: int
     lines: int
     cycles: int
-    stack_bytes: int
+    since_start: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inference:
-    """Outputs of the last of some runs, and the results of all of them."""
+    """Outputs of a run, and its result."""
 
     outputs: tuple[np.ndarray, ...]
-    results: tuple[Result, ...]
+    result: Result
 
-    @property
-    def status(self) -> int:
-        return self.results[-1].status
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Runs in a row, of which the board sent no outputs.
+
+    Attributes:
+        cycles: of all of them; seconds: by this host's clock, from the line to its answer.
+    """
+
+    runs: int
+    status: int
+    cycles: int
+    seconds: float
 
 
 class Board:
     """A board that serves a model.
 
     Every line is checked. One that is not answered, or whose answer is damaged, is sent again.
+
+    Attributes:
+        resent: lines that had to be sent again; resets: starts of the board that were noticed.
 
     Args:
         stream: the connection.
@@ -132,7 +150,9 @@ class Board:
         self._stream, self._explain = stream, explain
         self._answer_seconds, self._run_seconds, self._attempts = answer_seconds, run_seconds, attempts
         self._received = b""
-        self._number = 0
+        self._number = self._answered = 0
+        self._sent_at = 0.0
+        self.resent = self.resets = 0
         self._identity: Identity | None = None
 
     @property
@@ -145,6 +165,7 @@ class Board:
 
         Raises:
             MeasurementError: nothing that speaks this version of the protocol answers.
+            BoardReset: it has started anew since the last line.
         """
         (_, answer), = self._ask(b"I", bytes(3), self._answer_seconds)  # fmt: skip
         version, block, input_bytes, arena_bytes, build = struct.unpack_from("<BxHII8s", answer, 36)
@@ -168,6 +189,7 @@ class Board:
 
         Raises:
             InvalidInput: the graph has more nodes or edges than the board has room for, or lacks what the model reads.
+            BoardReset: the board has started anew meanwhile.
         """
         who = self.identity
         for name, count, limit in (
@@ -187,14 +209,20 @@ class Board:
         (_, answer), = self._ask(b"P", counts, self._run_seconds)  # fmt: skip
         return _result(answer)
 
-    def infer(self, repetitions: int = 1) -> Inference:
-        """Run the model on what was loaded and prepared; outputs are those of the last run."""
-        results = []
-        for remaining in reversed(range(max(repetitions, 1))):
-            option = SILENT if remaining else 0
-            *lines, (_, answer) = self._ask(b"R", bytes([option, 0, 0]), self._run_seconds)
-            results.append(_result(answer))
-        return Inference(_outputs([line for _, line in lines]), tuple(results))
+    def infer(self) -> Inference:
+        """Run the model once on what was loaded and prepared."""
+        *lines, (_, answer) = self._ask(b"R", bytes(3), self._run_seconds)
+        return Inference(_outputs([line for _, line in lines]), _result(answer))
+
+    def infer_in_a_row(self, runs: int, seconds: float) -> Burst:
+        """Run the model some times, at most `MOST_RUNS` and for less than `MOST_CYCLES`, without sending outputs.
+
+        Args:
+            seconds: how long that may take.
+        """
+        (_, answer), = self._ask(b"R", struct.pack("<BH", SILENT, runs), seconds)  # fmt: skip
+        result = _result(answer)
+        return Burst(runs, result.status, result.cycles, time.monotonic() - self._sent_at)
 
     # ---- lines -----------------------------------------------------------------------------------------------------
 
@@ -217,8 +245,12 @@ class Board:
     def _ask(self, letter: bytes, payload: bytes, seconds: float) -> list[tuple[bytes, bytes]]:
         """Send a line until its answer has come whole; the lines of the answer without those of outputs that came twice."""
         problem = ""
-        for _ in range(self._attempts):
+        for attempt in range(self._attempts):
+            if attempt > 0 and letter in b"PR":
+                self.identify()  # a board that has started anew says so at once, and one that hangs is not waited for so often
             self._number = self._number % 255 + 1
+            self.resent += attempt > 0
+            self._sent_at = time.monotonic()
             self._stream.write(encode(letter, bytes([self._number]) + payload))
             answers: list[tuple[bytes, bytes]] = []
             while (line := self._line(seconds)) is not None:
@@ -236,6 +268,7 @@ class Board:
                 answers.append((kind, answer))
                 if kind == letter:
                     if _result(answer).lines == len(answers) - 1:
+                        self._notice_reset(letter, _result(answer))
                         return answers
                     problem = "lines of its answer were lost"
                     break
@@ -244,6 +277,18 @@ class Board:
         raise MeasurementError(
             f"the board does not answer a line {letter.decode()}: {problem}, {self._attempts} times."
         )
+
+    def _notice_reset(self, letter: bytes, result: Result) -> None:
+        """Compare how many lines a board says have come since its start with how many it has answered."""
+        self._answered += 1
+        if letter in b"PR":
+            return
+        expected, self._answered = self._answered, result.since_start
+        if result.since_start < expected:
+            self.resets += 1
+            raise BoardReset(
+                f"the board has started anew, {self.resets} times by now. See to its power supply and its watchdog."
+            )
 
     def _line(self, seconds: float) -> tuple[bytes, bytes] | None:
         """The next undamaged line; None where none comes in time."""

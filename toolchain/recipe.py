@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, model_serializer, model_
 from toolchain.errors import RecipeError
 from toolchain.prune_steps import METHODS, Prune, PruneStep, read_prune_step
 from toolchain.qat_step import Training
+from toolchain.recipe_devices import Device, read_device
 from toolchain.schema import STRICT, problem
 
 __all__ = [
@@ -163,6 +164,7 @@ class Recipe(_Strict):
         model: "model.py", "package.module" or either with ":function"; relative to the recipe file.
         arguments: keyword arguments of the model's function.
         checkpoint: weights of the model, relative to the recipe file.
+        devices: name → the way to a device, for `bench -d NAME --recipe FILE` and `verify`; `run` reaches none.
     """
 
     version: Literal[1]
@@ -171,6 +173,7 @@ class Recipe(_Strict):
     checkpoint: str | None = None
     name: str = "model"
     seed: int = 0
+    devices: dict[str, Annotated[Any, Field()]] = {}
     steps: list[Annotated[Any, Field()]]
 
     @model_validator(mode="before")
@@ -180,6 +183,15 @@ class Recipe(_Strict):
         if not isinstance(data, dict) or not isinstance(data.get("steps"), list):
             return data
         return {**data, "steps": [_step(index, entry) for index, entry in enumerate(data["steps"])]}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_devices(cls, data: Any) -> Any:
+        """Turn {"pi": {"ssh": ...}} into an SshDevice."""
+        if not isinstance(data, dict) or not isinstance(data.get("devices"), dict):
+            return data
+        devices: dict[str, Device] = {name: read_device(name, entry) for name, entry in data["devices"].items()}
+        return {**data, "devices": devices}
 
     @model_validator(mode="after")
     def _check_order(self) -> Recipe:
@@ -202,8 +214,13 @@ class Recipe(_Strict):
 
     @model_serializer(mode="plain")
     def _write(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in type(self).model_fields if name != "steps"}
-        return {**own, "steps": [{step_name(step): step.model_dump()} for step in self.steps]}
+        own = {name: getattr(self, name) for name in type(self).model_fields if name not in ("steps", "devices")}
+        devices = {name: device.model_dump(exclude_none=True) for name, device in self.devices.items()}
+        return {
+            **own,
+            **({"devices": devices} if devices else {}),
+            "steps": [{step_name(step): step.model_dump()} for step in self.steps],
+        }
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:

@@ -17,16 +17,17 @@ class AdbTransport(Transport):
 
     Args:
         serial: of the device; by default that of the variable ANDROID_SERIAL, or the only device there is.
+        name: how the user calls it, by default adb:SERIAL.
     """
 
     kind = "adb"
     folders = ("/data/local/tmp", "/tmp")
 
-    def __init__(self, serial: str = "") -> None:
+    def __init__(self, serial: str = "", name: str = "") -> None:
         self.serial = serial or os.environ.get("ANDROID_SERIAL", "")
         if self.serial.startswith("-"):
             raise DeviceError(f"{self.serial!r} is no serial number of a device. See adb devices.")
-        self.name = f"adb:{self.serial}" if self.serial else "adb"
+        self.name = name or (f"adb:{self.serial}" if self.serial else "adb")
 
     def open(self) -> None:
         found = adb_devices()

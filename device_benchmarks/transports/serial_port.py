@@ -15,15 +15,16 @@ class SerialPort:
 
     Args:
         port: such as /dev/ttyACM0 or COM3.
+        name: how the user calls it, by default serial:PORT.
 
     Raises:
         DeviceError: the port is not there or is in use.
         MissingDependency: pyserial is not installed.
     """
 
-    def __init__(self, port: str, baud: int = BAUD) -> None:
+    def __init__(self, port: str, baud: int = BAUD, name: str = "") -> None:
         serial = require("serial", "devices")
-        self.name = f"serial:{port}"
+        self.name = name or f"serial:{port}"
         try:
             self._port = serial.Serial(port, baud, timeout=0, write_timeout=30, exclusive=True)
         except (serial.SerialException, ValueError, OSError) as error:

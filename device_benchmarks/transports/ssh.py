@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from device_benchmarks.transports.transport import Transport, stop
@@ -14,6 +15,25 @@ from toolchain.errors import DeviceError
 CONNECT_SECONDS = 15
 ALIVE_SECONDS = 5  # a connection that says nothing is asked; three answers that do not come are its end
 _POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class SshLogin:
+    """What of the user's configuration is to be otherwise; None leaves it as it is there."""
+
+    user: str | None = None
+    port: int | None = None
+    identity_file: str | None = None
+
+    def options(self) -> list[str]:
+        """For the command line of ssh."""
+        user = [] if self.user is None else ["-l", self.user]
+        port = [] if self.port is None else ["-p", str(self.port)]
+        key = [] if self.identity_file is None else ["-i", self.identity_file, "-o", "IdentitiesOnly=yes"]
+        return [*user, *port, *key]
+
+
+NO_LOGIN = SshLogin()
 
 
 class SshTransport(Transport):
@@ -26,20 +46,28 @@ class SshTransport(Transport):
         host: a name of ~/.ssh/config, or user@host.
         config: another configuration file.
         connect_seconds: how long a connection may take.
+        login: instead of what the configuration says.
+        name: how the user calls it, by default ssh:HOST.
     """
 
     kind = "ssh"
     folders = ("/tmp", "/var/tmp")
 
-    def __init__(self, host: str, config: Path | None = None, connect_seconds: int = CONNECT_SECONDS) -> None:
+    def __init__(
+        self, host: str, config: Path | None = None, connect_seconds: int = CONNECT_SECONDS, login: SshLogin = NO_LOGIN,
+        name: str = "",
+    ) -> None:  # fmt: skip
         if not host or host.startswith("-"):
             raise DeviceError(f"{host!r} is no ssh host. Name one of ~/.ssh/config, or user@host.")
-        self.name, self.host = f"ssh:{host}", host
-        self._config, self._connect_seconds = config, connect_seconds
+        self.name, self.host = name or f"ssh:{host}", host
+        self._config, self._connect_seconds, self._login = config, connect_seconds, login
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._master: subprocess.Popen[bytes] | None = None
 
     def open(self) -> None:
+        key = self._login.identity_file
+        if key is not None and not Path(key).is_file():
+            raise DeviceError(f"{self.name}: identity_file {key}: no such file. Name the private key to log in with.")
         self._folder = tempfile.TemporaryDirectory(prefix="pgnn-", dir="/tmp")  # a socket's path has at most 104 bytes
         master = subprocess.Popen(
             [*self._ssh(), "-M", "-N", "--", self.host],
@@ -97,7 +125,12 @@ class SshTransport(Transport):
             "ServerAliveInterval": str(ALIVE_SECONDS), "ServerAliveCountMax": "3", "ControlMaster": "no",
             "ControlPath": str(self._socket), "ForwardX11": "no", "ClearAllForwardings": "yes",
         }  # fmt: skip
-        return ["ssh", *config, *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
+        return [
+            "ssh",
+            *config,
+            *self._login.options(),
+            *(part for name, value in options.items() for part in ("-o", f"{name}={value}")),
+        ]
 
 
 def _reason(text: str) -> str:

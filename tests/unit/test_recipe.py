@@ -9,6 +9,7 @@ import pytest
 
 from toolchain.errors import RecipeError
 from toolchain.recipe import Bench, Export, FineTune, Prune, Quantize, Recipe, Verify
+from toolchain.recipe_devices import AdbDevice, SerialDevice, SshDevice, beside
 
 
 def parsed(*steps: Any, **others: Any) -> Recipe:
@@ -35,6 +36,49 @@ def test_what_is_written_reads_back() -> None:
     recipe = parsed("prune", {"export": {"options": {"onnx": {"lowering": "dense"}}}}, seed=7)
 
     assert Recipe.parse(recipe.model_dump()) == recipe
+
+
+def test_devices_are_read_by_the_way_to_them() -> None:
+    devices = {
+        "pi": {"ssh": "raspberrypi.local", "user": "pi", "port": 2222, "identity_file": "~/.ssh/lab"},
+        "phone": {"adb": "R58M12"}, "nucleo": {"serial": "/dev/ttyACM0", "baud": 9600},
+    }  # fmt: skip
+
+    recipe = parsed("export", devices=devices)
+
+    assert recipe.devices == {
+        "pi": SshDevice(ssh="raspberrypi.local", user="pi", port=2222, identity_file="~/.ssh/lab"),
+        "phone": AdbDevice(adb="R58M12"), "nucleo": SerialDevice(serial="/dev/ttyACM0", baud=9600),
+    }  # fmt: skip
+    assert Recipe.parse(recipe.model_dump()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "words"),
+    [
+        ("pi", {"ssh": "h", "password": "x"}, r"devices\.pi\.password: unknown key"),
+        ("pi", {"ssh": "-oProxyCommand=x"}, r"devices\.pi\.ssh"),
+        ("pi", {"ssh": "h", "user": "a b"}, r"devices\.pi\.user"),
+        ("pi", {"ssh": "h", "port": 0}, r"devices\.pi\.port"),
+        ("pi", {"ssh": "h", "adb": "s"}, r"devices\.pi: .*says not how to reach it, expected one of ssh, adb, serial"),
+        ("pi", {"user": "x"}, r"devices\.pi: .*says not how to reach it"),
+        ("pi", "h", r"devices\.pi: 'h' says not how to reach it"),
+        ("local", {"adb": "s"}, r"devices\.local: is no name for a device"),
+        ("a:b", {"adb": "s"}, r"devices\.a:b: is no name for a device"),
+        ("n", {"serial": "/dev/x", "baud": "fast"}, r"devices\.n\.baud"),
+    ],
+)  # fmt: skip
+def test_a_device_that_is_not_understood_is_refused_with_its_place(name: str, entry: Any, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        parsed("export", devices={name: entry})
+
+
+def test_the_key_of_a_device_lies_beside_the_recipe_or_where_it_says(tmp_path: Path) -> None:
+    seen = [beside(SshDevice(ssh="h", identity_file=file), tmp_path) for file in ("key", "/keys/a", "~/key")]
+
+    assert [device.identity_file for device in seen if isinstance(device, SshDevice)] == [
+        str(tmp_path / "key"), "/keys/a", str(Path("~/key").expanduser()),
+    ]  # fmt: skip
 
 
 def searching(search: dict[str, Any], **training: Any) -> dict[str, Any]:

@@ -15,7 +15,15 @@ from toolchain.cli import options
 from toolchain.cli.console import Console, Progress
 from toolchain.cli.emulating import COMPILERS, ENGINES, bench_targets
 from toolchain.cli.exporting import to_formats, write
-from toolchain.cli.on_device import bench_devices, cores_option, device_option, ssh_config_option, verify_devices
+from toolchain.cli.on_device import (
+    bench_devices,
+    cores_option,
+    device_names,
+    device_option,
+    recipe_option,
+    ssh_config_option,
+    verify_devices,
+)
 from toolchain.cli.subjects import subject
 from toolchain.recipe import Export
 
@@ -42,6 +50,7 @@ model_option = click.option(
 @click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Graphs fed side by side.")
 @device_option
 @ssh_config_option
+@recipe_option
 @options.threads
 @options.checkpoint
 @options.name
@@ -50,8 +59,8 @@ model_option = click.option(
 def verify(
     console: Console, artifacts: tuple[str, ...], model_file: str | None, formats: tuple[str, ...],
     graph_files: tuple[Path, ...], min_agreement: float | None, max_accuracy_drop: float | None, max_abs: float | None,
-    part: str, batch_size: int, devices: tuple[str, ...], ssh_config: Path | None, threads: int, checkpoint: Path | None,
-    name: str, seed: int,
+    part: str, batch_size: int, devices: tuple[str, ...], ssh_config: Path | None, recipe_file: Path | None, threads: int,
+    checkpoint: Path | None, name: str, seed: int,
 ) -> None:  # fmt: skip
     """Compare artifacts with the PyG model, each through its own runtime, on the test graphs.
 
@@ -71,7 +80,8 @@ def verify(
             raise click.UsageError(
                 "--graph, --batch-size and gates compare with the PyG model; -d compares a device with the host."
             )
-        verify_devices(console, artifacts, model_file, devices, part, seed, ssh_config)
+        names = device_names(ssh_config, recipe_file)
+        verify_devices(console, artifacts, model_file, devices, part, seed, names)
         return
     from device_benchmarks.parity import Gates, ParityCheck
     from toolchain.errors import GateFailed
@@ -109,6 +119,7 @@ def verify(
 @device_option
 @cores_option
 @ssh_config_option
+@recipe_option
 @options.output_folder("out/bench")
 @options.threads
 @options.checkpoint
@@ -119,7 +130,8 @@ def verify(
 def bench(
     console: Console, artifacts: tuple[str, ...], model_file: str | None, formats: tuple[str, ...], quick: bool, rivals: bool,
     graph_index: int | None, targets: tuple[str, ...], engine: str, compiler: str, devices: tuple[str, ...], cores: str,
-    ssh_config: Path | None, output: Path, threads: int, checkpoint: Path | None, name: str, seed: int, overwrite: bool,
+    ssh_config: Path | None, recipe_file: Path | None, output: Path, threads: int, checkpoint: Path | None, name: str, seed: int,
+    overwrite: bool,
 ) -> None:  # fmt: skip
     """Measure artifacts: size, load time, memory, latency; beside them what you have today.
 
@@ -140,8 +152,9 @@ def bench(
     if emulators and len(emulators) < len(devices):
         raise click.UsageError("-d emulator:TARGET counts instructions and other devices measure time; run them apart.")
     if devices and not emulators:
+        names = device_names(ssh_config, recipe_file)
         bench_devices(
-            console, artifacts, model_file, devices, quick, graph_index, cores, output, seed, overwrite, ssh_config
+            console, artifacts, model_file, devices, quick, graph_index, cores, output, seed, overwrite, names
         )
         return
     targets = (*targets, *emulators)

@@ -15,19 +15,27 @@ import click
 from toolchain.cli.console import Console
 
 if TYPE_CHECKING:
+    from device_benchmarks.device_names import DeviceNames
     from device_benchmarks.device_result import DeviceResult
     from device_benchmarks.device_session import DeviceParity
 
 Found = TypeVar("Found")
 CORES = ("any", "big", "little")
-SERIAL = "serial:"
 
 device_option = click.option(
     "-d", "--device", "devices", multiple=True, metavar="NAME",
-    help="Run on a device: local, ssh:HOST, adb, adb:SERIAL, serial:PORT. Repeatable; pocketgnn devices lists them.",
+    help="Run on a device: local, ssh:HOST, adb, adb:SERIAL, serial:PORT, or a name of --recipe. Repeatable; pocketgnn devices "
+    "lists them.",
 )  # fmt: skip
 ssh_config_option = click.option(
     "--ssh-config", type=click.Path(path_type=Path, exists=True), help="Instead of ~/.ssh/config, for ssh devices."
+)
+recipe_option = click.option(
+    "--recipe",
+    "recipe_file",
+    metavar="RECIPE",
+    type=click.Path(path_type=Path),
+    help="A recipe whose devices have names.",
 )
 cores_option = click.option(
     "--cores",
@@ -38,34 +46,45 @@ cores_option = click.option(
 )
 
 
+def device_names(ssh_config: Path | None, recipe_file: Path | None) -> DeviceNames:
+    """What names of devices mean, by the options of the command line.
+
+    Raises:
+        RecipeError: the recipe cannot be read.
+    """
+    from device_benchmarks.device_names import DeviceNames
+    from toolchain.recipe import Recipe
+    from toolchain.recipe_devices import beside
+
+    known = Recipe.load(recipe_file).devices if recipe_file else {}
+    folder = recipe_file.parent if recipe_file else Path()
+    return DeviceNames(ssh_config, {name: beside(device, folder) for name, device in known.items()})
+
+
 def verify_devices(
     console: Console, artifacts: Sequence[str], model_file: str | None, devices: Sequence[str], part: str, seed: int,
-    ssh_config: Path | None,
+    names: DeviceNames,
 ) -> None:  # fmt: skip
     """Compare artifacts on devices with the host, print what was found, and fail where an output differs.
 
     Raises:
         MeasurementError: an output differs, after everything was printed; DeviceError where a device failed.
     """
-    from device_benchmarks.device_names import open_transport
     from device_benchmarks.device_session import verify_on
     from device_benchmarks.serial_session import verify_board
-    from device_benchmarks.transports.serial_port import SerialPort
     from toolchain.artifact import Artifact
     from toolchain.errors import MeasurementError
 
-    for name in devices:
-        if not name.startswith(SERIAL):
-            open_transport(name, ssh_config)  # a name of another form is refused before anything is done
+    names.check(devices)
     graphs, _ = _graphs(model_file, part, seed)
     loaded = [Artifact.load(folder(argument)) for argument in artifacts]
     with console.progress() as progress:
 
         def verify(name: str) -> list[DeviceParity]:
-            if name.startswith(SERIAL):
-                with SerialPort(name.removeprefix(SERIAL)) as port:
+            if names.is_board(name):
+                with names.port(name) as port:
                     return [verify_board(port, name, artifact, graphs, progress).parity for artifact in loaded]
-            return [verify_on(open_transport(name, ssh_config), artifact, graphs, progress) for artifact in loaded]
+            return [verify_on(names.transport(name), artifact, graphs, progress) for artifact in loaded]
 
         found, failures = _side_by_side(devices, verify)
     texts = [_parity_text(report) for report in found]
@@ -84,22 +103,23 @@ def verify_devices(
 
 def bench_devices(
     console: Console, artifacts: Sequence[str], model_file: str | None, devices: Sequence[str], quick: bool,
-    graph_index: int | None, cores: str, output: Path, seed: int, overwrite: bool, ssh_config: Path | None,
+    graph_index: int | None, cores: str, output: Path, seed: int, overwrite: bool, names: DeviceNames,
 ) -> None:  # fmt: skip
     """Time artifacts on devices; one JSON file for each artifact and device.
 
     Raises:
         MeasurementError: a result is not valid, after everything was printed; DeviceError where a device failed.
     """
-    from device_benchmarks.device_names import open_transport
     from device_benchmarks.device_session import bench_on
     from device_benchmarks.made_up_graph import made_up_graph
-    from device_benchmarks.protocol import DEFAULT, QUICK
+    from device_benchmarks.protocol import BOARD, DEFAULT, QUICK, QUICK_BOARD
+    from device_benchmarks.serial_benchmark import bench_board
     from toolchain.artifact import Artifact
     from toolchain.errors import ArtifactError, MeasurementError
 
-    for name in devices:
-        open_transport(name, ssh_config)  # a name of another form is refused before anything is done
+    names.check(devices)
+    if cores != "any" and any(names.is_board(name) for name in devices):
+        raise click.UsageError(f"--cores {cores}: a board on a serial port has one. Leave it out.")
     loaded = [Artifact.load(folder(argument)) for argument in artifacts]
     graphs, median = _graphs(model_file, "test", seed) if model_file else ([], 0)
     position = median if graph_index is None else graph_index
@@ -115,7 +135,7 @@ def bench_devices(
     with console.progress() as progress:
 
         def bench(name: str) -> list[DeviceResult]:
-            transport, results = open_transport(name, ssh_config), []
+            results = []
             for artifact in loaded:
                 graph = graphs[position] if graphs else made_up_graph(artifact, seed)
                 source = (
@@ -123,10 +143,17 @@ def bench_devices(
                     if graphs
                     else f"a made-up graph of the largest size, seed {seed}"
                 )
-                result = bench_on(
-                    transport, artifact, graph, protocol=QUICK if quick else DEFAULT, cores=cores,  # type: ignore[arg-type]  # click checked the choice
-                    source=source, command=command, progress=progress,
-                )  # fmt: skip
+                if names.is_board(name):
+                    with names.port(name) as port:
+                        result = bench_board(
+                            port, name, artifact, graph, protocol=QUICK_BOARD if quick else BOARD, source=source, command=command,
+                            progress=progress,
+                        )  # fmt: skip
+                else:
+                    result = bench_on(
+                        names.transport(name), artifact, graph, protocol=QUICK if quick else DEFAULT, cores=cores,  # type: ignore[arg-type]  # click checked the choice
+                        source=source, command=command, progress=progress,
+                    )  # fmt: skip
                 results.append(result)
             return results
 
@@ -206,14 +233,28 @@ def _result_text(result: DeviceResult, path: Path) -> str:
     known = f", target {facts.target}" if facts.target else ""
     lines = [f"{result.artifact['name']} on {result.device} ({facts.model}, {facts.os}{known})"]
     for scope, words in ((Scope.MODEL, "model"), (Scope.WITH_GRAPH, "with graph")):
+        if scope not in result.scopes:
+            continue
         samples = result.samples_us(scope)
         ranks = [format_us(nearest_rank(samples, p)) for p in (50, 90, 99)]
         lines.append(f"  {words:<12}  p50 {ranks[0]}, p90 {ranks[1]}, p99 {ranks[2]}, {samples.size} samples")
+    if result.transport == "serial":
+        middle = result.median_of_windows_us(Scope.MODEL)
+        windows = [window.elapsed_ns / 1e9 for window in result.answers.windows]
+        lines.append(
+            f"  {'windows':<12}  median {format_us(middle)} of {len(windows)}, each {min(windows):.1f} s or more"
+        )
+        lines.append(f"  {'graph':<12}  {format_us(result.answers.computed[0].prepare_ns / 1e3)} to prepare, once")
     size = result.answers.runtime.get("program_bytes")
     lines += [f"  program       {format_bytes(size)}"] if isinstance(size, int) else []
     stated = [
         f"{name} {format_bytes(memory[key])}"
-        for name, key in (("peak RSS", "peak_rss_bytes"), ("PSS", "pss_bytes"))
+        for name, key in (
+            ("peak RSS", "peak_rss_bytes"),
+            ("PSS", "pss_bytes"),
+            ("arena", "arena_bytes"),
+            ("stack", "stack_bytes"),
+        )
         if key in memory
     ]
     lines += [f"  memory        {', '.join(stated)}"] if stated else []

@@ -145,12 +145,15 @@ static void prepare(const struct prepare *line, struct result *result)
     result->cycles = board_cycles() - started;
 }
 
-static void infer(uint8_t is_silent, struct result *result)
+static void infer(const struct command *line, struct result *result)
 {
     static const gnn_features features = {INPUT_X, FIRMWARE_X_POINTER, FIRMWARE_X_INDEX, INPUT_EDGE_ATTR};
-    struct run run = {result, board_cycles(), is_silent};
+    struct run run = {result, board_cycles(), line->option};
     const gnn_outputs outputs = {NULL, send_rows, &run};
-    result->status = (uint8_t)FIRMWARE_MODEL.run(&features, arena, sizeof arena, &outputs);
+    uint32_t runs = line->runs;
+    do
+        result->status = (uint8_t)FIRMWARE_MODEL.run(&features, arena, sizeof arena, &outputs);
+    while (result->status == 0 && runs-- > 1);
     result->cycles = board_cycles() - run.started;
 }
 
@@ -169,7 +172,7 @@ static uint8_t write(const struct write *line, uint32_t count)
 
 void serve(uint32_t cycles_per_second)
 {
-    for (;;) {
+    for (uint32_t lines = 1;; lines++) {
         union line line;
         struct result result;
         uint32_t count, crc;
@@ -183,12 +186,12 @@ void serve(uint32_t cycles_per_second)
         } else if (letter == 'P') {
             prepare(&line.prepare, &result);
         } else if (letter == 'R') {
-            infer(line.command.option, &result);
+            infer(&line.command, &result);
         } else if (letter != 'I') {
             result.status = letter == 0 ? DAMAGED : UNKNOWN;
             letter = 'X';
         }
-        result.stack_bytes = letter == 'P' || letter == 'R' ? board_stack() : 0;
+        result.since_start = letter == 'P' || letter == 'R' ? board_stack() : lines;
         crc = send(start(letter), &result, sizeof result);
         if (letter == 'I')
             crc = send(send(crc, &FIRMWARE_MODEL.max_nodes, 24), &identity, sizeof identity);

@@ -6,11 +6,12 @@
 
 #include "firmware_model.h" /* made for each image: model.h, and as FIRMWARE_ macros what the model reads and how much */
 
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 
-/* What every line of the host starts with. R: `option` 1 runs without sending outputs. */
+/* What every line of the host starts with. R: `option` 1 runs without sending outputs; `runs` in a row, 0 is one. */
 struct command {
-    uint8_t number, option, unused[2];
+    uint8_t number, option;
+    uint16_t runs;
 };
 
 /* Data for byte FIRMWARE_BLOCK * block of the input, or of the edges: source [max_edges], target [max_edges]. */
@@ -30,7 +31,7 @@ struct result {
     uint8_t number, status; /* P, R: a gnn_status; W, X: 0, or one of the codes below */
     uint16_t lines;         /* O lines before this one that belong to it */
     uint32_t cycles;        /* P, R: taken, without sending; I: in a second. 0 where the board has no counter */
-    uint32_t stack_bytes;   /* P, R: the most used since the start */
+    uint32_t since_start;   /* P, R: the most bytes of stack; I, W: lines that came, by which a host notices a new start */
 };
 enum { DAMAGED = 1, UNKNOWN = 2, OUTSIDE = 3 }; /* checksum or length; letter; beyond the memory */
 

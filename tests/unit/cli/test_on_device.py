@@ -7,7 +7,9 @@ import tempfile
 
 import pytest
 
+from tests.host_board import HostBoard, build_host_board
 from tests.small_model import last_error
+from toolchain.artifact import Artifact
 from toolchain.cli import main
 
 
@@ -89,12 +91,64 @@ def test_a_format_without_a_runner_for_devices_is_refused(artifact, model, capsy
     assert last_error(capsys.readouterr()).startswith("error: local: no runner for format 'torchscript' on this device")
 
 
-def test_a_board_is_verified_and_not_timed(c_artifact, model, capsys, tmp_path):
-    assert (
-        main(["bench", c_artifact, "-d", "serial:/dev/nothing", "--model", model, "-o", str(tmp_path / "out"), "-q"])
-        == 2
-    )
-    assert "device 'serial:/dev/nothing': only verify -d takes it" in capsys.readouterr().err
+@pytest.mark.parametrize("verb", ["verify", "bench"])
+def test_a_board_that_is_not_there_is_told(c_artifact, model, capsys, tmp_path, verb):
+    output = ["-o", str(tmp_path / "out")] if verb == "bench" else []
 
-    assert main(["verify", c_artifact, "-d", "serial:/dev/nothing", "--model", model, "-q"]) == 1
+    assert main([verb, c_artifact, "-d", "serial:/dev/nothing", "--model", model, *output, "-q"]) == 1
+
     assert "serial:/dev/nothing: cannot be opened" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def board(c_artifact, tmp_path):
+    pytest.importorskip("serial")
+    (tmp_path / "board").mkdir()
+    started = HostBoard(build_host_board(Artifact.load(c_artifact), tmp_path / "board"))
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def recipe(board, tmp_path):
+    """A recipe with a board and a machine that is not there."""
+    path = tmp_path / "lab.yaml"
+    path.write_text(
+        f"version: 1\ndevices:\n  bench-1: {{serial: {board.port}}}\n  pi: {{ssh: 127.0.0.1, port: 1, user: nobody}}\n"
+        "  away: {adb: nowhere}\nsteps: [export]\n"
+    )
+    return str(path)
+
+
+def test_a_board_of_a_recipe_is_timed_and_verified_by_its_name(c_artifact, model, recipe, capsys, tmp_path):
+    arguments = [c_artifact, "-d", "bench-1", "--recipe", recipe, "--model", model]
+
+    assert main(["bench", *arguments, "--quick", "-o", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out
+    assert "windows       median" in told and "of 5, each 0.2 s or more" in told
+    found = json.loads((tmp_path / "out" / "model-c-float32-bench-1.json").read_text())
+    assert (found["valid"], found["device"]["name"], found["device"]["transport"]) == (True, "bench-1", "serial")
+
+    assert main(["verify", *arguments, "--format", "json", "-q"]) == 0
+    (parity,) = json.loads(capsys.readouterr().out)["parity"]
+    assert (parity["device"], parity["differences"]) == ("bench-1", {})
+
+
+def test_the_devices_of_a_recipe_are_listed(recipe, capsys, tmp_path):
+    (tmp_path / "config").touch()
+
+    assert (
+        main(["devices", "--recipe", recipe, "--ssh-config", str(tmp_path / "config"), "--format", "json", "-q"]) == 0
+    )
+
+    found = {device["name"]: device for device in json.loads(capsys.readouterr().out)["devices"]}
+    assert found["bench-1"]["is_ready"] and "counter of 1,000,000,000 Hz" in found["bench-1"]["description"]
+    assert (found["pi"]["kind"], found["pi"]["is_ready"]) == ("ssh", False)
+    assert (found["away"]["kind"], found["away"]["is_ready"]) == ("adb", False)
+
+
+def test_the_cores_of_a_board_cannot_be_chosen(c_artifact, model, capsys):
+    assert main(["bench", c_artifact, "-d", "serial:/dev/nothing", "--model", model, "--cores", "big"]) == 2
+
+    assert "--cores big: a board on a serial port has one" in capsys.readouterr().err

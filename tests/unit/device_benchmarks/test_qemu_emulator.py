@@ -26,7 +26,7 @@ def _counted(emulator, graph):
     board.prepare(graph)
     prepare = emulator.counts(2)
     inference = board.infer()
-    return prepare.by_function, emulator.counts(2 + 2 * inference.results[-1].lines).by_function, inference.outputs
+    return prepare.by_function, emulator.counts(2 + 2 * inference.result.lines).by_function, inference.outputs
 
 
 @pytest.mark.parametrize(

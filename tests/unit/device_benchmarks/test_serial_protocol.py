@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from device_benchmarks.serial_protocol import Board, checksum, decode, encode
+from device_benchmarks.serial_protocol import Board, BoardReset, checksum, decode, encode
 from device_benchmarks.unicorn_emulator import UnicornEmulator
 from tests.firmware_artifact import expected_outputs, random_graph
 from toolchain.errors import InvalidInput, MeasurementError
@@ -39,6 +39,23 @@ class BadConnection:
             if self._random.random() >= lose:
                 out.append(byte ^ (1 << self._random.randrange(8)) if self._random.random() < change else byte)
         return bytes(out)
+
+
+class Resetting:
+    """A board that can be started anew while its host is connected."""
+
+    def __init__(self, image):
+        self._image = image
+        self.reset()
+
+    def reset(self):
+        self._emulator = UnicornEmulator(self._image)
+
+    def write(self, data):
+        self._emulator.write(data)
+
+    def read(self, seconds):
+        return self._emulator.read(seconds)
 
 
 @pytest.fixture
@@ -81,7 +98,7 @@ def test_outputs_come_back_bit_for_bit(emulator, seed):
     board.load(graph)
     prepared, inference = board.prepare(graph), board.infer()
 
-    assert (prepared.status, inference.status) == (0, 0)
+    assert (prepared.status, inference.result.status) == (0, 0)
     for found, expected in zip(inference.outputs, expected_outputs(graph), strict=True):
         np.testing.assert_array_equal(found, expected)
 
@@ -102,15 +119,50 @@ def test_a_prepared_graph_is_run_with_other_features(emulator):
         np.testing.assert_array_equal(a, b)
 
 
-def test_only_the_last_of_several_runs_sends_outputs(emulator):
+def test_runs_in_a_row_send_no_outputs_and_change_none(emulator):
     graph, board = random_graph(2), Board(emulator)
 
     board.load(graph)
     board.prepare(graph)
-    inference = board.infer(3)
+    burst, inference = board.infer_in_a_row(3, 60), board.infer()
 
-    assert [result.lines for result in inference.results] == [0, 0, graph.num_nodes + graph.num_graphs]
-    assert len(inference.outputs) == 2
+    assert (burst.runs, burst.status) == (3, 0)
+    assert inference.result.lines == graph.num_nodes + graph.num_graphs
+    np.testing.assert_array_equal(inference.outputs[0], expected_outputs(graph)[0])
+
+
+def test_runs_in_a_row_are_as_many_as_were_asked_for(firmware):
+    emulator = UnicornEmulator(firmware("cortex-m0plus"), counting=True)
+    graph, board = random_graph(2), Board(emulator)
+    board.load(graph)
+    board.prepare(graph)
+    emulator.counts(0)
+
+    counts = []
+    for runs in (0, 1, 2, 7):
+        board.infer_in_a_row(runs, 60)
+        counts.append(emulator.counts(0).total)
+
+    assert counts[0] == counts[1]
+    assert counts[3] - counts[1] == 6 * (counts[2] - counts[1])
+
+
+@pytest.mark.parametrize("stage", ["load", "prepare", "infer"])
+def test_a_board_that_starts_anew_is_noticed(firmware, stage):
+    graph, stream = random_graph(1), Resetting(firmware("cortex-m0plus"))
+    board = Board(stream)
+    board.load(graph)
+    if stage != "load":
+        board.prepare(graph)
+    if stage == "infer":
+        board.infer()
+
+    stream.reset()
+
+    with pytest.raises(BoardReset, match="the board has started anew, 1 times by now"):
+        board.identify()
+    assert board.resets == 1
+    board.identify()  # known now
 
 
 @pytest.mark.parametrize(
