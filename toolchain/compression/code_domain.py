@@ -26,6 +26,7 @@ from toolchain.ir.reference_rows import wide_srdhm
 from toolchain.ir.types import DType, QParams, TensorType
 from toolchain.topology import Topology
 from toolchain.torch_ops import ACTIVATIONS, Call
+from toolchain.torch_sparse import SparseMatrix
 from toolchain.torch_structure import TorchGraph, segment_reduce
 
 
@@ -44,14 +45,14 @@ class TrainedLinear:
     bias: Tensor | None  # [out] float32
     step: Tensor
     reach: float
-    sparse: Tensor | None = None
+    sparse: SparseMatrix | None = None
 
     def accumulate(self, x: Tensor, scale_x: float | Tensor) -> Tensor:
         """Accumulators of codes x - z, [rows, out]."""
         dtype = exact_dtype(self.codes.bound)
         smooth = (self.weight / self.step[:, None]).clamp(-self.reach, self.reach)
         weight = straight_through(smooth.to(dtype), torch.from_numpy(self.codes.weight).to(dtype))
-        y = x.to(dtype) @ weight.T if self.sparse is None else torch.sparse.mm(self.sparse.to(dtype), weight.T)
+        y = x.to(dtype) @ weight.T if self.sparse is None else self.sparse.product(weight.T.contiguous())
         if self.bias is None or self.codes.bias is None:
             return y
         bias = self.bias / (scale_x * self.step)

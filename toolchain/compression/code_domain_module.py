@@ -37,6 +37,7 @@ from toolchain.ir.ops import Const, HeadDot, Input, Linear, Mul, Propagate, Quan
 from toolchain.ir.types import Domain
 from toolchain.torch_module import GraphModule
 from toolchain.torch_ops import Call, emit
+from toolchain.torch_sparse import SparseMatrix
 from toolchain.torch_structure import Structure, TorchGraph
 
 ENOUGH_ROWS = 2**20
@@ -75,7 +76,7 @@ class CodeDomainModule(nn.Module):
         super().__init__()
         self.degree_quant = degree_quant
         self._kept: list[InputCodes] = []  # of a node task: the graph as trained on, and as validated on
-        self._sparse: dict[int, Tensor | None] = {}  # codes of the input in this forward pass
+        self._sparse: dict[int, SparseMatrix | None] = {}  # codes of the input in this forward pass
         self.latent = GraphModule(source)
         self.plan = plan
         self._dropout = self._dropped(dropout)
@@ -254,14 +255,11 @@ class CodeDomainModule(nn.Module):
         if kept is None:
             kept = InputCodes(value.id, batch, code.out, emit_codes(value.op, code))
             self._kept = [*self._kept[1 - MOST_KEPT :], kept]
-        self._sparse[value.id] = kept.sparse
-        if not chance:
-            return kept.codes
-        dropped = kept.dropped(chance)
-        if dropped.layout is torch.strided:
-            return dropped
-        self._sparse[value.id] = dropped
-        return dropped.to_dense() if self._is_read_densely(value) else kept.codes
+        used = kept.dropped(chance) if chance else kept
+        self._sparse[value.id] = used.sparse
+        if used.sparse is not None and chance and self._is_read_densely(value):
+            return used.sparse.dense()
+        return used.codes
 
     def _is_read_densely(self, value: Value) -> bool:
         """Whether an op reads it that does not take a sparse matrix."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from tests.unit.compression.hand_built import gcn_graph, many_inputs
+from tests.unit.compression.hand_built import gcn_graph, many_inputs, node_gcn_graph, random_inputs
 from tests.unit.compression.test_training import labelled
+from toolchain import torch_sparse
 from toolchain.compression import QAT, StaticInt8, evaluate
 from toolchain.compression.bit_search import (
     Budget,
@@ -19,8 +23,10 @@ from toolchain.compression.bit_search import (
     relaxed_search,
     sensitivity_search,
 )
+from toolchain.compression.bit_search.relaxed import RelaxedModule
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
+from toolchain.torch_structure import TorchGraph
 
 GRAPHS = many_inputs(12)
 LABELLED = labelled(12)
@@ -94,6 +100,24 @@ def test_a_large_penalty_takes_the_fewest_bits_and_none_does_not() -> None:
     dear = [name for name, share in found.shares.items() if share > 0]
     assert {cheap[name] for name in dear} == {2}
     assert found.cost(free) > found.cost(cheap)
+
+
+def test_a_mostly_zero_input_is_mixed_as_the_whole_matrix_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = random_inputs(200, 600, 30)
+    inputs = replace(inputs, x=np.where(np.random.default_rng(0).random(inputs.x.shape) < 0.05, inputs.x, 0))
+    static = StaticInt8([inputs], mode="int8", equalization=None, min_agreement=0)
+    outcomes = []
+    for share in (0.1, 0.0):
+        monkeypatch.setattr(torch_sparse, "SPARSE", share)
+        module = RelaxedModule(SearchSpace.of(node_gcn_graph(30), static, (2, 4, 8), [inputs]))
+        output = module(TorchGraph.of(inputs.prepare(module.graph.topologies)))[0]
+        output[:, 0].sum().backward()
+        outcomes.append((output.detach(), [p.grad for p in module.parameters()], len(module._products)))
+
+    assert [count for *_, count in outcomes] == [1, 0]
+    torch.testing.assert_close(outcomes[0][0], outcomes[1][0])
+    for sparse, dense in zip(outcomes[0][1], outcomes[1][1], strict=True):
+        torch.testing.assert_close(sparse, dense, rtol=1e-3, atol=1e-4)
 
 
 def test_the_sensitivity_search_stays_within_its_budget() -> None:

@@ -19,7 +19,8 @@ from tests.unit.compression.hand_built import (
     sage_graph,
 )
 from tests.unit.compression.test_training import labelled
-from toolchain.compression import QAT, L1Unstructured, StaticInt8, evaluate, fine_tune, input_codes, prune, quantize
+from toolchain import torch_sparse
+from toolchain.compression import QAT, L1Unstructured, StaticInt8, evaluate, fine_tune, prune, quantize
 from toolchain.compression.code_domain_module import CodeDomainModule
 from toolchain.compression.integer_plan import MODES
 from toolchain.compression.static_int8 import select
@@ -206,7 +207,7 @@ def test_codes_of_a_sparse_input_are_kept_and_give_the_same_training(monkeypatch
 
     module, kept = trained()
     assert [codes.sparse is not None for codes in module._kept] == [True]
-    monkeypatch.setattr(input_codes, "SPARSE", 0.0)
+    monkeypatch.setattr(torch_sparse, "SPARSE", 0.0)
     dense_module, dense = trained()
     assert dense_module._kept[0].sparse is None
     assert all(np.array_equal(kept.constants[name], dense.constants[name]) for name in kept.constants)

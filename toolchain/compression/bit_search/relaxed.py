@@ -25,7 +25,8 @@ from toolchain.compression.training import Loss, Schedule, cross_entropy, train_
 from toolchain.errors import RecipeError
 from toolchain.ir import Value, ops
 from toolchain.torch_module import GraphModule
-from toolchain.torch_ops import Call
+from toolchain.torch_ops import Call, activate, scale_rows
+from toolchain.torch_sparse import SparseMatrix, mostly_zero
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +97,15 @@ class RelaxedModule(GraphModule):
         self._by_value = {slot.id: mixtures[i] for i, slot in enumerate(space.slots.values)}
         weights = {slot.name: mixtures[len(self._by_value) + i] for i, slot in enumerate(space.slots.weights)}
         self._by_constant = weights
+        readers = space.source.users()
+        self._sparsely_read = {
+            slot.id for slot in space.slots.values
+            if slot.is_input and all(isinstance(space.source.values[u].op, ops.Linear) for u in readers[slot.id])
+        }  # fmt: skip
+        self._sparse: dict[
+            int, tuple[Tensor, SparseMatrix | None]
+        ] = {}  # of the last batch: an input, and its non-zeros
+        self._products: dict[int, SparseMatrix] = {}  # left operands of this forward pass
 
     def groups(self, mixture_lr: float) -> list[dict[str, Any]]:
         """Parameters for an optimizer: the weights, and mixtures and scales without weight decay."""
@@ -105,8 +115,30 @@ class RelaxedModule(GraphModule):
 
     def emit(self, op: ops.Op, call: Call) -> Tensor:
         mixture = self._mixture(call.value)
-        exact = super().emit(op, call)
-        return exact if mixture is None else mixture(exact)
+        exact = self._linear(op, call) if isinstance(op, ops.Linear) else super().emit(op, call)
+        if mixture is None:
+            return exact
+        sparse = self._non_zeros(call.value, exact)
+        if sparse is None:
+            return mixture(exact)
+        self._products[call.value.id] = sparse.with_values(mixture(sparse.values))
+        return exact  # for its shape: who reads it takes the product
+
+    def _non_zeros(self, value: Value, x: Tensor) -> SparseMatrix | None:
+        """Of a mostly zero input, whose zeros stay zero at any width."""
+        self._products.pop(value.id, None)
+        if value.id not in self._sparsely_read:
+            return None
+        if value.id not in self._sparse or self._sparse[value.id][0] is not x:
+            self._sparse[value.id] = x, mostly_zero(x)
+        return self._sparse[value.id][1]
+
+    def _linear(self, op: ops.Linear, call: Call) -> Tensor:
+        sparse, bias = self._products.get(call.value.inputs[0]), call.operand("bias")
+        if sparse is None:
+            return super().emit(op, call)
+        y = sparse.product(call.tensors[1].T.contiguous())
+        return scale_rows(activate(op.activation, y if bias is None else y + bias), op.row_factor, call.structure)
 
     def _mixture(self, value: Value) -> Mixture | None:
         if isinstance(value.op, ops.Const):
