@@ -135,7 +135,7 @@ def test_a_board_that_starts_anew_all_the_time_is_given_up(board, c_artifact):
 
 def test_lost_bytes_are_sent_again_and_told(board, c_artifact):
     with SerialPort(board.port) as port:
-        result = bench_board(Lossy(port, 700), "serial:host", c_artifact, random_graph(0), protocol=SHORT)
+        result = bench_board(Lossy(port, 2500), "serial:host", c_artifact, random_graph(0), protocol=SHORT)
 
     assert result.is_valid, result.reasons
     assert result.answers.runtime["resent_lines"] > 0
