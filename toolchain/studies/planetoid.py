@@ -34,12 +34,17 @@ from toolchain.compression.training import fine_tune
 from toolchain.ir import Graph
 from toolchain.ir.operation_counts import GraphSizes, operation_counts
 from toolchain.studies.planetoid_models import DATA_SETS, LR, MODELS, WEIGHT_DECAY, float_model, load
-from toolchain.studies.planetoid_search import METHODS, WIDTHS, found_assignment, static, training
+from toolchain.studies.planetoid_search import METHODS, MODEL, WIDTHS, found_assignment, static, text_of, training
 from toolchain.studies.study import Found, Key, Scope, Study
 from toolchain.torch_structure import TorchGraph
 
 UNIFORM = {"8 bits": 8, "4 bits": 4, "2 bits": 2}
 CONFIGURATIONS = ("float", *UNIFORM, *METHODS)
+FIXED = {  # of Cora: bits of the slots of a GCN in the order of execution, values before weights
+    "all 2, result 8": (2, 2, 2, 2, 8, 2, 2),
+    "x 4, first 2, then 8": (4, 2, 8, 8, 8, 2, 2),
+    "1-bit first weight": (2, 2, 8, 8, 8, 1, 8),
+}
 LOSSES = ("labels", "distilled")
 EPOCHS = {
     "Cora": 1.0,
@@ -70,9 +75,11 @@ class Settings:
 
 
 def wanted(scope: Scope, settings: Settings) -> Iterable[Key]:
-    """Searched bits for the wide GCN, which they were searched for; 8 and 4 bits for every model."""
+    """Searched bits for the wide GCN, which they were searched for, and fixed ones on Cora; 8 and 4 bits for every model."""
     for name, model, seed in itertools.product(settings.data.split("+"), scope.models, range(scope.seeds)):
-        configurations = CONFIGURATIONS if model == "GCN 128" else ("float", "8 bits", "4 bits")
+        configurations: tuple[str, ...] = ("float", "8 bits", "4 bits")
+        if model == MODEL:
+            configurations = (*CONFIGURATIONS, *FIXED) if name == "Cora" else CONFIGURATIONS
         yield from ((name, model, seed, *rest) for rest in itertools.product(configurations, LOSSES))
 
 
@@ -83,23 +90,30 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
         graph = float_model(model, data, settings.train_epochs, seed)
         space = SearchSpace.of(graph, static(data), WIDTHS, [data])
         epochs = round(EPOCHS[name] * settings.epochs)
+        trained: dict[tuple[str, str], Found] = {}  # by bits and loss: methods that chose the same share a training
         for *_, configuration, loss in group:
             start = time.perf_counter()
             if configuration == "float":
                 values = float_row(graph, data, epochs, seed, is_distilled=loss == "distilled")
-            else:
-                assignment = bits_of(space, name, configuration, settings.path)
+                yield {**values, "seconds": round(time.perf_counter() - start, 1)}
+                continue
+            assignment = bits_of(space, name, configuration, settings.path)
+            chosen = text_of(assignment), loss
+            if chosen not in trained:
                 method = training(
                     graph, space, data, assignment, epochs, seed, is_distilled=loss == "distilled", model=model
                 )
                 values = integer_row(graph, method, space, assignment, data)
-            yield {**values, "seconds": round(time.perf_counter() - start, 1)}
+                trained[chosen] = {**values, "seconds": round(time.perf_counter() - start, 1)}
+            yield trained[chosen]
 
 
 def bits_of(space: SearchSpace, data: str, configuration: str, path: Path) -> Assignment:
     """What a configuration gives every slot."""
     if configuration in UNIFORM:
         return dict.fromkeys(space.candidates, UNIFORM[configuration])
+    if configuration in FIXED:
+        return dict(zip(space.candidates, FIXED[configuration], strict=True))
     return found_assignment(path, data, configuration)
 
 

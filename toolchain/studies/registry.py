@@ -15,7 +15,6 @@ STUDIES: dict[str, str] = {
     "proteins-channels": "half of the hidden channels removed and fine-tuned, in paired folds",
     "proteins-sharing": "weights from codebooks of 5, 16 and 32 fine-tuned values against int8, in paired folds",
     "proteins-int8": "every way of quantizing to int8, integer beside simulated accuracy",
-    "planetoid-low-bits": "fixed widths below 8 bits on Cora, CiteSeer and PubMed, with and without a teacher",
     "planetoid": "8 bits and fewer on Cora, CiteSeer and PubMed, with and without distillation",
     "planetoid-exploration": "random bit assignments on Cora, and the main effect of every value and weight",
     "planetoid-search": "bits within a budget, found by three searches, on Cora, CiteSeer and PubMed",

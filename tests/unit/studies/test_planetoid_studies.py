@@ -44,12 +44,24 @@ def test_every_model_trains_on_as_integers_that_equal_the_integer_graph(model: s
     data = citations()
     graph = float_model(model, data, 2, 0)
     space = SearchSpace.of(graph, static(data), WIDTHS, [data])
-    method = training(graph, space, data, dict.fromkeys(space.candidates, 4), 2, 0, is_distilled=True)
+    method = training(graph, space, data, dict.fromkeys(space.candidates, 4), 2, 0, is_distilled=True, model=model)
 
     row = planetoid.integer_row(graph, method, space, dict.fromkeys(space.candidates, 4), data)
 
     assert row["codes_differing"] == 0
     assert row["simulated"] == row["integer"]
+
+
+@pytest.mark.parametrize("configuration", planetoid.FIXED)
+def test_fixed_widths_train_on_as_the_integers_that_ship(
+    subject: tuple[Data, Graph, SearchSpace], configuration: str
+) -> None:
+    data, graph, space = subject
+    bits = planetoid.bits_of(space, "Cora", configuration, Path())
+    row = planetoid.integer_row(graph, training(graph, space, data, bits, 2, 0, is_distilled=False), space, bits, data)
+
+    assert list(bits) == list(space.candidates)
+    assert row["codes_differing"] == 0 and row["bit_operations"] > 0
 
 
 def test_the_rule_leaves_the_second_layer_its_bits(subject: tuple[Data, Graph, SearchSpace]) -> None:

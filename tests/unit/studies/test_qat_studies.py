@@ -5,31 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch_geometric.data import Data
 
-from tests.unit.compression.hand_built import gin_graph, random_inputs
+from tests.unit.compression.hand_built import gin_graph
 from tests.unit.compression.labelled_graphs import labelled
 from toolchain.compression import StaticInt8
 from toolchain.compression.static_int8 import select
 from toolchain.inputs import GraphInputs
-from toolchain.studies import planetoid_low_bits, qat_step_cost
-from toolchain.studies.planetoid_models import float_model
+from toolchain.studies import qat_step_cost
 from toolchain.studies.row_file import RowFile
 from toolchain.torch_module import TorchGraph
-
-
-def test_a_row_of_low_bits_finds_the_simulation_equal_to_the_integers() -> None:
-    inputs = random_inputs(120, 300, 30)
-    data = Data(
-        x=torch.from_numpy(inputs.x), edge_index=torch.from_numpy(inputs.edge_index), y=torch.arange(120) % 5,
-        train_mask=torch.arange(120) < 40, val_mask=torch.arange(120) >= 80, test_mask=torch.arange(120) >= 80,
-    )  # fmt: skip
-    graph = float_model("GCN 128", data, epochs=1, seed=0)
-    method = planetoid_low_bits.training(graph, data, (4, 2, 1, 4, 8, 2, 8), 2, 0, "labels and teacher")
-    found = planetoid_low_bits.measured(graph, method, data)
-
-    assert found["differing"] == 0
-    assert found["accuracy"] == found["simulated"]
 
 
 def test_every_variant_takes_a_step_and_moves_the_weights() -> None:
