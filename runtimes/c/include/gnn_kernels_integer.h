@@ -144,6 +144,37 @@ typedef struct gnn_requantize_op {
 GNN_KERNEL void gnn_requantize(const gnn_requantize_op *op, const void *x, uint32_t x_stride, uint32_t rows,
                                const int32_t *row_factor, void *y, uint32_t y_stride);
 
+/* Groups of nodes: how many of the bounds, which ascend, the in-degree of a node exceeds; or the largest |x - zero_point| in a row of codes. Types
+ * GNN_S8, GNN_S16; x_stride in elements. */
+typedef struct gnn_degree_group_op {
+    const uint32_t *bound; /* [bounds] */
+    uint16_t bounds;
+} gnn_degree_group_op;
+GNN_KERNEL void gnn_degree_group(const gnn_degree_group_op *op, const gnn_topology *topology, uint32_t first, uint32_t rows,
+                                 int16_t *group);
+typedef struct gnn_peak_group_op {
+    const int32_t *bound; /* [bounds] */
+    uint16_t bounds, channels;
+    gnn_type x_type;
+    int16_t zero_point; /* of x */
+} gnn_peak_group_op;
+GNN_KERNEL void gnn_peak_group(const gnn_peak_group_op *op, const void *x, uint32_t x_stride, uint32_t rows, int16_t *group);
+
+/* y = clamp(zero_point + (((x - zero_x) m' + bias' + 2^(s - 1)) >> s), low, high), then cut at zero_point - limit[g] and zero_point + limit[g]. g is the
+ * group of the row and m' = srdhm(m, factor[g]). With a row factor R it is srdhm(m, srdhm(factor[g], R)) and bias' = (bias R + 2^30) >> 31; else bias' is
+ * bias. |bias| < 2^61. The left shift is 0. Strides in elements. Types GNN_S8, GNN_S16; x also GNN_S32. */
+typedef struct gnn_row_scale_op {
+    const int32_t *factor; /* [groups] Q31 */
+    const int16_t *limit;  /* [groups], or NULL for none */
+    const int64_t *bias;   /* [channels] or NULL */
+    uint16_t channels;
+    gnn_type x_type, y_type;
+    int16_t zero_point; /* of x */
+    gnn_requant requant;
+} gnn_row_scale_op;
+GNN_KERNEL void gnn_row_scale(const gnn_row_scale_op *op, const void *x, uint32_t x_stride, uint32_t rows, const int16_t *group,
+                              const int32_t *row_factor, void *y, uint32_t y_stride);
+
 /* y = requantize(a_scale (a - a_zero) + b_scale (b - b_zero)) on `count` codes. Sub: b_scale is negative. */
 typedef struct gnn_add_op {
     gnn_type a_type, b_type, y_type;

@@ -10,7 +10,7 @@ from toolchain.errors import ExportError
 from toolchain.exporters.c.program import Program
 from toolchain.ir import DType, Graph, TensorType, Value
 from toolchain.ir.integer import multipliers
-from toolchain.ir.ops import Linear, Pool, Propagate, Quantize
+from toolchain.ir.ops import Linear, Pool, Propagate, Quantize, RowScale
 
 QUAD = (0, 2, 1, 3)  # order of four weights in memory: SXTB16 then yields pairs of neighbours
 EIGHT = (0, 2, 4, 6, 1, 3, 5, 7)  # order of eight weights of 4 bits: AND then does
@@ -25,7 +25,7 @@ def padded(channels: int) -> int:
 
 def takes_strides(graph: Graph, value: Value) -> bool:
     """Whether the kernel that computes a value can leave gaps between its rows."""
-    return isinstance(value.op, Linear | Propagate | Quantize | Pool)
+    return isinstance(value.op, Linear | Propagate | Quantize | Pool | RowScale)
 
 
 def feeds_linears_only(graph: Graph, value: Value, users: tuple[tuple[int, ...], ...]) -> bool:

@@ -15,6 +15,7 @@ from toolchain.ir.ops import (
     Aggregate,
     Broadcast,
     Const,
+    DegreeGroup,
     EdgeSoftmax,
     Extent,
     Gather,
@@ -112,12 +113,15 @@ def schedule(graph: Graph) -> Schedule:
 
 
 def _postpone(graph: Graph, level: dict[int, int]) -> None:
-    """Move what is made of edge inputs alone to the stage of its first reader: then it needs no memory for all edges."""
+    """Move what is made of edge inputs alone, and groups of degrees, to the stage of its first reader: then it needs no memory for
+    all edges or nodes.
+    """
     users = graph.users()
     movable: set[int] = set()
     for value in graph.values:
         rows = [o for o in graph.operands(value) if not isinstance(o.op, Const)]
-        if value.type.domain is Domain.EDGE and all(o.id in movable for o in rows):
+        is_early = value.type.domain is Domain.EDGE or isinstance(value.op, DegreeGroup)
+        if is_early and all(o.id in movable for o in rows):
             movable.add(value.id)
     for value in reversed(graph.values):
         if value.id not in movable or value.id in graph.outputs or not users[value.id]:

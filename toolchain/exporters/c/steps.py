@@ -1,6 +1,6 @@
 """What calls an op becomes: the dispatch, and the ops that only move rows.
 
-Arithmetic is in steps_float, steps_integer and, for attention and edges, steps_edges.
+Arithmetic is in steps_float, steps_integer, for attention and edges in steps_edges, for row scales in steps_rows.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from toolchain.errors import ExportError
-from toolchain.exporters.c import steps_edges, steps_float, steps_integer
+from toolchain.exporters.c import steps_edges, steps_float, steps_integer, steps_rows
 from toolchain.exporters.c.layers import is_integer
 from toolchain.exporters.c.program import Program
 from toolchain.ir import Domain, Value, ops
@@ -47,6 +47,13 @@ def _(op: ops.Op, program: Program, value: Value) -> None:
         steps_float.compute(op, program, value)
     else:
         (steps_edges if steps_edges.takes(program.graph, value) else steps_integer).compute(op, program, value)
+
+
+@_compute.register(ops.DegreeGroup)
+@_compute.register(ops.PeakGroup)
+@_compute.register(ops.RowScale)
+def _(op: ops.Op, program: Program, value: Value) -> None:
+    steps_rows.compute(op, program, value)
 
 
 @_compute.register

@@ -47,7 +47,7 @@ def _relu(op: ops.Op) -> bool:
     return getattr(op, "activation", None) is Function.RELU
 
 
-def _row_factor(program: Program, factor: ops.RowFactor | None) -> str:
+def row_factor(program: Program, factor: ops.RowFactor | None) -> str:
     """Pointer to the Q31 factors of the current rows; a topology without normalization has none."""
     if factor is None or program.graph.topologies[factor.topology].normalization is Normalization.NONE:
         return "NULL"
@@ -62,7 +62,7 @@ def _row_factor(program: Program, factor: ops.RowFactor | None) -> str:
 def _(op: ops.Linear, program: Program, value: Value) -> None:
     graph, number = program.graph, value.id
     if reads_sparse(program, value):
-        sparse_linear(program, value, _row_factor(program, op.row_factor), relu=_relu(op))
+        sparse_linear(program, value, row_factor(program, op.row_factor), relu=_relu(op))
         return
     x = graph.values[value.inputs[0]]
     if (channels := narrow_channels(graph, value)) is not None:
@@ -70,18 +70,18 @@ def _(op: ops.Linear, program: Program, value: Value) -> None:
         table = ready_table(program, "gnn_narrow_channel", f"narrow_{number}", channels)
         fields = [f".channel = {table}, .out = {value.type.channels}"]
         layer = program.struct("gnn_linear_narrow_layer", f"linear_{number}", fields)
-        factor = _row_factor(program, op.row_factor)
+        factor = row_factor(program, op.row_factor)
         program.call("gnn_linear_narrow_s8", layer, rows, "rows", factor, y.rows, scope=value.scope)
         return
     if (packed := packed_form(program, value)) is not None:
         rows, y = _linear_input(program, value, x), program.place(value, writes=True)
-        factor = _row_factor(program, op.row_factor)
+        factor = row_factor(program, op.row_factor)
         packed_linear(program, value, packed, rows, factor, y, relu=_relu(op))
         return
     weight = graph.operand(value, "weight")
     assert weight is not None and weight.type.qparams is not None
     layer = linear_layer(program, value)
-    factor = _row_factor(program, op.row_factor)
+    factor = row_factor(program, op.row_factor)
     if factor != "NULL":
         program.uses.add("ROW_FACTOR")
     rows = _linear_input(program, value, x)
@@ -259,7 +259,7 @@ def requantize(
 @compute.register
 def _(op: ops.Quantize, program: Program, value: Value) -> None:
     y = program.place(value, writes=True)
-    factor = _row_factor(program, op.row_factor)
+    factor = row_factor(program, op.row_factor)
     requantize(program, value, program.graph.values[value.inputs[0]], y.rows, y, str(value.id), factor=factor)
 
 

@@ -299,6 +299,7 @@ def integer_calls() -> dict[str, list[Call]]:
     """All calls, by kind."""
     from tests.unit.runtimes.c import integer_cases_edges as edges
     from tests.unit.runtimes.c import integer_cases_graph as graph
+    from tests.unit.runtimes.c import integer_cases_groups as groups
     from tests.unit.runtimes.c import integer_cases_packed as packed_weights
     from tests.unit.runtimes.c import integer_cases_rows as rows
 
@@ -306,7 +307,7 @@ def integer_calls() -> dict[str, list[Call]]:
         every_shift, requantize_cases, linear_cases, linear_terms, linear_narrow_cases, linear_extremes, linear_sparse_cases,
         packed_weights.linear_packed_cases, graph.propagate_cases, graph.hub_cases, graph.pool_cases, rows.widen_cases,
         rows.add_cases, rows.maximum_cases, rows.table_cases, rows.quantize_cases, rows.dequantize_cases,
-        rows.check_sparse_cases, *edges.EDGE_KINDS,
+        rows.check_sparse_cases, groups.group_cases, groups.row_scale_cases, *edges.EDGE_KINDS,
     )  # fmt: skip
     return {kind.__name__: list(kind()) for kind in kinds}
 
