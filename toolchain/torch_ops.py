@@ -239,15 +239,14 @@ def _(op: ops.DegreeGroup, call: Call) -> Tensor:
 
 @emit.register
 def _(op: ops.PeakGroup, call: Call) -> Tensor:
-    x = call.types[0].qparams
-    # A code lies on neither side of a bound between two of them, whatever the rounding of its real value.
+    x = call.types[0].qparams  # between two codes lies no bound that the rounding of their real values could move
     bounds = op.bounds if x is None else [(np.floor(b / x.scale[0]) + 0.5) * x.scale[0] for b in op.bounds]
     return groups_of(call.tensors[0].abs().amax(dim=1, keepdim=True), bounds)
 
 
 def groups_of(x: Tensor, bounds: Sequence[float]) -> Tensor:
     """How many of the bounds [N, 1] exceeds: [N, 1]."""
-    return (x > torch.tensor([list(bounds)], dtype=x.dtype)).to(x.dtype).sum(dim=1, keepdim=True)
+    return (x > torch.from_numpy(np.array([bounds])).to(x.dtype)).to(x.dtype).sum(dim=1, keepdim=True)
 
 
 @emit.register
@@ -263,4 +262,4 @@ def _(op: ops.RowScale, call: Call) -> Tensor:
 
 def _of_groups(numbers: tuple[float, ...], group: Tensor, like: Tensor) -> Tensor:
     """[N, 1]: the number of each row's group."""
-    return torch.tensor(numbers, dtype=like.dtype).index_select(0, group).unsqueeze(1)
+    return torch.from_numpy(np.array(numbers)).to(like.dtype).index_select(0, group).unsqueeze(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from toolchain.ir import Graph, QParams, Value
+from toolchain.ir.ops import DegreeGroup, PeakGroup
 
 
 def qparams_of(value: Value) -> QParams:
@@ -30,3 +31,13 @@ def head_blocks(attention: np.ndarray) -> np.ndarray:
     blocks = np.zeros((heads * width, heads), np.float32)
     blocks[np.arange(heads * width), np.repeat(np.arange(heads), width)] = attention.reshape(-1)
     return blocks
+
+
+def group_bounds(op: DegreeGroup | PeakGroup, x: QParams | None) -> np.ndarray:
+    """[K - 1] float32 bounds that no value meets: half-way between degrees, or between codes of x, where it has any."""
+    bounds = np.array(op.bounds, np.float64)
+    if isinstance(op, DegreeGroup):
+        bounds = bounds + 0.5
+    elif x is not None:
+        bounds = (np.floor(bounds / x.scale[0]) + 0.5) * x.scale[0]
+    return bounds.astype(np.float32)

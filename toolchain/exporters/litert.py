@@ -26,6 +26,7 @@ def emit(graph: Graph, *, lowering: str = "auto", compat: str = "litert") -> Emi
     """
     require("flatbuffers", "litert")
     require("ai_edge_litert.schema_py_generated", "litert")
+    from toolchain.exporters import litert_rows  # noqa: F401  # adds its ops to emit
     from toolchain.exporters.litert_quantized import emit_value
     from toolchain.exporters.litert_site import Compat, Site
     from toolchain.exporters.litert_values import Values

@@ -21,10 +21,10 @@ CONSTANT_ALIGNMENT = 16  # of the data of constants in the file, as the schema a
 
 # Operators whose attributes are a table of another name than the operator's, or of none.
 _OPTIONS = {
-    "MEAN": "ReducerOptions", "BATCH_MATMUL": "BatchMatMulOptions",
+    **dict.fromkeys(("MEAN", "REDUCE_MAX", "SUM"), "ReducerOptions"), "BATCH_MATMUL": "BatchMatMulOptions",
     **dict.fromkeys(
-        ("DEQUANTIZE", "ELU", "EXP", "FILL", "LESS", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM", "MINIMUM", "QUANTIZE",
-         "RELU", "RESHAPE", "SCATTER_ND", "SELECT_V2", "SLICE", "SQRT", "TANH", "UNSORTED_SEGMENT_MAX",
+        ("ABS", "CAST", "DEQUANTIZE", "ELU", "EXP", "FILL", "GREATER", "LESS", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM", "MINIMUM",
+         "NEG", "QUANTIZE", "RELU", "RESHAPE", "SCATTER_ND", "SELECT_V2", "SLICE", "SQRT", "TANH", "UNSORTED_SEGMENT_MAX",
          "UNSORTED_SEGMENT_MIN"), "",
     ),
 }  # fmt: skip

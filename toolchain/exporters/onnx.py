@@ -29,6 +29,7 @@ def emit(
         MissingDependency: the onnx package is not installed.
     """
     require("onnx", "onnx")
+    from toolchain.exporters import onnx_rows  # noqa: F401  # adds its ops to emit
     from toolchain.exporters.onnx_ops import Site
     from toolchain.exporters.onnx_quantized import emit_value
     from toolchain.exporters.onnx_values import Values

@@ -79,14 +79,16 @@ def _lowering(graph: Graph, name: str) -> Lowering:
 
 def freeze(module: FeedModule) -> torch.jit.ScriptModule:
     """Trace on the module's examples and inline all constants."""
-    with _jit_deprecation_ignored(), torch.no_grad():
+    with _expected_warnings_ignored(), torch.no_grad():
         return torch.jit.freeze(torch.jit.trace(module, module.examples, check_trace=False))
 
 
 @contextmanager
-def _jit_deprecation_ignored() -> Iterator[None]:
-    """torch 2.13 deprecates torch.jit as a whole; it is the format that was asked for."""
+def _expected_warnings_ignored() -> Iterator[None]:
+    """torch 2.13 deprecates torch.jit as a whole; it is the format that was asked for. Tables of row scales are to be constants."""
     with warnings.catch_warnings():
+        constants = ".*results are registered as constants in the trace"
+        warnings.filterwarnings("ignore", message=constants, category=torch.jit.TracerWarning)
         message = ".*(torch.jit|Lite Interpreter).* deprecated"
         warnings.filterwarnings("ignore", message=message, category=DeprecationWarning)
         yield
@@ -94,7 +96,7 @@ def _jit_deprecation_ignored() -> Iterator[None]:
 
 def _lite(model: bytes) -> bytes:
     """The lite-interpreter form of a canonical archive; made from it, so that the same class name is in both."""
-    with _jit_deprecation_ignored():
+    with _expected_warnings_ignored():
         return canonical_archive(torch.jit.load(io.BytesIO(model))._save_to_buffer_for_lite_interpreter())
 
 
