@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toolchain.compression import (
+    A2Q,
     QAT,
     DegreeQuant,
     Distillation,
@@ -21,7 +22,7 @@ from toolchain.compression import (
 from toolchain.compression.bit_search import MixedPrecision
 from toolchain.compression.observers import Observer
 from toolchain.compression.quantizers import Quantizer
-from toolchain.qat_step import Search, Training
+from toolchain.qat_step import RowScales, Search, Training
 
 OBSERVERS: dict[str, Observer] = {"momentum": Momentum(), "minmax": MinMax(), "percentile": Percentile()}
 
@@ -51,7 +52,16 @@ def _quantizers(step: Training) -> dict[str, Quantizer]:
     """The estimator for every slot, where it is another than what static int8 gives; then the widths that are stated."""
     is_plain = step.estimator == "fixed" and step.gradient == "clipped"
     chosen: dict[str, int | None] = {**({} if is_plain else {"*": None}), **step.bits}
-    return {pattern: _quantizer(step, bits) for pattern, bits in chosen.items()}
+    stated = {pattern: _quantizer(step, bits) for pattern, bits in chosen.items()}
+    if step.a2q is None:
+        return stated
+    others = stated.pop("*", None) or _quantizer(step, None)
+    return {"*": _row_scales(step.a2q, others), **stated}
+
+
+def _row_scales(step: RowScales, others: Quantizer) -> A2Q:
+    groups = step.groups if isinstance(step.groups, int) else tuple(step.groups)
+    return A2Q(step.bits, step.choice, groups, step.mean_bits, step.penalty, step.local, others=others)
 
 
 def _quantizer(step: Training, bits: int | None) -> Quantizer:

@@ -21,6 +21,34 @@ class DegreeMasks(BaseModel):
     change: Probability = 0.1
 
 
+class RowScales(BaseModel):
+    """Steps and widths of groups of nodes, for values that only linear layers read (compression.A2Q).
+
+    Groups are of in-degrees, or of pairs of step and width of which each row takes the one that reaches nearest to its largest
+    magnitude. `mean_bits` lets the widths learn, and presses their mean down to it; `local` lets steps and widths follow the
+    rounding error of their own rows instead of the loss.
+    """
+
+    model_config = STRICT
+
+    choice: Literal["degree", "nearest"] = "degree"
+    bits: Annotated[float, Field(ge=1, le=8)] = 4
+    groups: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=0)]] = 8
+    mean_bits: Annotated[float, Field(ge=1, le=8)] | None = None
+    penalty: Annotated[float, Field(ge=0)] = 1.0
+    local: bool = False
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> RowScales:
+        if isinstance(self.groups, list) and self.choice == "nearest":
+            raise ValueError("groups are bounds of in-degrees; choice nearest takes their number")
+        if isinstance(self.groups, list) and self.groups != sorted(set(self.groups)):
+            raise ValueError(f"groups {self.groups} do not ascend")
+        if "penalty" in self.model_fields_set and self.mean_bits is None:
+            raise ValueError("penalty belongs to mean_bits; without it widths stay")
+        return self
+
+
 class Distill(BaseModel):
     """The float model that enters the step as a teacher (compression.Distillation)."""
 
@@ -73,8 +101,9 @@ class Training(BaseModel):
 
     `estimator` says where scales come from: "fixed" from calibration, "observed" from what training sees, as `observer` follows
     it, "learned" by gradient. `bits` gives single values and weights, by name or pattern, another width: {"*": 8, "conv1.*": 4};
-    the last pattern that fits counts; `search` chooses them instead. `dropout` is of values: {"x": 0.5}. `keep_best` takes the
-    epoch with the highest validation accuracy.
+    the last pattern that fits counts; `search` chooses them instead. `a2q` gives groups of nodes steps and widths of their own,
+    in every value that can have them and that `bits` names by no pattern but "*". `dropout` is of values: {"x": 0.5}.
+    `keep_best` takes the epoch with the highest validation accuracy.
     """
 
     model_config = STRICT
@@ -88,6 +117,7 @@ class Training(BaseModel):
     bits: dict[str, Bits] = {}
     scale_lr: Annotated[float, Field(gt=0)] = 1e-2
     degree_quant: DegreeMasks | None = None
+    a2q: RowScales | None = None
     dropout: dict[str, Annotated[float, Field(ge=0, lt=1)]] = {}
     distill: Distill | None = None
     keep_best: bool = False
@@ -100,11 +130,14 @@ class Training(BaseModel):
             ("gradient", ("fixed", "observed")),
             ("scale_lr", ("learned",)),
         ):
-            if name in self.model_fields_set and self.estimator not in estimators:
+            has_own = name == "scale_lr" and self.a2q is not None
+            if name in self.model_fields_set and self.estimator not in estimators and not has_own:
                 raise ValueError(
                     f"{name} belongs to estimator {' or '.join(estimators)}; this step has {self.estimator}"
                 )
-        for name in ("bits", "observer", "gradient") if self.search is not None else ():
+        if self.a2q is not None and self.degree_quant is not None:
+            raise ValueError("degree_quant stands beside a2q: nodes are protected by their degree or grouped by it")
+        for name in ("bits", "observer", "gradient", "a2q") if self.search is not None else ():
             if name in self.model_fields_set:
                 raise ValueError(
                     f"{name} stands beside search, which chooses bits and learns scales. Leave one of them out"

@@ -12,7 +12,7 @@ import pytest
 import runtimes
 import toolchain
 from tests.small_model import write_model_file
-from toolchain.compression import QAT, DegreeQuant, Observed, Percentile
+from toolchain.compression import A2Q, QAT, DegreeQuant, Learned, Observed, Percentile
 from toolchain.compression.bit_search import MixedPrecision
 from toolchain.errors import ArtifactError, ExportError, MissingDependency, RecipeError
 from toolchain.inputs import GraphInputs
@@ -189,6 +189,18 @@ def test_the_qat_part_of_a_quantize_step_names_the_training(parts: GraphParts) -
     assert method.distillation is not None and method.distillation.weight == 5
 
 
+def test_groups_of_nodes_stand_for_every_value_that_no_other_pattern_names(parts: GraphParts) -> None:
+    stated = {
+        "estimator": "learned", "bits": {"*": 8, "*weight": 4}, "a2q": {"groups": [2, 8], "mean_bits": 2, "local": True},
+    }  # fmt: skip
+    (step,) = recipe({"quantize": {"qat": stated}}).steps
+    method = quantization("static-int8", step, parts, seed=0)
+
+    assert isinstance(method, QAT)
+    expected = A2Q(4, "degree", (2, 8), mean_bits=2, local=True, others=Learned(8))
+    assert list(method.quantizers.items()) == [("*", expected), ("*weight", Learned(4))]
+
+
 def test_training_with_learned_widths_and_a_teacher_runs_in_a_recipe(
     source: ModelSource, parts: GraphParts, tmp_path: Path
 ) -> None:
@@ -210,6 +222,10 @@ def test_training_with_learned_widths_and_a_teacher_runs_in_a_recipe(
         ({"degree_quant": {"p_min": 2}}, "degree_quant.p_min"),
         ({"dropout": {"x": 1}}, "dropout.x"),
         ({"epoch": 3}, "epoch"),
+        ({"a2q": {}, "degree_quant": {}}, "degree_quant stands beside a2q"),
+        ({"a2q": {"choice": "nearest", "groups": [2]}}, "choice nearest takes their number"),
+        ({"a2q": {"groups": [3, 2]}}, "do not ascend"),
+        ({"a2q": {"penalty": 2}}, "penalty belongs to mean_bits"),
     ],
 )
 def test_malformed_training_is_refused_with_its_place(qat: dict[str, object], message: str) -> None:

@@ -218,6 +218,12 @@ def _checked(name: str, options: dict[str, Any]) -> Step:
               help="Width of values and weights by name, such as '*=4' and then 'conv2.*=8'. Repeatable.")  # fmt: skip
 @click.option("--degree-quant", type=click.FloatRange(0, 1), metavar="P",
               help="Protect nodes from rounding in that training, by degree, with probabilities up to P.")  # fmt: skip
+@click.option("--a2q", type=click.Choice(["degree", "nearest"]),
+              help="Where only linear layers read a value, give groups of nodes their own steps and widths: by in-degree, or for "
+                   "each row those that reach nearest to its largest number.")  # fmt: skip
+@click.option("--groups", type=click.IntRange(1), help="Of --a2q: how many.  [default: 8]")
+@click.option("--mean-bits", type=click.FloatRange(1, 8),
+              help="Of --a2q: learn the widths, down to this mean.  [default: all stay at 4]")  # fmt: skip
 @click.option("--dropout", multiple=True, metavar="PATTERN=P",
               help="Probability of a value's codes to become zero in that training, such as 'x=0.5'. Repeatable.")  # fmt: skip
 @click.option("--distill", type=click.FloatRange(0, min_open=True), metavar="WEIGHT",
@@ -256,6 +262,7 @@ def quantize(
     pocketgnn quantize model.py --to dynamic-int8 -o dynamic.pgnn
     pocketgnn quantize pruned.pgnn --graphs model.py --qat-epochs 10 -o qat.pgnn
     pocketgnn quantize model.py --qat-epochs 30 --qat-lr 0.01 --estimator learned --bits '*=4' --distill 10
+    pocketgnn quantize model.py --qat-epochs 100 --qat-lr 0.01 --a2q degree --mean-bits 2 --bits '*weight=4'
     pocketgnn quantize model.py --qat-epochs 30 --qat-lr 0.01 --search sensitivity --budget 10% --distill 10
     """
     from toolchain.compression import StepReport
@@ -295,6 +302,13 @@ def _training(epochs: int, lr: float, given: dict[str, Any]) -> dict[str, Any]:
         stated["dropout"] = dict(_chance(text) for text in stated["dropout"])
     if "degree_quant" in stated:
         stated["degree_quant"] = {"change": stated["degree_quant"]}
+    rows = {name: stated.pop(name) for name in ("a2q", "groups", "mean_bits") if name in stated}
+    if rows and "a2q" not in rows:
+        raise RecipeError(
+            f"--{next(iter(rows)).replace('_', '-')}: is of --a2q. Choose groups: --a2q degree or nearest."
+        )
+    if rows:
+        stated["a2q"] = {"choice": rows.pop("a2q"), **rows}
     if "distill" in stated:
         stated["distill"] = {"weight": stated["distill"]}
     search = {name: stated.pop(name) for name in SEARCH_OPTIONS if name in stated}

@@ -10,6 +10,7 @@ from tests.small_model import last_error
 from toolchain.cli import main
 from toolchain.graph_file import load_graph
 from toolchain.ir import DType
+from toolchain.ir.ops import PeakGroup, RowScale
 
 TRAINING = ["--qat-epochs", "1", "--min-agreement", "0%"]
 
@@ -24,6 +25,16 @@ def test_training_options_reach_the_integers(model: str, tmp_path: Path) -> None
     assert widths == {3, 4}  # weights of 3 bits are stored in 4
 
 
+def test_groups_of_nodes_reach_the_integers(model: str, tmp_path: Path) -> None:
+    output = tmp_path / "q.pgnn"
+    options = ["--a2q", "nearest", "--groups", "3", "--mean-bits", "3", "--bits", "*weight=4"]
+    assert main(["quantize", model, *TRAINING, *options, "-o", str(output)]) == 0
+    values = load_graph(output).graph.values
+
+    assert {len(v.op.bounds) for v in values if isinstance(v.op, PeakGroup)} == {2}
+    assert any(isinstance(v.op, RowScale) and v.op.limits for v in values)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -31,6 +42,7 @@ def test_training_options_reach_the_integers(model: str, tmp_path: Path) -> None
         ([*TRAINING, "--bits", "4"], "--bits '4': expected PATTERN=BITS"),
         ([*TRAINING, "--bits", "*=9"], "bits"),
         ([*TRAINING, "--bits", "nothing=4"], "'nothing': no value or weight has this name. There are x, "),
+        ([*TRAINING, "--mean-bits", "2"], "--mean-bits: is of --a2q. Choose groups: --a2q degree or nearest."),
         ([*TRAINING, "--observer", "minmax"], "observer belongs to estimator observed; this step has fixed"),
     ],
 )
