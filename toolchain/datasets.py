@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.functional import one_hot
 from torch_geometric.data import Data
 from torch_geometric.datasets import Planetoid, TUDataset
 from torch_geometric.loader import DataLoader
 from torch_geometric.transforms import Constant, NormalizeFeatures
+from torch_geometric.utils import degree
 
 from toolchain.errors import InvalidInput, require
 
@@ -100,6 +102,29 @@ def tu(root: str | Path, name: str) -> list[Data]:
     if dataset[0].x is None:
         dataset = TUDataset(str(root), name, transform=Constant())
     return list(dataset)
+
+
+def tu_benchmark(root: str | Path, name: str) -> list[Data]:
+    """A TU graph-classification set with the features of PyG's own benchmarks: its node labels, else the nodes' degrees.
+
+    Degrees are one-hot, or where one reaches 1,000 standardized over all nodes of the set. As Degree-Quant has them.
+    """
+    graphs = list(TUDataset(str(root), name))
+    return graphs if graphs[0].x is not None else with_degrees(graphs)
+
+
+def with_degrees(graphs: Sequence[Data], *, most_one_hot: int = 1000) -> list[Data]:
+    """Copies whose x [N, F] is the node's out-degree: one-hot, or from `most_one_hot` on one standardized column."""
+    degrees = [degree(graph.edge_index[0], graph.num_nodes) for graph in graphs]
+    joined = torch.cat(degrees)
+    largest = int(joined.max())
+    copies = [graph.clone() for graph in graphs]
+    for graph, d in zip(copies, degrees, strict=True):
+        if largest < most_one_hot:
+            graph.x = one_hot(d.long(), largest + 1).float()
+        else:
+            graph.x = ((d - joined.mean()) / joined.std()).unsqueeze(1)
+    return copies
 
 
 def planetoid(root: str | Path, name: str, *, normalize: bool = True) -> Data:

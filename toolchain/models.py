@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -147,6 +149,7 @@ def train(
     lr: float = 0.01,
     weight_decay: float = 0.0,
     batch_size: int = 64,
+    criterion: Literal["accuracy", "loss"] = "accuracy",
     progress: Callable[[int, float, float], None] | None = None,
 ) -> TrainingResult:
     """Train in place with Adam and cross entropy and keep the weights of the best validation epoch, the last of equals.
@@ -154,13 +157,14 @@ def train(
     A node classifier gets one graph as both parts; its train_mask and val_mask say which nodes count.
 
     Args:
+        criterion: of the best epoch: the highest "accuracy", or the lowest "loss".
         progress: called after every epoch with the epoch, the mean loss and the validation accuracy.
     """
     torch.manual_seed(seed)
     batches = loader(training, batch_size, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs, eta_min=lr / 20)
-    best, best_epoch, kept, losses = -1.0, 0, copy.deepcopy(model.state_dict()), []
+    best, best_accuracy, best_epoch, kept, losses = -math.inf, 0.0, 0, copy.deepcopy(model.state_dict()), []
     for epoch in range(epochs):
         model.train()
         total = 0.0
@@ -173,26 +177,36 @@ def train(
             total += float(loss.detach())
         schedule.step()
         losses.append(total / len(batches))
-        score = accuracy(model, validation, mask="val_mask")
+        output, target = _predicted(model, validation, "val_mask", 256)
+        correct = _share_correct(output, target)
+        score = correct if criterion == "accuracy" else -float(functional.cross_entropy(output, target))
         if score >= best:
-            best, best_epoch, kept = score, epoch, copy.deepcopy(model.state_dict())
+            best, best_accuracy, best_epoch, kept = score, correct, epoch, copy.deepcopy(model.state_dict())
         if progress is not None:
-            progress(epoch, losses[-1], score)
+            progress(epoch, losses[-1], correct)
     model.load_state_dict(kept)
     model.eval()
-    return TrainingResult(best, best_epoch, tuple(losses))
+    return TrainingResult(best_accuracy, best_epoch, tuple(losses))
 
 
 def accuracy(model: nn.Module, graphs: Sequence[Data], *, mask: str = "test_mask", batch_size: int = 256) -> float:
     """Share of graphs, or of the nodes that `mask` selects, whose class is predicted. Leaves the model in eval mode."""
+    return _share_correct(*_predicted(model, graphs, mask, batch_size))
+
+
+def _predicted(model: nn.Module, graphs: Sequence[Data], mask: str, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Outputs and labels of the rows that count. Leaves the model in eval mode."""
     model.eval()
-    correct = total = 0
     with torch.no_grad():
-        for batch in DataLoader(list(graphs), batch_size=batch_size):
-            output, target = _masked(model(**call_arguments(model, batch)), batch, mask)
-            correct += int((output.argmax(dim=1) == target).sum())
-            total += target.shape[0]
-    return correct / max(total, 1)
+        parts = [
+            _masked(model(**call_arguments(model, batch)), batch, mask)
+            for batch in DataLoader(list(graphs), batch_size=batch_size)
+        ]
+    return torch.cat([output for output, _ in parts]), torch.cat([target for _, target in parts])
+
+
+def _share_correct(output: Tensor, target: Tensor) -> float:
+    return int((output.argmax(dim=1) == target).sum()) / max(target.shape[0], 1)
 
 
 def _masked(output: Tensor, data: Data, mask: str) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,13 +38,13 @@ class Rounding:
             smooth: real codes [rows, C], differentiable, before a fused ReLU.
             rounded: the same as integers, not cut yet.
         """
-        low, high = (bound - out.zero_point for bound in out.code_range)
-        codes = rounded.clamp(max(low, 0) if relu else low, high)
-        inside: Tensor | None = None
-        if self.clips_gradient:
-            inside = codes == rounded
-        elif relu:
-            inside = rounded >= 0
+        low, high = (float(bound - out.zero_point) for bound in out.code_range)
+        if relu:
+            low = max(low, 0.0)
+        rounded = rounded.to(smooth.dtype)
+        codes = rounded.clamp(low, high)
+        if not self.clips_gradient:
+            low, high = (0.0 if relu else -math.inf), math.inf
         if self.observe is not None or self.protection is not None:
             real = smooth.detach().clamp(min=0) if relu else smooth.detach()
             if self.observe is not None:
@@ -51,27 +52,29 @@ class Rounding:
                 self.observe(seen * out.scale[0])
             if self.protection is not None:
                 rows = self.protection.rows
-                codes = torch.where(rows, real, codes.to(real.dtype))
-                if inside is not None:
-                    inside = torch.where(rows, real > 0, inside) if relu else inside | rows
-        result: Tensor = _Settle.apply(smooth, codes, inside)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                kept = real.index_select(0, rows)
+                codes.index_copy_(0, rows, kept)
+                # 0 is in every range of codes, and -1 is not in that of a ReLU.
+                rounded = rounded.index_copy(0, rows, (kept > 0).to(kept.dtype) - 1 if relu else torch.zeros_like(kept))
+        result: Tensor = _Settle.apply(smooth, codes, rounded, low, high)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Protection:
-    """Rows that stay real numbers: `rows` [N, 1] bool; `others` are the numbers of all other rows."""
+    """The numbers of the rows that stay real numbers, and of all others."""
 
     rows: Tensor
     others: Tensor
 
     @classmethod
     def of(cls, rows: Tensor) -> Protection:
-        return cls(rows, (~rows[:, 0]).nonzero()[:, 0])
+        """Of a mask [N, 1]."""
+        return cls(rows[:, 0].nonzero()[:, 0], (~rows[:, 0]).nonzero()[:, 0])
 
 
 def straight_through(smooth: Tensor, exact: Tensor) -> Tensor:
-    """The value of `exact` with the gradient of `smooth`, of the same shape and dtype."""
+    """The value of `exact` with the gradient of `smooth`, of the same shape."""
     result: Tensor = _StraightThrough.apply(smooth, exact)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return result
 
@@ -82,16 +85,22 @@ def exact_dtype(bound: float) -> torch.dtype:
 
 
 class _Settle(torch.autograd.Function):
-    """The codes in the forward pass; backward the gradient of the real codes, where `inside`."""
+    """The codes in the forward pass; backward the gradient of the real codes, where the rounded ones are in [low, high]."""
 
     @staticmethod
-    def forward(ctx: Any, smooth: Tensor, codes: Tensor, inside: Tensor | None) -> Tensor:
-        ctx.inside = inside
-        return codes.to(smooth.dtype)
+    def forward(ctx: Any, smooth: Tensor, codes: Tensor, rounded: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(rounded)
+        ctx.low, ctx.high = low, high
+        return codes.view_as(codes)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return (gradients[0] if ctx.inside is None else gradients[0] * ctx.inside), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+        if math.isinf(ctx.low) and math.isinf(ctx.high):
+            return gradients[0], None, None, None, None
+        (rounded,) = ctx.saved_tensors
+        # The gradient of a clamp: several times as fast as a product with a mask of booleans.
+        inside = torch.ops.aten.hardtanh_backward(gradients[0], rounded, ctx.low - 0.5, ctx.high + 0.5)
+        return inside, None, None, None, None
 
 
 class _StraightThrough(torch.autograd.Function):

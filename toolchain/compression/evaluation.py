@@ -71,21 +71,36 @@ def evaluate(graph: Graph, graphs: Iterable[Any], *, mask: str = "val_mask") -> 
 
 def accuracy(data: Sequence[Any], outputs: Callable[[], np.ndarray], *, mask: str = "val_mask") -> float:
     """`evaluate` of outputs [rows, C] that are computed some other way, once the labels are known to be there."""
+    found, expected = _counted(data, outputs, mask)
+    return float((found.argmax(axis=1) == expected).mean())
+
+
+def mean_loss(data: Sequence[Any], outputs: Callable[[], np.ndarray], *, mask: str = "val_mask") -> float:
+    """Cross entropy of outputs [rows, C], logits or log-probabilities; data, mask and errors as for `accuracy`."""
+    found, expected = _counted(data, outputs, mask)
+    logits = found.astype(np.float64)
+    logits = logits - logits.max(axis=1, keepdims=True)
+    likelihood = logits[np.arange(len(expected)), expected] - np.log(np.exp(logits).sum(axis=1))
+    return float(-likelihood.mean())
+
+
+def _counted(data: Sequence[Any], outputs: Callable[[], np.ndarray], mask: str) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs and labels of the rows that count."""
     labels = [_array(d, "y") for d in data]
     if not data or any(y is None for y in labels):
         raise InvalidInput("y: missing on a validation graph. Give every graph class labels in y.")
-    chosen = outputs().argmax(axis=1)
+    found = outputs()
     expected = np.concatenate([np.asarray(y).reshape(-1) for y in labels])
-    if expected.shape != chosen.shape:
+    if len(expected) != len(found):
         raise InvalidInput(
-            f"y: {expected.size} labels for {chosen.size} predictions; expected one class per output row."
+            f"y: {expected.size} labels for {len(found)} predictions; expected one class per output row."
         )
     masks = [_array(d, mask) for d in data]
     if all(m is not None for m in masks):
         keep = np.concatenate([np.asarray(m, bool) for m in masks])
-        if keep.shape == chosen.shape:
-            chosen, expected = chosen[keep], expected[keep]
-    return float((chosen == expected).mean())
+        if keep.shape == expected.shape:
+            return found[keep], expected[keep]
+    return found, expected
 
 
 def agreement(reference: np.ndarray, candidate: np.ndarray) -> float:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from toolchain.compression.best_epoch import CRITERIA, BestEpoch, Criterion
 from toolchain.compression.calibration import observe
 from toolchain.compression.code_domain_module import CodeDomainModule, Snapshot
 from toolchain.compression.degree_quant import DegreeQuant
 from toolchain.compression.distillation import Distillation
-from toolchain.compression.evaluation import accuracy, as_inputs, batches
+from toolchain.compression.evaluation import as_inputs, batches
 from toolchain.compression.integer_plan import IntegerPlan
 from toolchain.compression.quantizers import Quantizer
 from toolchain.compression.static_int8 import Selection, StaticInt8, select
-from toolchain.compression.training import Loss, Schedule, Watch, train_module
+from toolchain.compression.training import Loss, Schedule, StepDecay, Watch, train_module
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
 from toolchain.torch_structure import TorchGraph
@@ -43,8 +45,9 @@ class QAT:
             {"x": 0.5, "conv1.propagate": 0.5}.
         scale_lr: of what the quantizers learn, without weight decay.
         distillation: a float teacher whose probabilities are targets as well.
-        validation: PyG graphs with labels (node tasks: in `val_mask`); the epoch with the highest accuracy on them is kept.
-            None: the last one.
+        validation: PyG graphs with labels (node tasks: in `val_mask`); the epoch that is best on them is kept. None: the last.
+        criterion: of the best epoch: the highest "accuracy", or the lowest "loss", which is cross entropy.
+        decay: as for `fine_tune`.
     """
 
     loader: Iterable[Any]
@@ -63,17 +66,21 @@ class QAT:
     distillation: Distillation | None = None
     validation: Iterable[Any] | None = None
     watch: Watch | None = None
+    criterion: Criterion = "accuracy"
+    decay: StepDecay | None = None
 
     def __post_init__(self) -> None:
         if self.scale_lr <= 0:
             raise RecipeError(f"scale_lr: {self.scale_lr}, expected a positive number, such as 1e-2.")
+        if self.criterion not in CRITERIA:
+            raise RecipeError(f"criterion: {self.criterion!r}, expected one of {', '.join(CRITERIA)}.")
         self.schedule  # refuses a malformed one  # noqa: B018
 
     @property
     def schedule(self) -> Schedule:
         """The training loop's share of the options."""
         return Schedule(
-            self.epochs, self.lr, self.weight_decay, self.loss, self.seed, self.batch_size, self.watch
+            self.epochs, self.lr, self.weight_decay, self.loss, self.seed, self.batch_size, self.watch, self.decay
         )  # fmt: skip
 
 
@@ -83,7 +90,20 @@ def quantization_aware(graph: Graph, method: QAT) -> Graph:
 
 
 def trained_module(graph: Graph, method: QAT) -> CodeDomainModule:
-    """The module after training, in eval mode, as it was after the epoch that is kept.
+    """The module after training, in eval mode, as it was after the epoch that is kept: that of `trained`."""
+    return trained(graph, method).module
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A module after training, in eval mode, and the number of the epoch that it is of."""
+
+    module: CodeDomainModule
+    epoch: int
+
+
+def trained(graph: Graph, method: QAT) -> Trained:
+    """Train a float graph through its integer arithmetic.
 
     Raises:
         InvalidInput: a batch without labels.
@@ -98,41 +118,36 @@ def trained_module(graph: Graph, method: QAT) -> CodeDomainModule:
     distillation = method.distillation
     if distillation is not None and distillation.teacher is None:
         distillation = replace(distillation, teacher=graph)
-    best: list[tuple[float, Snapshot]] = []
-    validation = None if method.validation is None else _Validation(list(method.validation), module)
 
     def before_epoch(epoch: int) -> None:
         if method.recalibrate and epoch > 0:
             module.plan = recalibrated(module, selection)
 
-    def keep_best(epoch: int) -> None:
-        assert validation is not None
-        found = validation.accuracy()
-        if not best or found > best[0][0]:
-            best[:] = [(found, module.snapshot())]
-
-    train_module(
-        module, method.loader, method.schedule, groups=module.groups(method.scale_lr), distillation=distillation,
-        auxiliary_loss=module.auxiliary_loss, before_epoch=before_epoch, after_epoch=None if validation is None else keep_best,
+    train = partial(
+        train_module, module, method.loader, method.schedule, groups=module.groups(method.scale_lr),
+        distillation=distillation, auxiliary_loss=module.auxiliary_loss, before_epoch=before_epoch,
     )  # fmt: skip
-    if best:
-        module.restore(best[0][1])
-    return module
+    if method.validation is None:
+        train()
+        return Trained(module, method.epochs - 1)
+    data = list(method.validation)
+    best, outputs = BestEpoch[Snapshot](data, method.criterion), _Outputs(data, module)
+    train(after_epoch=lambda epoch: best.look(epoch, outputs, module.snapshot))
+    if best.state is not None:
+        module.restore(best.state)
+    return Trained(module, best.epoch)
 
 
-class _Validation:
-    """Accuracy of a module on labelled graphs, which is that of its integer graph."""
+class _Outputs:
+    """Outputs of a module on graphs, [rows, C], which are those of its integer graph."""
 
     def __init__(self, data: list[Any], module: CodeDomainModule) -> None:
-        self._data, self._module = data, module
+        self._module = module
         topologies = module.graph.topologies
         self._batches = [TorchGraph.of(batch.prepare(topologies)) for batch in batches(as_inputs(data))]
 
-    def accuracy(self) -> float:
-        return accuracy(self._data, self._outputs)
-
     @torch.no_grad()
-    def _outputs(self) -> np.ndarray:
+    def __call__(self) -> np.ndarray:
         return np.concatenate([self._module(batch)[0].numpy() for batch in self._batches])
 
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from toolchain.compression.best_epoch import BestEpoch, Criterion
 from toolchain.compression.distillation import Distillation, Teacher
-from toolchain.compression.evaluation import evaluate
+from toolchain.compression.evaluation import as_inputs, predict
 from toolchain.compression.step_report import Log, reported
 from toolchain.errors import InvalidInput, RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
@@ -26,11 +27,26 @@ Watch = Callable[[int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True)
+class StepDecay:
+    """The learning rate times `factor` after every `every` epochs."""
+
+    every: int
+    factor: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise RecipeError(f"every: {self.every}, expected at least 1 epoch.")
+        if not 0 < self.factor < 1:
+            raise RecipeError(f"factor: {self.factor}, expected a number between 0 and 1, such as 0.5.")
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """How a training loop runs.
 
     Attributes:
-        lr: of Adam, falling to 0 along a cosine.
+        lr: of Adam.
+        decay: of the learning rate; None: to 0 along a cosine.
         loss: of (first output [rows, C], y [rows]); None: cross entropy, which takes log_softmax outputs as well.
         seed: of dropout and of the order of the graphs.
         batch_size: graphs per step, where single graphs are given instead of a loader.
@@ -44,6 +60,7 @@ class Schedule:
     seed: int = 0
     batch_size: int = 64
     watch: Watch | None = None
+    decay: StepDecay | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 0:
@@ -67,6 +84,8 @@ def fine_tune(
     watch: Watch | None = None,
     distillation: Distillation | None = None,
     keep_best: Iterable[Any] | None = None,
+    criterion: Criterion = "accuracy",
+    decay: StepDecay | None = None,
     validation: Iterable[Any] | None = None,
     log: Log | None = None,
 ) -> Graph:
@@ -78,8 +97,10 @@ def fine_tune(
         loss: of (first output [rows, C], y [rows]); None: cross entropy, which takes log_softmax outputs as well.
         watch: called after every epoch with its number and figures; `TensorBoard(folder)` writes them down.
         distillation: a teacher whose probabilities are targets as well.
-        keep_best: PyG graphs with labels (node tasks: in `val_mask`); the weights of the epoch with the highest accuracy on
-            them are kept. None: those of the last one.
+        keep_best: PyG graphs with labels (node tasks: in `val_mask`); the weights of the epoch that is best on them are kept.
+            None: those of the last one.
+        criterion: of the best epoch: the highest "accuracy", or the lowest "loss", which is cross entropy.
+        decay: of the learning rate; None: to 0 along a cosine.
         validation: PyG graphs with labels, for the accuracy in the StepReport.
         log: called with the StepReport.
 
@@ -92,21 +113,22 @@ def fine_tune(
         raise RecipeError(
             f"{graph.name}: is quantized; its codes cannot be trained. Fine-tune before quantizing, or use QAT(...)."
         )
-    schedule = Schedule(epochs, lr, weight_decay, loss, seed, batch_size, watch)
+    schedule = Schedule(epochs, lr, weight_decay, loss, seed, batch_size, watch, decay)
 
     def step() -> Graph:
         module = GraphModule(graph)
-        chosen = None if keep_best is None else list(keep_best)
-        best: list[tuple[float, Graph]] = []
+        if keep_best is None:
+            train_module(module, loader, schedule, distillation=distillation)
+            return module.to_graph()
+        chosen = list(keep_best)
+        best, inputs = BestEpoch[Graph](chosen, criterion), as_inputs(chosen)
 
         def keep(epoch: int) -> None:
             made = module.to_graph()
-            found = evaluate(made, chosen or [])
-            if not best or found > best[0][0]:
-                best[:] = [(found, made)]
+            best.look(epoch, lambda: predict(made, inputs), lambda: made)
 
-        train_module(module, loader, schedule, distillation=distillation, after_epoch=None if chosen is None else keep)
-        return best[0][1] if best else module.to_graph()
+        train_module(module, loader, schedule, distillation=distillation, after_epoch=keep)
+        return module.to_graph() if best.state is None else best.state
 
     return reported(f"fine-tune {epochs} epochs", graph, step, validation, log)
 
@@ -150,7 +172,7 @@ def train_module(
     torch.manual_seed(schedule.seed)
     groups = [{"params": [p for _, p in module.trained()]}] if groups is None else groups
     optimizer = torch.optim.Adam(groups, lr=schedule.lr, weight_decay=schedule.weight_decay)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(schedule.epochs, 1))
+    decay = _decay(optimizer, schedule)
     batches = epoch_batches(loader, schedule.batch_size, schedule.seed)
     loss = schedule.loss or cross_entropy
     teacher = None if distillation is None else Teacher(distillation)
@@ -187,6 +209,12 @@ def train_module(
     finally:
         module.train(False)
         torch.set_rng_state(rng_state)
+
+
+def _decay(optimizer: torch.optim.Optimizer, schedule: Schedule) -> torch.optim.lr_scheduler.LRScheduler:
+    if schedule.decay is None:
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(schedule.epochs, 1))
+    return torch.optim.lr_scheduler.StepLR(optimizer, schedule.decay.every, schedule.decay.factor)
 
 
 def check_finite(loss: Tensor, place: str, culprit: Callable[[], str] = lambda: "") -> None:

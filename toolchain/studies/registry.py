@@ -14,6 +14,7 @@ STUDIES: dict[str, str] = {
     "proteins-pruning": "20 % of the weights pruned and fine-tuned, in paired folds",
     "proteins-channels": "half of the hidden channels removed and fine-tuned, in paired folds",
     "proteins-sharing": "weights from codebooks of 5, 16 and 32 fine-tuned values against int8, in paired folds",
+    "tu": "REDDIT-BINARY, IMDB-BINARY, PROTEINS and DD at 8 and 4 bits: plain QAT, Degree-Quant, learned scales",
     "proteins-int8": "every way of quantizing to int8, integer beside simulated accuracy",
     "planetoid": "8 bits and fewer on Cora, CiteSeer and PubMed, with and without distillation",
     "planetoid-exploration": "random bit assignments on Cora, and the main effect of every value and weight",

@@ -1,0 +1,64 @@
+"""The study of graph classification, on made-up graphs whose class shows in their degrees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from toolchain.datasets import Split, with_degrees
+from toolchain.studies import tu
+from toolchain.studies.tu_models import FloatModel, float_model
+
+
+def stars_and_rings(count: int) -> list[Data]:
+    """Stars (class 0) and rings (class 1) of 5 to 9 nodes."""
+    graphs = []
+    for number in range(count):
+        nodes = torch.arange(5 + number % 5)
+        other = torch.zeros_like(nodes) if number % 2 == 0 else (nodes + 1) % len(nodes)
+        edges = torch.stack([nodes, other])[:, 1:]
+        graphs.append(
+            Data(edge_index=torch.cat([edges, edges.flip(0)], 1), num_nodes=len(nodes), y=torch.tensor([number % 2]))
+        )
+    return graphs
+
+
+@pytest.fixture(scope="module")
+def subject() -> tuple[FloatModel, Split]:
+    graphs = with_degrees(stars_and_rings(40))
+    parts = Split(tuple(graphs[:20]), tuple(graphs[20:30]), tuple(graphs[30:]))
+    return float_model(parts, 6, 0, 10), parts
+
+
+def test_degrees_are_one_hot_and_from_a_limit_on_one_standardized_number():
+    graphs = stars_and_rings(4)
+    one_hot, standardized = with_degrees(graphs), with_degrees(graphs, most_one_hot=3)
+
+    assert [graph.x.shape[1] for graph in one_hot] == [7, 7, 7, 7]  # the largest star has a node of degree 6
+    assert [int(row.argmax()) for row in one_hot[0].x] == [4, 1, 1, 1, 1]
+    column = torch.cat([graph.x for graph in standardized])
+    assert float(column.mean()) == pytest.approx(0, abs=1e-6)
+    assert float(column.std()) == pytest.approx(1)
+    assert graphs[0].x is None
+
+
+@pytest.mark.parametrize("method", tu.METHODS)
+def test_every_way_ends_in_integers_that_equal_its_simulation(subject: tuple[FloatModel, Split], method: str):
+    model, parts = subject
+    row = tu.row(model, method, parts, replace(tu.Settings(), epochs=2), 0, 10)
+
+    assert row["codes_differing"] == 0
+    assert row["simulated"] == row["integer"]
+    assert set(row) | {"seconds"} == set(tu.STUDY.values)
+    assert row["bits"] <= {"float": 32.0, "8 static": 8.3}.get(method, 8.0 if method.startswith("8") else 4.3)
+
+
+def test_the_methods_that_are_named_run_in_every_fold():
+    settings = replace(tu.Settings(), data="PROTEINS", methods="float+4 learned")
+    keys = list(tu.wanted(tu.STUDY.scope(folds=2, data_root=Path("data")), settings))
+
+    assert keys == [("PROTEINS", 0, fold, method) for fold in (0, 1) for method in ("float", "4 learned")]
