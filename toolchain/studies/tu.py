@@ -14,6 +14,10 @@ masks. Weight decay is 2e-4 at 8 bits and 4e-5 at 4 bits; the learning rate, hal
 both: the published 0.005 at 8 bits is for random weights, and undoes trained ones. In every row the features have 16 bits, or 8
 where they are 0 or 1, and the weights that read them 8.
 
+"mixed" has widths of 2, 4 and 8 bits that MixQ's relaxed search gives out, 5 on the mean at most, and learned scales;
+"mixed, distilled" also learns from the float model's probabilities on the training graphs. All choices are made on the training
+and the validation part.
+
 `simulated` is the accuracy of training's own forward pass, `integer` that of the integer model in the reference interpreter;
 `codes_differing` counts outputs of the two that are not equal. `bits` is the mean over values and weights, `bit_operations` 10^9
 in MixQ's accounting, `bops` 10^9 in the product accounting, of a mean test graph.
@@ -24,30 +28,44 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 import torch
 
-from toolchain.compression import DegreeQuant, Fixed, Learned, Momentum, Observed, Percentile, StaticInt8
+from toolchain.compression import (
+    QAT,
+    DegreeQuant,
+    Distillation,
+    Fixed,
+    Learned,
+    Momentum,
+    Observed,
+    Percentile,
+    StaticInt8,
+)
+from toolchain.compression.bit_search import SearchSpace
 from toolchain.compression.code_domain_module import CodeDomainModule
 from toolchain.compression.evaluation import accuracy, as_inputs, batches, evaluate, predict
-from toolchain.compression.qat import QAT, trained
+from toolchain.compression.qat import trained
 from toolchain.compression.quantizers import Quantizer
 from toolchain.compression.static_int8 import select
 from toolchain.compression.training import StepDecay
 from toolchain.datasets import Split, fold
 from toolchain.ir import Graph
 from toolchain.ir.operation_counts import GraphSizes, operation_counts
+from toolchain.studies.mixtures import mixture
 from toolchain.studies.study import Found, Key, Scope, Study
 from toolchain.studies.tu_models import DATA_SETS, FloatModel, batch_size, float_model, load
 from toolchain.torch_structure import TorchGraph
 
 TRAINED = ("QAT", "Degree-Quant", "learned", "learned, masked")
-METHODS = ("float", "8 static", *(f"{bits} {way}" for bits in (8, 4) for way in TRAINED))
+MIXED = ("mixed", "mixed, distilled")
+METHODS = ("float", "8 static", *(f"{bits} {way}" for bits in (8, 4) for way in TRAINED), *MIXED)
 WEIGHT_DECAY = {8: 2e-4, 4: 4e-5}
 CALIBRATION_GRAPHS = 300
+WIDTHS, MOST_BITS = (2, 4, 8), 5.0  # of the mixtures
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +78,13 @@ class Settings:
         data: the data sets, joined by "+".
         methods: the rows, joined by "+"; empty: all.
         lr: of training on.
+        search_epochs: of the search for mixtures.
     """
 
     train_epochs: int = 100
     epochs: int = 200
     lr: float = 0.001
+    search_epochs: int = 10
     data: str = "+".join(DATA_SETS)
     methods: str = ""
 
@@ -96,14 +116,25 @@ def row(model: FloatModel, method: str, parts: Split, settings: Settings, seed: 
         test = evaluate(model.graph, parts.test)
         found = {"bits": 32, "validation": model.validation, "simulated": test, "integer": test, "codes_differing": 0}
         return {**found, **_costs(model.graph, parts), "epochs": "", "best_epoch": model.epoch}
-    width, way = method.split(" ", 1)
-    calibrated = StaticInt8(parts.train[:CALIBRATION_GRAPHS], mode="int8", min_agreement=0, seed=seed)
-    if way == "static":
-        selection = select(model.graph, calibrated, accept_best=True)
+    static = StaticInt8(
+        parts.train[:CALIBRATION_GRAPHS], mode="int8", equalization=None, min_agreement=0, seed=seed
+    )  # fmt: skip
+    if method == "8 static":
+        selection = select(model.graph, static, accept_best=True)
         module = CodeDomainModule(selection.source, selection.plan).eval()
         return {**integer_row(module, parts), "epochs": 0, "best_epoch": ""}
-    bits = int(width)
-    made = trained(model.graph, training(bits, way, parts, calibrated, settings, seed, batch))
+    if method in MIXED:
+        space = SearchSpace.of(model.graph, static, {"*": WIDTHS, "x": (8,)}, parts.validation)
+        assignment = mixture(
+            space, parts, most_bits=MOST_BITS, epochs=settings.search_epochs, seed=seed, batch=batch
+        )  # fmt: skip
+        way = training(4, "learned", parts, static, settings, seed, batch)
+        teacher = Distillation(model.graph, weight=1.0) if method == "mixed, distilled" else None
+        chosen = replace(way, quantizers=space.quantizers(assignment), distillation=teacher)
+    else:
+        width, name = method.split(" ", 1)
+        chosen = training(int(width), name, parts, static, settings, seed, batch)
+    made = trained(model.graph, chosen)
     return {**integer_row(made.module, parts), "epochs": settings.epochs, "best_epoch": made.epoch}
 
 
@@ -115,8 +146,8 @@ def training(bits: int, way: str, parts: Split, static: StaticInt8, settings: Se
     }  # fmt: skip
     masks = DegreeQuant(p_min=0.0 if bits == 8 else 0.1, change=0.1)
     return QAT(
-        list(parts.train), settings.epochs, static, lr=settings.lr, weight_decay=WEIGHT_DECAY[bits], seed=seed, batch_size=batch,
-        quantizers={"*": ways[way], "x": Fixed(), "convs.0.nn.1.weight": Fixed(8)},
+        list(parts.train), settings.epochs, static, lr=settings.lr, weight_decay=WEIGHT_DECAY[bits], seed=seed,
+        batch_size=batch, quantizers={"*": ways[way], "x": Fixed(), "convs.0.nn.1.weight": Fixed(8)},
         degree_quant=masks if way in ("Degree-Quant", "learned, masked") else None, validation=list(parts.validation),
         criterion="loss", decay=StepDecay(max(settings.epochs // 4, 1)),
     )  # fmt: skip
