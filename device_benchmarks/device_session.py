@@ -151,9 +151,15 @@ def _runner(transport: Transport, runtime: Runtime, facts: DeviceFacts) -> Runne
     format = runtime.artifact.format
     if format == "c":
         return NativeRunner(runtime, facts, local=transport.kind == "local")
-    if transport.kind == "adb" or format not in LIBRARIES:
+    if format not in LIBRARIES:
         raise DeviceError(
             f"{transport.name}: no runner for format {format!r} on this device. Export the model with --to c."
+        )
+    if transport.kind == "adb":
+        raise DeviceError(
+            f"{transport.name}: format {format!r} would need Python, which Android has not. Its way is the Gradle benchmark app "
+            f"that pocketgnn package C_ARTIFACT --for android --with {runtime.artifact.path.name} writes (gradle "
+            ":benchmark:connectedAndroidTest there); or export the model with --to c."
         )
     return PythonRunner(runtime, transport)
 

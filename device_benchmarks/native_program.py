@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from device_benchmarks.firmware import compiler_version, run_compiler, zig_comma
 from runtimes.compiler import cache_folder, find_compiler
 from toolchain.artifact import Artifact
 from toolchain.c_artifact import c_name, c_sources
+from toolchain.errors import MissingDependency
 
 SOURCE = Path(__file__).parent.parent / "runtimes" / "c" / "benchmark" / "benchmark.c"
 HEADER = "benchmark_model.h"
@@ -27,6 +29,12 @@ STATIC_FLAGS = (
 )  # fmt: skip
 # Flags of no processor: zig builds the C library, which takes a minute, once for each set of them.
 LINK_FLAGS = ("-Os", "-Wl,--gc-sections", "-static", "-s")
+# The C library of a zig target → gcc's commands for that processor, a small static C library first
+GCC = {
+    "x86_64-linux-musl": ("x86_64-linux-musl-gcc", "musl-gcc", "x86_64-linux-gnu-gcc"),
+    "aarch64-linux-musl": ("aarch64-linux-musl-gcc", "aarch64-linux-gnu-gcc"),
+    "arm-linux-musleabihf": ("arm-linux-musleabihf-gcc", "arm-linux-gnueabihf-gcc"),
+}
 _SHARED_ONLY = ("-shared", "-fPIC", "-Wl,-z,defs")
 
 
@@ -49,8 +57,8 @@ def build_program(artifact: Artifact, zig: Sequence[str], folder: Path) -> Nativ
     """Compile and link.
 
     Args:
-        zig: flags that select the processor, such as ("-target", "aarch64-linux-musl"), for a static program; none for a
-            program of this machine, by its own compiler.
+        zig: flags that select the processor, such as ("-target", "aarch64-linux-musl"), for a static program by zig, or where that
+            is not installed by a gcc for the same processor; none for a program of this machine, by its own compiler.
         folder: where sources and program go; it must exist.
 
     Raises:
@@ -67,8 +75,8 @@ def build_program(artifact: Artifact, zig: Sequence[str], folder: Path) -> Nativ
         files = _written(contents, folder)
         run_compiler([*compiler.command, *flags, *files, "-o", PROGRAM], folder, PROGRAM)
         return NativeProgram(folder / PROGRAM, compiler.version, flags, build)
-    command, flags = zig_command(), (*zig, *STATIC_FLAGS)
-    stated = f"zig {compiler_version(command)}"
+    command, select, stated = cross_compiler(zig)
+    flags = (*select, *STATIC_FLAGS)
     kept = cache_folder("programs") / _key(contents, (stated, *flags, *LINK_FLAGS))
     if not kept.exists():
         files = _written(contents, folder)
@@ -79,12 +87,33 @@ def build_program(artifact: Artifact, zig: Sequence[str], folder: Path) -> Nativ
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             objects = list(pool.map(compiled, files))
-        run_compiler([*command, *zig[:2], *LINK_FLAGS, *objects, "-o", PROGRAM], folder, PROGRAM)
+        run_compiler([*command, *select[:2], *LINK_FLAGS, *objects, "-o", PROGRAM], folder, PROGRAM)
         staged = kept.with_name(f".{kept.name}.{os.getpid()}.{threading.get_ident()}")
         shutil.copy(folder / PROGRAM, staged)
         os.replace(staged, kept)
     shutil.copy(kept, folder / PROGRAM)
     return NativeProgram(folder / PROGRAM, stated, flags, build)
+
+
+def cross_compiler(zig: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Who makes static programs for a processor: the command, the flags that select it, and the compiler's name and version.
+
+    Raises:
+        MissingDependency: neither zig nor a gcc for it is installed.
+    """
+    if importlib.util.find_spec("ziglang") is not None:
+        command = zig_command()
+        return command, tuple(zig), f"zig {compiler_version(command)}"
+    names = GCC.get(zig[1], ())
+    for name in names:
+        if (path := shutil.which(name)) is not None:
+            # Of zig's flags, gcc has the processor, with another spelling; the target is in its own name.
+            select = tuple(flag.replace("_", "-") for flag in zig[2:] if flag.startswith("-mcpu="))
+            return (path,), select, f"{name} {compiler_version((path,))}"
+    raise MissingDependency(
+        f"nothing is installed here that compiles for {zig[1]}. Install ziglang with: pip install 'pocketgnn[native]'; or one of "
+        f"{', '.join(names)} with your system's packages."
+    )
 
 
 def _written(contents: Mapping[str, bytes], folder: Path) -> list[str]:

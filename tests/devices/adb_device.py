@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -22,12 +24,17 @@ from tests.devices.ssh_server import free_port
 
 PACKAGES = ("dash", "coreutils", "grep", "sed", "procps", "mount", "adbd")
 TOOLS = ("mmdebstrap", "adb", "unshare", "ip")
+BUILT = "built-with-strict"
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 PORT = 5555  # adbd takes no other
 START = (
     "ip link set lo up && mount -t proc proc {root}/proc && mount -t tmpfs -o size=8m tmpfs {root}/data/local/tmp && "
-    "exec chroot {root} /usr/sbin/adbd >/dev/null 2>&1"
+    "mount -t tmpfs tmpfs {root}/data/misc/adb && cp {keys} {root}/data/misc/adb/adb_keys && "
+    "exec chroot {root} {adbd} >/dev/null 2>&1"
 )
+TRUSTING, STRICT = "/usr/sbin/adbd", "/usr/sbin/adbd-strict"
+# `auth_required = false`, which Debian's build says before it starts to listen: lea rax, auth_required; movb [rax], 0; lea rdi, ...
+SWITCH_OFF = re.compile(rb"(\x48\x8d\x05....)\xc6\x00\x00(\x48\x8d\x3d)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ def missing() -> str:
 
 def build(folder: Path) -> None:
     """Make folder/root, once."""
-    if (folder / "done").exists():
+    if (folder / BUILT).exists():
         return
     root = folder / "root"
     shutil.rmtree(root, ignore_errors=True)
@@ -86,11 +93,17 @@ def build(folder: Path) -> None:
     for name in ("bin", "sbin", "lib", "lib64"):
         if not (root / name).exists():
             (root / name).symlink_to(f"usr/{name}")
-    for name in ("proc", "data/local/tmp"):
+    for name in ("proc", "data/local/tmp", "data/misc/adb"):
         (root / name).mkdir(parents=True)
     (root / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\nshell:x:2000:2000:shell:/:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\nshell:x:2000:\n")
-    (folder / "done").touch()
+    program = bytearray((root / TRUSTING[1:]).read_bytes())
+    places = [match.end(1) + 2 for match in SWITCH_OFF.finditer(program)]
+    if len(places) == 1:  # else this is another build, and no device asks for a key
+        program[places[0]] = 1
+        (root / STRICT[1:]).write_bytes(program)
+        (root / STRICT[1:]).chmod(0o755)
+    (folder / BUILT).touch()
 
 
 @contextmanager
@@ -105,10 +118,21 @@ def adb_server(folder: Path) -> Iterator[dict[str, str]]:
         subprocess.run(["adb", "kill-server"], env=private, capture_output=True, check=False, timeout=60)
 
 
+def is_strict(built: Path) -> bool:
+    """Whether a device can be started that asks for a key."""
+    return (built / "root" / STRICT[1:]).exists()
+
+
 @contextmanager
-def adb_device(built: Path) -> Iterator[AdbDevice]:
-    """Start one and connect adb to it; `built` is what `build` made."""
-    script = START.format(root=built / "root")
+def adb_device(built: Path, keys: Path | None = None, state: str = "device") -> Iterator[AdbDevice]:
+    """Start one and connect adb to it; `built` is what `build` made.
+
+    Args:
+        keys: file of public keys; then it lets nobody in without one of them, and as Android does refuses all others.
+        state: that adb is to see it in.
+    """
+    adbd = TRUSTING if keys is None else STRICT
+    script = START.format(root=built / "root", adbd=adbd, keys=shlex.quote(str(keys or "/dev/null")))
     process = subprocess.Popen(
         ["unshare", "-n", "-m", "-p", "-f", "--kill-child", "sh", "-c", script], start_new_session=True
     )
@@ -116,7 +140,7 @@ def adb_device(built: Path) -> Iterator[AdbDevice]:
     serial = f"127.0.0.1:{proxy.port}"
     try:
         _wait_for(process.pid)
-        connect(serial)
+        connect(serial, state)
         inside = f"/proc/{_child(process.pid)}/root"
         holder = os.open(inside, os.O_RDONLY)  # keeps the mounts when the device has died
         device = AdbDevice(serial, proxy, Path(f"/proc/self/fd/{holder}/data/local/tmp"), process)
@@ -130,15 +154,13 @@ def adb_device(built: Path) -> Iterator[AdbDevice]:
             process.wait()
 
 
-def connect(serial: str, seconds: float = 60.0) -> None:
-    """Have adb connect to a device, and wait until it answers."""
+def connect(serial: str, wanted: str = "device", seconds: float = 60.0) -> None:
+    """Have adb connect to a device, and wait until it is in a state."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         subprocess.run(["adb", "connect", serial], capture_output=True, check=False, timeout=60)
-        state = subprocess.run(
-            ["adb", "-s", serial, "get-state"], capture_output=True, text=True, check=False, timeout=60
-        )
-        if state.stdout.strip() == "device":
+        listed = subprocess.run(["adb", "devices"], capture_output=True, text=True, check=False, timeout=60)
+        if f"{serial}\t{wanted}" in listed.stdout.splitlines():
             return
         subprocess.run(["adb", "disconnect", serial], capture_output=True, check=False, timeout=60)
         time.sleep(0.2)

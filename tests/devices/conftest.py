@@ -77,32 +77,52 @@ def systems(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture(scope="session")
-def adb_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """An adb server of these tests alone."""
+def adb_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An adb server of these tests alone; the public key that it shows to devices."""
     if words := adb_device.missing():
         pytest.skip(f"adb device: {words}")
-    with (
-        adb_device.adb_server(tmp_path_factory.mktemp("adb")) as environment,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    home = tmp_path_factory.mktemp("adb")
+    with adb_device.adb_server(home) as environment, pytest.MonkeyPatch.context() as patch:
         patch.delenv("ANDROID_SERIAL", raising=False)
         for name, value in environment.items():
             patch.setenv(name, value)
-        yield
-
-
-@pytest.fixture
-def adb(systems: Path, adb_environment: None) -> Iterator[adb_device.AdbDevice]:
-    """A device with the real adbd, on this machine's processor."""
-    built = systems / "adb"
-    built.mkdir(exist_ok=True)
-    adb_device.build(built)
-    with adb_device.adb_device(built) as device:
-        yield device
+        yield home / ".android" / "adbkey.pub"
 
 
 @pytest.fixture(scope="session")
-def machine(systems: Path, adb_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def built_adb(systems: Path, adb_environment: Path) -> Path:
+    """What devices with the real adbd are started from."""
+    built = systems / "adb"
+    built.mkdir(exist_ok=True)
+    adb_device.build(built)
+    return built
+
+
+@pytest.fixture
+def adb(built_adb: Path) -> Iterator[adb_device.AdbDevice]:
+    """A device with the real adbd, on this machine's processor."""
+    with adb_device.adb_device(built_adb) as device:
+        yield device
+
+
+@pytest.fixture
+def second_adb(built_adb: Path) -> Iterator[adb_device.AdbDevice]:
+    """Another one beside it."""
+    with adb_device.adb_device(built_adb) as device:
+        yield device
+
+
+@pytest.fixture
+def strict_adb(built_adb: Path) -> Iterator[Callable[[Path, str], adb_device.AdbDevice]]:
+    """Starts a device that lets in the public keys of a file alone."""
+    if not adb_device.is_strict(built_adb):
+        pytest.skip("adbd that asks for a key: this build of it has another way to say that it does not")
+    with ExitStack() as stack:
+        yield lambda keys, state: stack.enter_context(adb_device.adb_device(built_adb, keys, state))
+
+
+@pytest.fixture(scope="session")
+def machine(systems: Path, adb_environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A 64-bit Arm computer with dropbear and adbd, connected to adb."""
     if words := arm64_machine.missing():
         pytest.skip(f"arm64 machine: {words}")

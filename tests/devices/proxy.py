@@ -1,4 +1,4 @@
-"""A TCP proxy on the loopback interface that can be cut: at once, or after so many bytes have passed."""
+"""A TCP proxy on the loopback interface that can be cut, at once or after so many bytes, and that can damage what passes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
         self._remaining: int | None = None
+        self._damage: tuple[bytes, bytes] | None = None
+        self._damages = 0
         self._lock = threading.Lock()
         self.is_cut = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -28,6 +30,10 @@ class Proxy:
     def cut_after(self, count: int) -> None:
         """Cut when the client has sent so many bytes from now on."""
         self._remaining = count
+
+    def damage(self, old: bytes, new: bytes, times: int) -> None:
+        """Change bytes that the client sends, so many times from now on."""
+        self._damage, self._damages = (old, new), times
 
     def cut(self) -> None:
         """Cut all connections, and refuse new ones."""
@@ -59,6 +65,9 @@ class Proxy:
                     if self._remaining < 0:
                         self.cut()
                         return
+                if is_client and self._damages and self._damage and self._damage[0] in data:
+                    data = data.replace(*self._damage, 1)
+                    self._damages -= 1
                 target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 
 import numpy as np
@@ -106,12 +107,52 @@ def test_a_changed_host_key_is_refused(start_sshd):
         pass
 
 
-def test_an_unauthorized_key_is_refused_without_a_question(start_sshd):
-    server = start_sshd()
+def test_an_unauthorized_key_is_refused_without_a_question(start_sshd, int8_artifact, model_file, capsys, tmp_path):
+    server, output = start_sshd(), tmp_path / "out"
     (server.folder / "authorized_keys").write_text("")
+    arguments = [
+        "-d",
+        "ssh:board",
+        "--ssh-config",
+        str(server.config),
+        "--model",
+        model_file,
+        "--quick",
+        "-o",
+        str(output),
+        "-q",
+    ]
 
-    with pytest.raises(DeviceError, match=r"it accepts none of your keys"), SshTransport("board", server.config):
-        pass
+    assert main(["bench", str(int8_artifact.path), *arguments]) == 1
+
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert error.startswith(
+        "error: ssh:board: it accepts none of your keys. Add your public key to its authorized_keys ("
+    )
+    assert not output.exists()
+
+
+def test_a_host_of_a_recipe_is_reached_as_the_recipe_says(start_sshd, int8_artifact, model_file, capsys, tmp_path):
+    server = start_sshd()
+    config, recipe = tmp_path / "config", tmp_path / "lab.yaml"
+    config.write_text(f"Host *\n  UserKnownHostsFile {server.folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n")
+    (tmp_path / "a key").write_bytes((server.folder / "user").read_bytes())
+    (tmp_path / "a key").chmod(0o600)
+    entry = f"{{ssh: 127.0.0.1, port: {server.port}, user: {getpass.getuser()}, identity_file: a key}}"
+    recipe.write_text(f"version: 1\ndevices: {{pi: {entry}}}\nsteps: [export]\n")
+    options = ["--recipe", str(recipe), "--ssh-config", str(config), "--format", "json", "-q"]
+
+    assert main(["verify", str(int8_artifact.path), "-d", "pi", "--model", model_file, *options]) == 0
+    (parity,) = json.loads(capsys.readouterr().out)["parity"]
+    assert (parity["device"], parity["differences"]) == ("pi", {})
+
+    assert main(["devices", *options]) == 0
+    listed = {device["name"]: device for device in json.loads(capsys.readouterr().out)["devices"]}
+    assert (listed["pi"]["kind"], listed["pi"]["is_ready"]) == ("ssh", True)
+
+    (tmp_path / "a key").unlink()
+    assert main(["verify", str(int8_artifact.path), "-d", "pi", "--model", model_file, *options]) == 1
+    assert f"pi: identity_file {tmp_path}/a key: no such file" in capsys.readouterr().err
 
 
 def test_a_server_that_is_not_there_is_told(start_sshd):

@@ -21,7 +21,7 @@ from device_benchmarks.native_runner import NativeRunner
 from device_benchmarks.protocol import Protocol
 from device_benchmarks.transports import LocalTransport, RunFolder
 from tests.tiny_c_model import SOURCE, tiny_graph, write_tiny
-from toolchain.errors import ArtifactError, DeviceError, InvalidInput, MeasurementError
+from toolchain.errors import ArtifactError, DeviceError, InvalidInput, MeasurementError, MissingDependency
 
 SHORT = Protocol("short", samples=8, seconds=0.05, warmup_samples=2, warmup_seconds=0.01, rounds=2)
 GRAPHS = [tiny_graph(seed, nodes=2 + seed % 5, edges=seed % 9, graphs=1 + seed % 2) for seed in range(30)]
@@ -207,3 +207,11 @@ def test_timing_runs_on_the_cores_that_were_asked_for(artifact):
             assert runner.run(folder, GRAPHS[:1], Timing(0, SHORT, 0b1)).windows
             with pytest.raises(DeviceError, match="the device does not have these cores"):
                 runner.run(folder, GRAPHS[:1], Timing(0, SHORT, 1 << 63))
+
+
+def test_without_any_compiler_for_a_processor_the_ways_to_one_are_named(artifact, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(MissingDependency, match=r"compiles for arm-linux-musleabihf.*ziglang.*arm-linux-gnueabihf-gcc"):
+        build_program(artifact, ("-target", "arm-linux-musleabihf"), tmp_path)
