@@ -15,6 +15,7 @@ STUDIES: dict[str, str] = {
     "proteins-channels": "half of the hidden channels removed and fine-tuned, in paired folds",
     "proteins-sharing": "weights from codebooks of 5, 16 and 32 fine-tuned values against int8, in paired folds",
     "tu": "REDDIT-BINARY, IMDB-BINARY, PROTEINS and DD at 8 and 4 bits: plain QAT, Degree-Quant, learned scales",
+    "csl": "circular skip links at 8, 4, 2 and 1 bits and at searched widths",
     "proteins-int8": "every way of quantizing to int8, integer beside simulated accuracy",
     "planetoid": "8 bits and fewer on Cora, CiteSeer and PubMed, with and without distillation",
     "planetoid-exploration": "random bit assignments on Cora, and the main effect of every value and weight",

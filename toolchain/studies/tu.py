@@ -7,12 +7,13 @@ lowest validation loss. Features are the data's own node labels, else degrees: o
 Accuracies are those of the test part.
 
 Every quantized row starts from the same float model of its fold, BatchNorm folded, and has the same epochs: in the published
-tables training starts from random weights. "static" is not trained. "QAT" is the published baseline: straight-through gradient,
-ranges a moving average of minimum and maximum. "Degree-Quant" has protective masks, clipped gradients and ranges by percentile;
-p_min is 0 at 8 bits and 0.1 at 4 bits, change 0.1. "learned" trains the scales (LSQ), and "learned, masked" does so behind the same
-masks. Weight decay is 2e-4 at 8 bits and 4e-5 at 4 bits; the learning rate, halved after every quarter of the epochs, is 0.001 in
-both: the published 0.005 at 8 bits is for random weights, and undoes trained ones. In every row the features have 16 bits, or 8
-where they are 0 or 1, and the weights that read them 8.
+tables training starts from random weights. "static" is not trained; where held-out graphs need it, hidden values have 16 bits.
+"QAT" is the published baseline: straight-through gradient, ranges a moving average of minimum and maximum. "Degree-Quant" has
+protective masks, clipped gradients and ranges by percentile; p_min is 0 at 8 bits and 0.1 at 4 bits, change 0.1. "learned"
+trains the scales (LSQ), and "learned, masked" does so behind the same masks. Weight decay is 2e-4 at 8 bits and 4e-5 at 4 bits;
+the learning rate, halved after every quarter of the epochs, is 0.001 in both: the published 0.005 at 8 bits is for random
+weights, and undoes trained ones. In every row the features have 16 bits, or 8 where they are 0 or 1, and the weights that read
+them 8.
 
 "mixed" has widths of 2, 4 and 8 bits that MixQ's relaxed search gives out, 5 on the mean at most, and learned scales;
 "mixed, distilled" also learns from the float model's probabilities on the training graphs. All choices are made on the training
@@ -29,6 +30,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -45,7 +47,7 @@ from toolchain.compression import (
     Percentile,
     StaticInt8,
 )
-from toolchain.compression.bit_search import SearchSpace
+from toolchain.compression.bit_search import Assignment, SearchSpace
 from toolchain.compression.code_domain_module import CodeDomainModule
 from toolchain.compression.evaluation import accuracy, as_inputs, batches, evaluate, predict
 from toolchain.compression.qat import trained
@@ -102,55 +104,80 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
         for (seed, number), rows in itertools.groupby(group, key=lambda key: key[1:3]):
             parts = fold(graphs, number)
             start = time.perf_counter()
-            model = float_model(parts, settings.train_epochs, seed, batch)
+            subject = Subject(float_model(parts, settings.train_epochs, seed, batch), parts, settings, seed, batch)
             for *_, method in rows:
                 if method != "float":
                     start = time.perf_counter()
-                values = row(model, method, parts, settings, seed, batch)
-                yield {**values, "seconds": round(time.perf_counter() - start, 1)}
+                yield {**subject.row(method), "seconds": round(time.perf_counter() - start, 1)}
 
 
-def row(model: FloatModel, method: str, parts: Split, settings: Settings, seed: int, batch: int) -> Found:
-    """The values of one of METHODS."""
-    if method == "float":
-        test = evaluate(model.graph, parts.test)
-        found = {"bits": 32, "validation": model.validation, "simulated": test, "integer": test, "codes_differing": 0}
-        return {**found, **_costs(model.graph, parts), "epochs": "", "best_epoch": model.epoch}
-    static = StaticInt8(
-        parts.train[:CALIBRATION_GRAPHS], mode="int8", equalization=None, min_agreement=0, seed=seed
-    )  # fmt: skip
-    if method == "8 static":
-        selection = select(model.graph, static, accept_best=True)
-        module = CodeDomainModule(selection.source, selection.plan).eval()
-        return {**integer_row(module, parts), "epochs": 0, "best_epoch": ""}
-    if method in MIXED:
-        space = SearchSpace.of(model.graph, static, {"*": WIDTHS, "x": (8,)}, parts.validation)
-        assignment = mixture(
-            space, parts, most_bits=MOST_BITS, epochs=settings.search_epochs, seed=seed, batch=batch
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A float model with the parts of its fold, and what its rows have in common."""
+
+    model: FloatModel
+    parts: Split
+    settings: Settings
+    seed: int
+    batch: int
+
+    def row(self, method: str) -> Found:
+        """The values of one of METHODS."""
+        if method == "float":
+            test = evaluate(self.model.graph, self.parts.test)
+            found = {"bits": 32, "validation": self.model.validation, "simulated": test, "integer": test}
+            same = {"codes_differing": 0, "epochs": "", "best_epoch": self.model.epoch}
+            return {**found, **same, **_costs(self.model.graph, self.parts)}
+        if method == "8 static":
+            calibrated = StaticInt8(self.parts.train[:CALIBRATION_GRAPHS], seed=self.seed)
+            selection = select(self.model.graph, calibrated, accept_best=True)
+            module = CodeDomainModule(selection.source, selection.plan).eval()
+            return {**integer_row(module, self.parts), "epochs": 0, "best_epoch": ""}
+        made = trained(self.model.graph, self.mixed(method) if method in MIXED else self.uniform(method))
+        return {**integer_row(made.module, self.parts), "epochs": self.settings.epochs, "best_epoch": made.epoch}
+
+    @property
+    def static(self) -> StaticInt8:
+        """How ranges are calibrated before training."""
+        graphs = self.parts.train[:CALIBRATION_GRAPHS]
+        return StaticInt8(graphs, mode="int8", equalization=None, min_agreement=0, seed=self.seed)
+
+    def uniform(self, method: str) -> QAT:
+        """The training of one width and one of TRAINED."""
+        width, way = method.split(" ", 1)
+        bits = int(width)
+        ways: Mapping[str, Quantizer] = {
+            "QAT": Observed(bits, Momentum(), "straight-through"), "Degree-Quant": Observed(bits, Percentile()),
+            "learned": Learned(bits), "learned, masked": Learned(bits),
+        }  # fmt: skip
+        masks = DegreeQuant(p_min=0.0 if bits == 8 else 0.1, change=0.1)
+        quantizers = {"*": ways[way], "x": Fixed(), "convs.0.nn.1.weight": Fixed(8)}
+        return replace(
+            self._training(bits, quantizers),
+            degree_quant=masks if way in ("Degree-Quant", "learned, masked") else None,
         )  # fmt: skip
-        way = training(4, "learned", parts, static, settings, seed, batch)
-        teacher = Distillation(model.graph, weight=1.0) if method == "mixed, distilled" else None
-        chosen = replace(way, quantizers=space.quantizers(assignment), distillation=teacher)
-    else:
-        width, name = method.split(" ", 1)
-        chosen = training(int(width), name, parts, static, settings, seed, batch)
-    made = trained(model.graph, chosen)
-    return {**integer_row(made.module, parts), "epochs": settings.epochs, "best_epoch": made.epoch}
 
+    def mixed(self, method: str) -> QAT:
+        """The training of one of MIXED."""
+        space, assignment = self._mixture
+        teacher = Distillation(self.model.graph, weight=1.0) if method == "mixed, distilled" else None
+        return replace(self._training(4, space.quantizers(assignment)), distillation=teacher)
 
-def training(bits: int, way: str, parts: Split, static: StaticInt8, settings: Settings, seed: int, batch: int) -> QAT:
-    """One of TRAINED."""
-    ways: Mapping[str, Quantizer] = {
-        "QAT": Observed(bits, Momentum(), "straight-through"), "Degree-Quant": Observed(bits, Percentile()),
-        "learned": Learned(bits), "learned, masked": Learned(bits),
-    }  # fmt: skip
-    masks = DegreeQuant(p_min=0.0 if bits == 8 else 0.1, change=0.1)
-    return QAT(
-        list(parts.train), settings.epochs, static, lr=settings.lr, weight_decay=WEIGHT_DECAY[bits], seed=seed,
-        batch_size=batch, quantizers={"*": ways[way], "x": Fixed(), "convs.0.nn.1.weight": Fixed(8)},
-        degree_quant=masks if way in ("Degree-Quant", "learned, masked") else None, validation=list(parts.validation),
-        criterion="loss", decay=StepDecay(max(settings.epochs // 4, 1)),
-    )  # fmt: skip
+    @cached_property
+    def _mixture(self) -> tuple[SearchSpace, Assignment]:
+        space = SearchSpace.of(self.model.graph, self.static, {"*": WIDTHS, "x": (8,)}, self.parts.validation)
+        epochs = self.settings.search_epochs
+        return space, mixture(
+            space, self.parts, most_bits=MOST_BITS, epochs=epochs, seed=self.seed, batch=self.batch
+        )  # fmt: skip
+
+    def _training(self, bits: int, quantizers: Mapping[str, Quantizer]) -> QAT:
+        settings = self.settings
+        return QAT(
+            list(self.parts.train), settings.epochs, self.static, lr=settings.lr, weight_decay=WEIGHT_DECAY[bits],
+            seed=self.seed, batch_size=self.batch, quantizers=quantizers, validation=list(self.parts.validation),
+            criterion="loss", decay=StepDecay(max(settings.epochs // 4, 1)),
+        )  # fmt: skip
 
 
 def integer_row(module: CodeDomainModule, parts: Split) -> Found:

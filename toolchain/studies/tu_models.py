@@ -65,10 +65,10 @@ class FloatModel:
     validation: float
 
 
-def float_model(parts: Split, epochs: int, seed: int, batch: int) -> FloatModel:
+def float_model(parts: Split, epochs: int, seed: int, batch: int, *, layers: int = 5) -> FloatModel:
     """Trained by Adam; the weights of the epoch with the lowest validation loss are kept."""
     torch.manual_seed(seed)
-    model = GraphGIN(parts.features, parts.classes)
+    model = GraphGIN(parts.features, parts.classes, layers=layers)
     result = train(
         model, parts.train, parts.validation, epochs=epochs, seed=seed, lr=0.01, batch_size=batch, criterion="loss"
     )
