@@ -188,21 +188,21 @@ class A2QValue(ValueQuantizer):
         order = torch.tensor(self._order())
         steps = self.log_step.exp().index_select(0, order)
         tops = (torch.exp2(self._widths() - float(self.is_signed)) - 1).index_select(0, order)
+        count = self._count if self.training else None
         if not self.method.local:
-            return TrainedRows(steps, tops, self._see if self.training else None)
+            return TrainedRows(steps, tops, count)
 
         def see(x: Tensor, group: Tensor, codes: Tensor) -> None:
-            self._see(x, group, codes)
             step, top = (t.index_select(0, group)[:, None] for t in (steps, tops))
             smooth = (x / step).clamp(torch.zeros_like(top) if not self.is_signed else -top, top)
             error = straight_through(smooth, codes) * step - x
             self._error = error.square().sum() / x.square().sum().clamp(min=1e-12)
 
-        return TrainedRows(steps.detach(), tops.detach(), see if self.training else None)
+        return TrainedRows(steps.detach(), tops.detach(), count, see if self.training else None)
 
     # --- what training shows ------------------------------------------------------------------------------------------
 
-    def _see(self, x: Tensor, group: Tensor, codes: Tensor) -> None:
+    def _count(self, group: Tensor) -> None:
         counts = torch.bincount(group, minlength=len(self.shares)).float()
         shares = torch.empty_like(self.shares).index_copy_(0, torch.tensor(self._order()), counts / counts.sum())
         self.shares = KEPT_SHARE * self.shares + (1 - KEPT_SHARE) * shares

@@ -38,7 +38,7 @@ class TrainedLinear:
     Attributes:
         step: [out] float32, the scales of the weight's codes, with the gradient of those that learn.
         reach: weights beyond it, in steps, have no gradient.
-        sparse: the codes that it reads as a sparse matrix, where most of them are 0 and no gradient goes to them.
+        sparse: the codes that it reads as a sparse matrix, where most of them are 0.
     """
 
     codes: LinearCodes
@@ -103,11 +103,13 @@ class TrainedRows:
     Attributes:
         steps: [K], the step of each group.
         tops: [K], the largest code of each group.
-        observe: called with real values [N, C], their groups [N] and their codes.
+        count: called with the group of each node, [N].
+        observe: called with real values [rows, C], their groups [rows] and their codes; elements that are 0 may be missing.
     """
 
     steps: Tensor
     tops: Tensor
+    count: Callable[[Tensor], None] | None = None
     observe: Callable[[Tensor, Tensor, Tensor], None] | None = None
 
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from toolchain.compression import code_domain_edges, code_domain_rows  # noqa: F401  # add their ops to emit_codes
+from toolchain.compression import code_domain_edges  # noqa: F401  # adds the ops along edges to emit_codes
 from toolchain.compression.a2q import memory_penalty
 from toolchain.compression.code_domain import CodeCall, TrainedFactor, TrainedLinear, TrainedScale, emit_codes
+from toolchain.compression.code_domain_rows import sparse_codes
 from toolchain.compression.code_rounding import Protection, Rounding, straight_through
 from toolchain.compression.degree_quant import DegreeQuant
 from toolchain.compression.input_codes import MOST_KEPT, InputCodes
@@ -225,7 +226,7 @@ class CodeDomainModule(nn.Module):
             else:
                 rounding = self._rounding(value, steps[-1], protection)
                 code = self._code_call(CodeCall(call, tuple(steps[i] for i in value.inputs), rounding))
-                tensors.append(self._codes(code, self._chance(value)))
+                tensors.append(self._codes(code, self._chance(value), is_seen=watch is not None))
                 if code.linear is not None and value.type.dtype is DType.I32:
                     # The scale of accumulators is a product with the weight's scale, which follows the weights.
                     parameters = accumulator_parameters(call.types[0], code.linear.codes.weight_qparams)
@@ -240,12 +241,19 @@ class CodeDomainModule(nn.Module):
         source = self._dropped_at.get(value.id) if self.training else None
         return 0.0 if source is None else self._dropout.get(source, 0.0)
 
-    def _codes(self, code: CodeCall, chance: float) -> Tensor:
+    def _codes(self, code: CodeCall, chance: float, *, is_seen: bool) -> Tensor:
         """The result of an op on codes, of which some are dropped.
 
-        The input's codes are kept, as long as neither the batch nor the scale changes.
+        The input's codes are kept, as long as neither the batch nor the scale changes. Where they are sparse, those of groups of
+        rows are so too, and nothing is returned for them unless it `is_seen`.
         """
         value, batch, rounding = code.call.value, code.call.structure, code.rounding
+        if isinstance(value.op, RowScale) and value.op.limits and not is_seen:
+            matrix = self._sparse.get(value.inputs[0])
+            if matrix is not None:
+                made = sparse_codes(value.op, code, matrix)
+                self._sparse[value.id] = made.with_values(functional.dropout(made.values, chance))
+                return torch.empty(0)
         is_input = isinstance(value.op, Quantize) and isinstance(self.graph.values[value.inputs[0]].op, Input)
         if not is_input or rounding.step is not None or rounding.protection is not None or rounding.observe is not None:
             self._sparse.pop(value.id, None)

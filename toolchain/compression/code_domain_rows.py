@@ -13,6 +13,7 @@ from toolchain.ir import ops
 from toolchain.ir.integer import srdhm
 from toolchain.ir.ops import Function
 from toolchain.ir.reference_rows import factors_q31, limit_codes, peak_bounds, scale_ratio
+from toolchain.torch_sparse import SparseMatrix
 
 UNCUT_BITS = 16
 
@@ -36,7 +37,20 @@ def _groups(numbers: np.ndarray) -> Tensor:
 
 @emit_codes.register
 def _(op: ops.RowScale, code: CodeCall) -> Tensor:
-    group, x_type, out = code.call.tensors[1][:, 0].long(), code.call.types[0], code.out
+    group = code.call.tensors[1][:, 0].long()
+    return _scaled(op, code, code.x, group, group)
+
+
+def sparse_codes(op: ops.RowScale, code: CodeCall, x: SparseMatrix) -> SparseMatrix:
+    """The same of a matrix that is mostly 0, element by element: 0 stays 0."""
+    group = code.call.tensors[1][:, 0].long()
+    rows = torch.repeat_interleave(torch.arange(x.shape[0]), x.rows.diff())  # [elements]
+    return x.with_values(_scaled(op, code, x.values[:, None], group.index_select(0, rows), group)[:, 0])
+
+
+def _scaled(op: ops.RowScale, code: CodeCall, x: Tensor, group: Tensor, nodes: Tensor) -> Tensor:
+    """Codes of rows x, whose groups are `group`, among nodes whose groups are `nodes`."""
+    x_type, out = code.call.types[0], code.out
     table = torch.tensor(op.factors)
     if code.rows is not None:  # ahead of a Linear s / s_g, behind it s_g / s
         unit = float(np.max(code.rows.steps.detach().numpy()))
@@ -49,16 +63,8 @@ def _(op: ops.RowScale, code: CodeCall) -> Tensor:
         smooth = smooth * torch.from_numpy(bias_rows / 2**31).float()[:, None]
     ratio, relu = scale_ratio(op, x_type, out), op.activation is Function.RELU
     slope = code.step() * (max(op.factors) / code.out_step)
-    uncut = _uncut(code) if op.limits else code
-    codes = uncut.requantize(
-        code.x,
-        ratio,
-        slope,
-        rows=rows,
-        smooth_rows=smooth,
-        bias_rows=bias_rows,
-        relu=relu,
-        bias=code.call.operand("bias"),
+    codes = (_uncut(code) if op.limits else code).requantize(
+        x, ratio, slope, rows=rows, smooth_rows=smooth, bias_rows=bias_rows, relu=relu, bias=code.call.operand("bias")
     )
     if not op.limits:
         return codes
@@ -66,8 +72,10 @@ def _(op: ops.RowScale, code: CodeCall) -> Tensor:
     tops = torch.from_numpy(limit_codes(op, out)).float() if code.rows is None else code.rows.tops
     tops = tops.index_select(0, group)[:, None]
     codes = codes.clamp(-tops, tops)
+    if code.rows is not None and code.rows.count is not None:
+        code.rows.count(nodes)
     if code.rows is not None and code.rows.observe is not None:
-        code.rows.observe(code.x.detach() * qparams_of(x_type).scale[0], group, codes.detach())
+        code.rows.observe(x.detach() * qparams_of(x_type).scale[0], group, codes.detach())
     return codes
 
 

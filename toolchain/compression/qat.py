@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,8 @@ from toolchain.compression.training import Loss, Schedule, StepDecay, Watch, tra
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
 from toolchain.torch_structure import TorchGraph
+
+AfterEpoch = Callable[[int, CodeDomainModule], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,9 +91,9 @@ def quantization_aware(graph: Graph, method: QAT) -> Graph:
     return trained_module(graph, method).to_integer_graph()
 
 
-def trained_module(graph: Graph, method: QAT) -> CodeDomainModule:
+def trained_module(graph: Graph, method: QAT, after_epoch: AfterEpoch | None = None) -> CodeDomainModule:
     """The module after training, in eval mode, as it was after the epoch that is kept: that of `trained`."""
-    return trained(graph, method).module
+    return trained(graph, method, after_epoch).module
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,8 +104,11 @@ class Trained:
     epoch: int
 
 
-def trained(graph: Graph, method: QAT) -> Trained:
+def trained(graph: Graph, method: QAT, after_epoch: AfterEpoch | None = None) -> Trained:
     """Train a float graph through its integer arithmetic.
+
+    Args:
+        after_epoch: called with the number of each epoch, and the module in eval mode as it is then.
 
     Raises:
         InvalidInput: a batch without labels.
@@ -127,15 +132,26 @@ def trained(graph: Graph, method: QAT) -> Trained:
         train_module, module, method.loader, method.schedule, groups=module.groups(method.scale_lr),
         distillation=distillation, auxiliary_loss=module.auxiliary_loss, before_epoch=before_epoch,
     )  # fmt: skip
+    looks = [] if after_epoch is None else [lambda epoch: after_epoch(epoch, module)]
     if method.validation is None:
-        train()
+        train(after_epoch=_each(looks))
         return Trained(module, method.epochs - 1)
     data = list(method.validation)
     best, outputs = BestEpoch[Snapshot](data, method.criterion), _Outputs(data, module)
-    train(after_epoch=lambda epoch: best.look(epoch, outputs, module.snapshot))
+    train(after_epoch=_each([lambda epoch: best.look(epoch, outputs, module.snapshot), *looks]))
     if best.state is not None:
         module.restore(best.state)
     return Trained(module, best.epoch)
+
+
+def _each(functions: list[Callable[[int], None]]) -> Callable[[int], None] | None:
+    """One function that calls all of them; None for none."""
+
+    def call(epoch: int) -> None:
+        for function in functions:
+            function(epoch)
+
+    return call if functions else None
 
 
 class _Outputs:

@@ -107,16 +107,22 @@ def wide_srdhm(a: Array, r: Array) -> Array:
 
 
 def mean_bits(graph: Graph, value: Value) -> float:
-    """Mean width of the codes of a RowScale over the nodes that calibration saw, its groups counting alike where it saw none.
-
-    Without limits it is that of the type. Codes that start at 0, behind a ReLU, need no bit for a sign.
-    """
-    op, out, groups = value.op, value.type.qparams, graph.values[value.inputs[1]].op
-    if not isinstance(op, ops.RowScale) or not isinstance(groups, ops.DegreeGroup | ops.PeakGroup) or out is None:
-        raise TypeMismatch(f"%{value.id} {type(op).__name__}: has no codes with a width for each group of rows")
-    if not op.limits:
-        return out.bits
-    is_signed = op.activation is not Function.RELU
-    bits = [int(top).bit_length() + is_signed for top in limit_codes(op, out)]
+    """Mean width of the codes of a RowScale over the nodes that calibration saw, its groups counting alike where it saw none."""
+    groups, bits = graph.values[value.inputs[1]].op, group_bits(value)
+    assert isinstance(groups, ops.DegreeGroup | ops.PeakGroup)
     shares = groups.shares or (1 / len(bits),) * len(bits)
     return sum(b * share for b, share in zip(bits, shares, strict=True)) / sum(shares)
+
+
+def group_bits(value: Value) -> list[int]:
+    """[K], the width of the codes of each group of a RowScale; without limits that of its type.
+
+    Codes that start at 0, behind a ReLU, need no bit for a sign.
+    """
+    op, out = value.op, qparams_of(value.type)
+    if not isinstance(op, ops.RowScale):
+        raise TypeMismatch(f"%{value.id} {type(op).__name__}: has no codes with a width for each group of rows")
+    if not op.limits:
+        return [out.bits] * len(op.factors)
+    is_signed = op.activation is not Function.RELU
+    return [int(top).bit_length() + is_signed for top in limit_codes(op, out)]

@@ -18,6 +18,7 @@ STUDIES: dict[str, str] = {
     "csl": "circular skip links at 8, 4, 2 and 1 bits and at searched widths",
     "proteins-int8": "every way of quantizing to int8, integer beside simulated accuracy",
     "planetoid": "8 bits and fewer on Cora, CiteSeer and PubMed, with and without distillation",
+    "planetoid-a2q": "steps and widths of groups of nodes against one for all, at 4 and 2 bits, on Cora",
     "planetoid-exploration": "random bit assignments on Cora, and the main effect of every value and weight",
     "planetoid-search": "bits within a budget, found by three searches, on Cora, CiteSeer and PubMed",
     "cora-attention": "integer attention against float attention on Cora",

@@ -317,3 +317,24 @@ def test_bit_operations_count_the_width_of_each_group_by_its_share_of_the_nodes(
     assert counts.bops == 10 * 30 * 16 * x_bits * 8
     assert counts.bit_operations == 10 * 30 * 16 * (x_bits + 8 + result.type.qparams.bits) / 3  # type: ignore[union-attr]
     assert value_bits(changed) == pytest.approx((x_bits + 8 + 4 + 8 + 8) / 5)  # x, and what both layers make of it
+
+
+@pytest.mark.parametrize("choice", ["degree", "nearest"])
+def test_codes_and_gradients_of_sparse_features_are_those_of_dense_ones(choice):
+    rng = np.random.default_rng(0)
+    x = rng.random((60, 30)) * (rng.random((60, 30)) < 0.05)
+    inputs = GraphInputs(x, rng.integers(0, 60, (2, 200)))
+    module = module_of(node_gcn_graph(), 30, {"x": A2Q(3, choice, 3, mean_bits=2.0, local=choice == "degree")})
+    module.start([inputs])
+    batch = TorchGraph.of(inputs.prepare(module.graph.topologies))
+    quantizer, found = row_values(module)["x"], []
+    for is_dense in (True, False, False):  # a batch is taken as sparse when it comes again
+        module.zero_grad()
+        quantizer.shares = torch.full((3,), 1 / 3)
+        output = module(batch, (lambda value, tensor: None) if is_dense else None)[0]
+        added = module.auxiliary_loss()
+        assert added is not None
+        (output.square().sum() + added).backward()
+        found.append((output.detach(), [p.grad.clone() for _, p in module.trained() if p.grad is not None]))
+
+    torch.testing.assert_close(found[0], found[2])
