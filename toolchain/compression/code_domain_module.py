@@ -76,7 +76,7 @@ class CodeDomainModule(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.degree_quant = degree_quant
-        self._kept: list[InputCodes] = []  # of a node task: the graph as trained on, and as validated on
+        self._kept: list[InputCodes] = []  # of a node task, which sees the same graph again and again
         self._sparse: dict[int, SparseMatrix | None] = {}  # codes of the input in this forward pass
         self.latent = GraphModule(source)
         self.plan = plan

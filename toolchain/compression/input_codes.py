@@ -11,7 +11,7 @@ from toolchain.ir import QParams
 from toolchain.torch_sparse import SparseMatrix, mostly_zero
 from toolchain.torch_structure import Structure
 
-MOST_KEPT = 2
+MOST_KEPT = 3  # batches of a node task: as trained on, as validated on, as looked at after an epoch
 
 
 @dataclass(slots=True, eq=False)
