@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from toolchain.cli.freed_memory import keep_freed_memory
 from toolchain.errors import GateFailed, PocketGnnError, RecipeError
 
 OK, FAILURE, USAGE, GATE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -34,6 +35,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "study": ("toolchain.cli.studying", "study"),
 }  # fmt: skip
 
+TRAINING = ("demo", "prune", "share", "quantize", "run", "study")  # verbs that may train
+
 
 class _Verbs(click.Group):
     """The verbs in the order in which they are used."""
@@ -50,7 +53,8 @@ class _Verbs(click.Group):
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="pocketgnn", prog_name="pocketgnn")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Take a trained PyTorch Geometric model to a device: prune, share, quantize, export, verify, measure.
 
     A MODEL is a Python file or module that defines get_model(), which returns the trained torch module, and get_graphs(),
@@ -73,6 +77,8 @@ def cli() -> None:
     Results go to stdout (--format json for programs), progress to stderr.
     Exit status: 0 done, 1 failed, 2 wrong usage, 3 a stated gate is not met, 130 interrupted.
     """
+    if context.invoked_subcommand in TRAINING:
+        keep_freed_memory()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -55,6 +55,7 @@ class Settings:
         probe_epochs: of a training with one slot narrowed.
         epochs: of a finalist.
         finalists: assignments that are trained in full.
+        search_seeds: trainings of each probe and finalist, whose mean counts.
         methods: those that are run, joined by "+".
     """
 
@@ -62,6 +63,7 @@ class Settings:
     probe_epochs: int = 25
     epochs: int = 50
     finalists: int = 5
+    search_seeds: int = 3
     methods: str = "+".join(METHODS)
 
 
@@ -97,7 +99,9 @@ def chosen(
     """The assignment that a method takes."""
     if method == "sensitivity":
         qat = training(graph, space, data, {}, settings.epochs, seed, is_distilled=True)
-        search = SensitivitySearch(qat, [data], budget, settings.probe_epochs, settings.finalists)
+        search = SensitivitySearch(
+            qat, [data], budget, settings.probe_epochs, settings.finalists, settings.search_seeds
+        )
         return sensitivity_search(graph, space, search).assignment
     if method == "rule":
         return by_rule(space, budget)
