@@ -29,26 +29,43 @@ from toolchain.inputs import GraphInputs
 LIBRARIES = {
     "onnx": ("onnxruntime",), "litert": ("ai-edge-litert",), "executorch": ("executorch", "torch"),
 }  # fmt: skip
-ALTERNATIVES = {("litert", "armv7l"): ("tflite-runtime", "numpy<2")}  # for machines that the library is not built for
+ALTERNATIVES = {("litert", "armv7l"): ("tflite-runtime",)}  # for machines that the library is not built for
+# Machines that numpy has no wheel for: the device's own is used, which its distribution has built.
+WITHOUT_NUMPY = ("armv7l",)
 PACKAGES = ("toolchain", "runtimes", "device_benchmarks")
 BUNDLE = "bundle.zip"
 OLDEST_GLIBC = 17
 SETUP_SECONDS = 1800.0
 SECONDS_PER_GRAPH = 5.0
 DOWNLOAD_SECONDS = 900
-_WHO = "import sys,platform; print(*sys.version_info[:2], platform.machine(), platform.libc_ver()[1] or '0.0')"
+_WHO = (
+    "import sys,platform,struct,importlib.util as u; print(*sys.version_info[:2], platform.machine(), "
+    "platform.libc_ver()[1] or '0.0', 8 * struct.calcsize('P'), int(u.find_spec('numpy') is not None))"
+)
 # Fewer threads and no files in the user's home, and no telemetry of onnxruntime.
 _ENVIRONMENT = ("ORT_DISABLE_TELEMETRY=1", "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH=.", "HOME=.")
 
 
 @dataclass(frozen=True, slots=True)
 class DevicePython:
-    """The Python of a device: what wheels it takes."""
+    """The Python of a device: what wheels it takes.
+
+    Attributes:
+        machine: that it was built for; of a 32-bit one on a 64-bit Arm kernel armv7l.
+        glibc: minor version.
+        has_numpy: whether the device has a numpy of its own.
+    """
 
     major: int
     minor: int
     machine: str
     glibc: int
+    has_numpy: bool = False
+
+    @property
+    def uses_own_numpy(self) -> bool:
+        """Whether numpy is to be that of the device."""
+        return self.machine in WITHOUT_NUMPY and self.has_numpy
 
     def platforms(self) -> list[str]:
         """Platform words of wheels, the newest first."""
@@ -77,8 +94,9 @@ class PythonRunner:
         self._python = device_python(self._transport)
         format = self._runtime.artifact.format
         wanted = ALTERNATIVES.get((format, self._python.machine)) or tuple(_pinned(name) for name in LIBRARIES[format])
+        numpy = () if self._python.uses_own_numpy else ("numpy",)
         self._wheels = download_wheels(
-            self._python, ("numpy", *wanted, "pip"), Path(self._scratch.name), self._transport.name
+            self._python, (*numpy, *wanted, "pip"), Path(self._scratch.name), self._transport.name
         )
 
     def install(self, folder: RunFolder) -> None:
@@ -89,12 +107,13 @@ class PythonRunner:
         """
         for wheel in self._wheels:
             folder.put(wheel.name, wheel.read_bytes())
-        folder.put(BUNDLE, _bundle(self._runtime))
+        folder.put(BUNDLE, bundle(self._runtime))
         pip = next(wheel.name for wheel in self._wheels if wheel.name.startswith("pip-"))
         names = [wheel.name for wheel in self._wheels if wheel.name != pip]
+        system = ["--system-site-packages"] if self._python.uses_own_numpy else []
         steps = (
             ["python3", "-m", "zipfile", "-e", BUNDLE, "."],
-            ["python3", "-m", "venv", "--without-pip", "venv"],
+            ["python3", "-m", "venv", "--without-pip", *system, "venv"],
             [
                 "env",
                 "HOME=.",
@@ -125,7 +144,7 @@ class PythonRunner:
             "protocol": asdict(protocol) if protocol else None,
         }  # fmt: skip
         folder.put(REQUEST, json.dumps(request).encode())
-        folder.put("graphs.zip", _graphs(graphs))
+        folder.put("graphs.zip", graphs_archive(graphs))
         seconds = SETUP_SECONDS + SECONDS_PER_GRAPH * len(graphs) + (10 * protocol.seconds if protocol else 0)
         unpacked = folder.run(["python3", "-m", "zipfile", "-e", "graphs.zip", "."], seconds=seconds)
         child = ["env", *_ENVIRONMENT, "venv/bin/python", "-m", "device_benchmarks.device_child"]
@@ -173,12 +192,13 @@ def device_python(transport: Transport) -> DevicePython:
     """
     done = transport.run(["python3", "-c", f"import venv, zipfile\n{_WHO}"], seconds=120)
     words = done.output.decode(errors="replace").split()
-    if done.status or len(words) != 4:
+    if done.status or len(words) != 6:
         raise DeviceError(
             f"{transport.name}: no Python with venv ({done.first_line}). Install python3-venv there, or export "
             "the model with --to c."
         )
-    return DevicePython(int(words[0]), int(words[1]), words[2], int(words[3].split(".")[1]))
+    machine = "armv7l" if words[4] == "32" and words[2] in ("aarch64", "armv8l") else words[2]
+    return DevicePython(int(words[0]), int(words[1]), machine, int(words[3].split(".")[1]), words[5] == "1")
 
 
 def download_wheels(python: DevicePython, wanted: Sequence[str], folder: Path, name: str) -> list[Path]:
@@ -189,29 +209,31 @@ def download_wheels(python: DevicePython, wanted: Sequence[str], folder: Path, n
     """
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:",
-        "--dest", str(folder),
+        "--dest", str(folder), *(["--no-deps"] if python.uses_own_numpy else []),
         "--implementation", "cp", "--python-version", f"{python.major}.{python.minor}",
         *(part for platform in python.platforms() for part in ("--platform", platform)), *wanted,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DOWNLOAD_SECONDS)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no message"]
+        is_numpy = python.machine in WITHOUT_NUMPY and not python.has_numpy
+        way_out = "Install python3-numpy there, since numpy has none; or export" if is_numpy else "Export"
         raise DeviceError(
             f"{name}: no wheels of {', '.join(wanted)} for Python {python.major}.{python.minor} on {python.machine} "
-            f"({lines[-1].removeprefix('ERROR: ')[:300]}). Export the model with --to c."
+            f"({lines[-1].removeprefix('ERROR: ')[:300]}). {way_out} the model with --to c."
         )
     return sorted(folder.glob("*.whl"))
 
 
 def _pinned(name: str) -> str:
     try:
-        return f"{name}=={metadata.version(name)}"
+        return f"{name}=={metadata.version(name).partition('+')[0]}"  # +cpu and the like are of this machine
     except metadata.PackageNotFoundError:
         return name
 
 
-def _bundle(runtime: Runtime) -> bytes:
-    """The modules of this project and the artifact, as one archive."""
+def bundle(runtime: Runtime) -> bytes:
+    """The modules of this project and the artifact, as one archive: what device_child needs beside graphs and libraries."""
     root, content = Path(__file__).parent.parent, io.BytesIO()
     artifact = runtime.artifact
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -223,7 +245,8 @@ def _bundle(runtime: Runtime) -> bytes:
     return content.getvalue()
 
 
-def _graphs(graphs: Sequence[GraphInputs]) -> bytes:
+def graphs_archive(graphs: Sequence[GraphInputs]) -> bytes:
+    """Graphs as device_child reads them, as one archive."""
     content = io.BytesIO()
     with tempfile.TemporaryDirectory(prefix="pocketgnn-graphs-") as folder, zipfile.ZipFile(content, "w") as archive:
         for position, graph in enumerate(graphs):

@@ -11,7 +11,7 @@ import numpy as np
 
 from toolchain.errors import InvalidInput
 from toolchain.inputs import PreparedGraph
-from toolchain.topology import Topology
+from toolchain.topology import Topology, occurrences
 
 Array = np.ndarray
 
@@ -102,7 +102,7 @@ def degree(feed: Feed, prepared: PreparedGraph) -> int | None:
         return None
     topology = _topology(feed, prepared)
     ends = topology.source if feed.kind in (FeedKind.OUT_EDGES, FeedKind.OUT_MASK) else topology.target
-    return int(np.bincount(ends, minlength=1).max(initial=1))
+    return int(occurrences(ends, 1).max(initial=1))
 
 
 def build_feeds(feeds: tuple[Feed, ...], prepared: PreparedGraph) -> dict[str, Array]:
@@ -165,7 +165,7 @@ def _adjacency(feed: Feed, prepared: PreparedGraph) -> Array:
     topology = _topology(feed, prepared)
     n = topology.num_nodes
     place = topology.target * n + topology.source
-    dense = np.bincount(place, weights=_coefficient(feed, prepared)[:, 0], minlength=n * n)  # repeated edges add up
+    dense = occurrences(place, n * n, _coefficient(feed, prepared)[:, 0])  # repeated edges add up
     return dense.reshape(n, n)
 
 

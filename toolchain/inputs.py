@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from toolchain.errors import InvalidInput
-from toolchain.topology import Topology, TopologySpec, build_topology
+from toolchain.topology import Topology, TopologySpec, build_topology, occurrences
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +100,7 @@ class GraphInputs:
     @property
     def nodes_per_graph(self) -> np.ndarray:
         """[G] int64."""
-        return np.bincount(self.graph_index, minlength=self.num_graphs)
+        return occurrences(self.graph_index, self.num_graphs)
 
     @classmethod
     def from_pyg(cls, data: Any) -> GraphInputs:

@@ -134,7 +134,7 @@ class Topology:
         kept = ~added
         sums = np.zeros((self.num_nodes, values.shape[1]), np.float32)
         np.add.at(sums, self.target[kept], values[self.origin[kept]])
-        counts = np.bincount(self.target[kept], minlength=self.num_nodes).clip(min=1).astype(np.float32)
+        counts = occurrences(self.target[kept], self.num_nodes).clip(min=1).astype(np.float32)
         out = np.empty((self.num_edges, values.shape[1]), np.float32)
         out[kept] = values[self.origin[kept]]
         out[added] = (sums / counts[:, None])[self.target[added]]
@@ -176,21 +176,30 @@ def build_topology(
     order = np.argsort(target, kind="stable")
     source, target, origin = source[order], target[order], origin[order]
     weight = weight[order] if weight is not None else None
-    counts = np.bincount(target, minlength=num_nodes)
+    in_degree = occurrences(target, num_nodes)
     row_pointer = np.zeros(num_nodes + 1, np.int64)
-    np.cumsum(counts, out=row_pointer[1:])
+    np.cumsum(in_degree, out=row_pointer[1:])
     scale = None
     if spec.normalization is Normalization.SYMMETRIC:
-        scale = _inverse_sqrt_degree(counts, target, weight, num_nodes)
+        scale = _inverse_sqrt_degree(in_degree, target, weight, num_nodes)
     return Topology(num_nodes, source, target, row_pointer, weight, scale, scale, origin, spec.loop_attributes)
 
 
+def occurrences(index: np.ndarray, size: int, weight: np.ndarray | None = None) -> np.ndarray:
+    """How often each number below `size` stands in `index` ([size] int64), or the sum of its weights (float64).
+
+    A 32-bit numpy counts no int64 by itself.
+    """
+    found = np.bincount(index.astype(np.intp, copy=False), weights=weight, minlength=size)
+    return found if weight is not None else found.astype(np.int64, copy=False)
+
+
 def _inverse_sqrt_degree(
-    counts: np.ndarray, target: np.ndarray, weight: np.ndarray | None, num_nodes: int
+    in_degree: np.ndarray, target: np.ndarray, weight: np.ndarray | None, num_nodes: int
 ) -> np.ndarray:
-    degree = counts.astype(np.float32)
+    degree = in_degree.astype(np.float32)
     if weight is not None:
-        degree = np.bincount(target, weights=weight, minlength=num_nodes).astype(np.float32)
+        degree = occurrences(target, num_nodes, weight).astype(np.float32)
         if (degree < 0).any():
             worst = int(degree.argmin())
             raise InvalidInput(

@@ -17,7 +17,7 @@ import toolchain
 from device_benchmarks.device_child import REQUEST, RESULTS
 from device_benchmarks.measurement import Scope
 from device_benchmarks.protocol import Protocol
-from device_benchmarks.python_runner import DevicePython, PythonRunner, _bundle, _graphs, device_python
+from device_benchmarks.python_runner import DevicePython, PythonRunner, bundle, device_python, graphs_archive
 from device_benchmarks.transports import LocalTransport
 from toolchain.errors import DeviceError
 from toolchain.inputs import GraphInputs
@@ -33,7 +33,7 @@ def runtime(exported, tmp_path_factory):
 
 def test_a_bundle_computes_and_times_with_the_library_of_its_format_alone(runtime, exported, tmp_path):
     graphs = [GraphInputs.from_pyg(data) for data in exported.parts.test]
-    for archive in (_bundle(runtime), _graphs(graphs)):
+    for archive in (bundle(runtime), graphs_archive(graphs)):
         zipfile.ZipFile(io.BytesIO(archive)).extractall(tmp_path)
     request = {"graphs": len(graphs), "timed": 1, "core_mask": 0, "protocol": asdict(SHORT)}
     (tmp_path / REQUEST).write_text(json.dumps(request))
@@ -71,3 +71,23 @@ def test_a_device_without_python_is_told_the_way_out():
 
     with pytest.raises(DeviceError, match=r"local: no Python with venv \(.*\)\. Install python3-venv there, or export"):
         device_python(Bare())
+
+
+@pytest.mark.parametrize(
+    ("answer", "machine", "uses_own_numpy"),
+    [
+        ("3 13 aarch64 2.41 64 0", "aarch64", False),
+        ("3 13 aarch64 2.41 64 1", "aarch64", False),
+        ("3 11 aarch64 2.36 32 1", "armv7l", True),  # a 32-bit system on a 64-bit kernel, as Raspberry Pi OS has it
+        ("3 11 armv7l 2.36 32 1", "armv7l", True),
+        ("3 11 armv7l 2.36 32 0", "armv7l", False),
+    ],
+)
+def test_a_python_is_known_by_what_it_was_built_for(answer, machine, uses_own_numpy, tmp_path, monkeypatch):
+    (tmp_path / "python3").write_text(f"#!/bin/sh\necho {answer}\n")
+    (tmp_path / "python3").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    found = device_python(LocalTransport())
+
+    assert (found.machine, found.uses_own_numpy) == (machine, uses_own_numpy)
