@@ -42,7 +42,10 @@ class GraphGIN(nn.Module):
 
 def _mlp(inputs: int, outputs: int) -> nn.Sequential:
     first, second = nn.Linear(inputs, outputs), nn.Linear(outputs, outputs)
-    return nn.Sequential(nn.BatchNorm1d(inputs), first, nn.ReLU(), second, nn.BatchNorm1d(outputs), nn.ReLU())
+    # A channel that no node activates has no variance. Folded with torch's eps of 1e-5, its weights would be hundreds of times
+    # as large as all others, and take the range of every row's codes.
+    before = nn.BatchNorm1d(inputs, eps=0.1)
+    return nn.Sequential(before, first, nn.ReLU(), second, nn.BatchNorm1d(outputs), nn.ReLU())
 
 
 def load(data_root: Path | None, name: str) -> list[Data]:

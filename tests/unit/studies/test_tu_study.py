@@ -10,6 +10,7 @@ import torch
 from torch_geometric.data import Data
 
 from toolchain.datasets import Split, with_degrees
+from toolchain.passes import deployable
 from toolchain.studies import tu
 from toolchain.studies.tu_models import float_model
 
@@ -63,3 +64,15 @@ def test_the_methods_that_are_named_run_in_every_fold():
     keys = list(tu.wanted(tu.STUDY.scope(folds=2, data_root=Path("data")), settings))
 
     assert keys == [("PROTEINS", 0, fold, method) for fold in (0, 1) for method in ("float", "4 learned")]
+
+
+def test_a_channel_that_no_node_activates_does_not_take_the_range_of_the_weights(subject: tu.Subject):
+    """Its variance is 0, so that the folded weights are those of BatchNorm's eps."""
+    parts = subject.parts
+    silent = [graph.clone() for graph in (*parts.train, *parts.validation)]
+    for graph in silent:
+        graph.x = torch.cat([graph.x, torch.zeros(graph.num_nodes, 1)], 1)
+    graph = float_model(Split(tuple(silent[:20]), tuple(silent[20:]), ()), 3, 0, 10).graph
+    weight = deployable(graph).constants["convs.0.nn.1.weight"]  # [out, in]
+
+    assert abs(weight[:, -1]).max() < 4 * abs(weight[:, :-1]).max()
