@@ -63,7 +63,7 @@ class Settings:
     probe_epochs: int = 25
     epochs: int = 50
     finalists: int = 5
-    search_seeds: int = 3
+    search_seeds: int = 1
     methods: str = "+".join(METHODS)
 
 
