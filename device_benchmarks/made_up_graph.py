@@ -6,14 +6,13 @@ import numpy as np
 
 from toolchain.artifact import Artifact
 from toolchain.inputs import GraphInputs
-from toolchain.topology import SelfLoops
 
 
 def made_up_graph(artifact: Artifact, seed: int = 0) -> GraphInputs:
     """A graph of the largest size that an artifact takes, for those who have none at hand: random edges and features."""
     contract, random = artifact.contract, np.random.default_rng(seed)
     nodes = contract.max_nodes or 1
-    loops = nodes if any(spec.self_loops is not SelfLoops.KEEP for spec in contract.topologies) else 0
+    loops = nodes if any(spec.self_loops.adds for spec in contract.topologies) else 0
     degree = (contract.max_degree or 1) - (loops > 0)
     edges = max(min((contract.max_edges or 0) - loops, nodes * degree), 0)
     target = np.arange(edges) % nodes  # equal in-degrees, so that none is above the bound

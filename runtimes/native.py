@@ -223,11 +223,12 @@ def _sparse(x: Array) -> tuple[Array, Array]:
 
 
 def _num_edges(spec: TopologySpec, graph: GraphInputs) -> int:
-    """Edges of a prepared topology: a node has one self-loop where they are added."""
+    """Edges of a prepared topology: self-loops as its rule says."""
     if spec.self_loops is SelfLoops.KEEP:
         return graph.num_edges
     source, target = graph.edge_index
-    return graph.num_edges - int((source == target).sum()) + graph.num_nodes
+    kept = graph.num_edges - int((source == target).sum())
+    return kept + graph.num_nodes if spec.self_loops.adds else kept
 
 
 def _check_model(artifact: Artifact, model: Any) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, GraphBuilder, ops
+from toolchain.ir.attributes import FLOAT_ONLY
 from toolchain.ir.ops import End, Extent, Function, Input, Reduce, Role, RowFactor
 from toolchain.ir.types import edge, node
 from toolchain.topology import LoopAttributes, Normalization, SelfLoops, TopologySpec
@@ -63,7 +64,11 @@ def every_op(seed: int = 0) -> Graph:
     graphs = b.add(ops.LayerNorm(extent=Extent.GRAPH, eps_outside=True), total, const("gn.w", 8), const("gn.b", 8))
     both = b.add(ops.Concat(), rows, b.add(ops.HeadMean(2), graphs))
     for function in Function:
-        both = b.add(ops.Activation(function), both)
+        both = both if function in FLOAT_ONLY else b.add(ops.Activation(function), both)
+    root = b.add(ops.Activation(Function.SQRT), b.add(ops.Activation(Function.ABS), both))
+    root = b.add(ops.Mul(), root, b.add(ops.Activation(Function.STEP), both))
+    both = b.add(ops.Activation(Function.LOG), b.add(ops.Activation(Function.EXP), both))
+    both = b.add(ops.Sub(), both, root)
     pooled = [b.add(ops.Pool(reduce), both) for reduce in Reduce]
     spread = b.add(ops.Broadcast(), pooled[0])
     out = b.add(ops.LogSoftmax(), b.add(ops.Slice(2, 9), b.add(ops.Add(Function.RELU), both, spread)))

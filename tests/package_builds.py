@@ -91,7 +91,7 @@ def every_feed() -> tuple[GraphContract, tuple[Feed, ...]]:
     feeds: list[Feed] = []
     for place, spec in enumerate(specs):
         for kind, (dtype, dims) in _FEEDS.items():
-            if kind is FeedKind.EDGE_WEIGHT and not spec.weighted and spec.self_loops is not SelfLoops.KEEP:
+            if kind is FeedKind.EDGE_WEIGHT and not spec.weighted and spec.self_loops.adds:
                 continue  # self-loops that were added have no weight there
             feeds.append(
                 Feed(f"{kind.value}_{place}", kind, place, "sum", dtype, dims, min_rows=2 if dims[0] == "E" else 0)

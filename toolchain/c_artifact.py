@@ -7,7 +7,7 @@ import re
 
 from toolchain.artifact import Artifact
 from toolchain.errors import ArtifactError
-from toolchain.topology import SelfLoops, TopologySpec
+from toolchain.topology import TopologySpec
 
 FORMAT = "c"
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -56,7 +56,7 @@ def output_topologies(artifact: Artifact) -> tuple[TopologySpec | None, ...]:
     """
     topologies, outputs = artifact.contract.topologies, artifact.signature.outputs
     stated = artifact.provenance.get("output_topologies")
-    if stated is None and len({spec.self_loops is SelfLoops.KEEP for spec in topologies}) == 1:
+    if stated is None and len({spec.self_loops for spec in topologies}) == 1:
         stated = [0] * len(outputs)  # all have equally many edges
     try:
         return tuple(

@@ -19,6 +19,12 @@ class SelfLoops(Enum):
     KEEP = "keep"  # edges as given
     REMAINING = "remaining"  # one loop per node; an existing loop keeps its weight (PyG add_remaining_self_loops)
     REPLACE = "replace"  # drop existing loops, then one new loop per node (PyG remove_ + add_self_loops)
+    REMOVE = "remove"  # drop existing loops
+
+    @property
+    def adds(self) -> bool:
+        """Whether every node gets a loop."""
+        return self in (SelfLoops.REMAINING, SelfLoops.REPLACE)
 
 
 class Normalization(Enum):
@@ -26,6 +32,8 @@ class Normalization(Enum):
 
     NONE = "none"
     SYMMETRIC = "symmetric"  # D^-1/2 A D^-1/2 with D the weighted in-degree (Kipf & Welling 2017)
+    SYMMETRIC_OUT = "symmetric_out"  # the same with D the weighted out-degree (the Laplacian of PyG's ChebConv)
+    DEGREE = "degree"  # D A with D the number of in-edges, whatever they weigh: its row factor is the degree
 
 
 class LoopAttributes(Enum):
@@ -159,7 +167,7 @@ def build_topology(
         is_loop = source == target
         has_loops = bool(is_loop.any())
         loop_weight = None
-        if weight is not None or spec.loop_weight != 1.0:
+        if spec.self_loops.adds and (weight is not None or spec.loop_weight != 1.0):
             loop_weight = np.full(num_nodes, spec.loop_weight, np.float32)
             weight = np.ones(source.shape[0], np.float32) if weight is None else weight
             if has_loops and spec.self_loops is SelfLoops.REMAINING and spec.weighted:
@@ -168,6 +176,7 @@ def build_topology(
             keep = ~is_loop
             source, target, origin = source[keep], target[keep], origin[keep]
             weight = weight[keep] if weight is not None else None
+    if spec.self_loops.adds:
         nodes = np.arange(num_nodes, dtype=np.int64)
         source, target = np.concatenate([source, nodes]), np.concatenate([target, nodes])
         origin = np.concatenate([origin, np.full(num_nodes, -1, np.int64)])
@@ -179,10 +188,10 @@ def build_topology(
     in_degree = occurrences(target, num_nodes)
     row_pointer = np.zeros(num_nodes + 1, np.int64)
     np.cumsum(in_degree, out=row_pointer[1:])
-    scale = None
-    if spec.normalization is Normalization.SYMMETRIC:
-        scale = _inverse_sqrt_degree(in_degree, target, weight, num_nodes)
-    return Topology(num_nodes, source, target, row_pointer, weight, scale, scale, origin, spec.loop_attributes)
+    source_scale, target_scale = _row_factors(spec, source, target, weight, in_degree)
+    return Topology(
+        num_nodes, source, target, row_pointer, weight, source_scale, target_scale, origin, spec.loop_attributes
+    )
 
 
 def occurrences(index: np.ndarray, size: int, weight: np.ndarray | None = None) -> np.ndarray:
@@ -194,12 +203,27 @@ def occurrences(index: np.ndarray, size: int, weight: np.ndarray | None = None) 
     return found if weight is not None else found.astype(np.int64, copy=False)
 
 
-def _inverse_sqrt_degree(
-    in_degree: np.ndarray, target: np.ndarray, weight: np.ndarray | None, num_nodes: int
-) -> np.ndarray:
-    degree = in_degree.astype(np.float32)
+def _row_factors(
+    spec: TopologySpec, source: np.ndarray, target: np.ndarray, weight: np.ndarray | None, in_degree: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """r and l of a normalization, [N] float32 each, or None where all are 1."""
+    num_nodes = in_degree.shape[0]
+    match spec.normalization:
+        case Normalization.NONE:
+            return None, None
+        case Normalization.SYMMETRIC:
+            scale = _inverse_sqrt_degree(in_degree, target, weight, num_nodes)
+        case Normalization.SYMMETRIC_OUT:
+            scale = _inverse_sqrt_degree(occurrences(source, num_nodes), source, weight, num_nodes)
+        case Normalization.DEGREE:
+            return None, in_degree.astype(np.float32)
+    return scale, scale
+
+
+def _inverse_sqrt_degree(counts: np.ndarray, end: np.ndarray, weight: np.ndarray | None, num_nodes: int) -> np.ndarray:
+    degree = counts.astype(np.float32)
     if weight is not None:
-        degree = occurrences(target, num_nodes, weight).astype(np.float32)
+        degree = occurrences(end, num_nodes, weight).astype(np.float32)
         if (degree < 0).any():
             worst = int(degree.argmin())
             raise InvalidInput(

@@ -30,6 +30,11 @@ ACTIVATIONS: dict[Function, Callable[[Tensor, float], Tensor]] = {
     Function.GELU_TANH: lambda x, alpha: F.gelu(x, approximate="tanh"),
     Function.SIGMOID: lambda x, alpha: torch.sigmoid(x),
     Function.TANH: lambda x, alpha: torch.tanh(x),
+    Function.EXP: lambda x, alpha: torch.exp(x),
+    Function.LOG: lambda x, alpha: torch.log(x),
+    Function.SQRT: lambda x, alpha: torch.sqrt(x),
+    Function.ABS: lambda x, alpha: torch.abs(x),
+    Function.STEP: lambda x, alpha: (x > 0).to(x.dtype),
 }
 
 

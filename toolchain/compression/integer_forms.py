@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from toolchain.ir import Graph, Value
+from toolchain.ir.attributes import FLOAT_ONLY
 from toolchain.ir.ops import (
     Activation,
     Add,
@@ -37,6 +38,9 @@ EDGE_ARITHMETICS: tuple[EdgeArithmetic, ...] = ("float", "integer")
 Elementwise = Add | Sub | Maximum | Concat | Slice | Broadcast | Activation
 EdgeOp = Gather | EdgeSoftmax | HeadDot | HeadMean | Aggregate | Mul  # float ops unless edges are integer
 
+# Normalizations whose row factors integers have: 1, and the inverse root of the in-degree.
+_WITH_INTEGERS = (Normalization.NONE, Normalization.SYMMETRIC)
+
 
 def has_integer_form(graph: Graph, value: Value, edges: EdgeArithmetic = "float") -> bool:
     """Whether `toolchain.ir.reference_integer` can run this op on codes.
@@ -46,6 +50,8 @@ def has_integer_form(graph: Graph, value: Value, edges: EdgeArithmetic = "float"
     """
     op = value.op
     if isinstance(op, Linear):
+        if op.row_factor is not None and graph.topologies[op.row_factor.topology].normalization not in _WITH_INTEGERS:
+            return False
         return op.activation in (None, Function.RELU) and all(
             isinstance(graph.values[i].op, Const) for i in value.inputs[1:]
         )
@@ -59,6 +65,8 @@ def has_integer_form(graph: Graph, value: Value, edges: EdgeArithmetic = "float"
         return False
     if isinstance(op, Add) and op.activation not in (None, Function.RELU):
         return False
+    if isinstance(op, Activation) and op.function in FLOAT_ONLY:
+        return False
     operands = graph.operands(value)
     if any(isinstance(o.op, Const) for o in operands):
         return False
@@ -70,6 +78,8 @@ def _propagate_has_integer_form(graph: Graph, value: Value, op: Propagate, edges
     if spec.weighted or spec.loop_weight != 1.0 or op.row_factor is not None:
         return False
     if op.activation not in (None, Function.RELU):
+        return False
+    if spec.normalization not in _WITH_INTEGERS:
         return False
     is_symmetric = spec.normalization is Normalization.SYMMETRIC
     constants = value.inputs[1:]

@@ -10,7 +10,7 @@ from toolchain.exporters.lowerings import Lowering
 from toolchain.feeds import Feed, FeedKind
 from toolchain.ir import ops
 from toolchain.ir.ops import End, Reduce, RowFactor
-from toolchain.topology import Normalization, SelfLoops, TopologySpec
+from toolchain.topology import Normalization, TopologySpec
 
 _ROLE_KINDS = {
     ops.Role.X: FeedKind.X, ops.Role.EDGE_WEIGHT: FeedKind.EDGE_WEIGHT, ops.Role.EDGE_ATTR: FeedKind.EDGE_ATTR,
@@ -78,16 +78,16 @@ class FeedNames(Generic[Name]):
     # --- arrays of a topology -----------------------------------------------------------------------------------------
 
     def is_normalized(self, topology: int) -> bool:
-        return self.topologies[topology].normalization is Normalization.SYMMETRIC
+        return self.topologies[topology].normalization is not Normalization.NONE
 
     def has_weights(self, topology: int) -> bool:
         """Whether some edge may weigh other than 1."""
         spec = self.topologies[topology]
-        return spec.weighted or (spec.self_loops is not SelfLoops.KEEP and spec.loop_weight != 1.0)
+        return spec.weighted or (spec.self_loops.adds and spec.loop_weight != 1.0)
 
     def adds_unit_loops(self, topology: int) -> bool:
         """Whether every node gets one self-loop of weight 1."""
-        return self.topologies[topology].self_loops is not SelfLoops.KEEP and not self.has_weights(topology)
+        return self.topologies[topology].self_loops.adds and not self.has_weights(topology)
 
     def source(self, topology: int, *, loops: bool = True) -> Name:
         """[E] indices."""

@@ -50,12 +50,16 @@ def activated(site: Site, x: int, function: Function | None, alpha: float = 0.01
             return site.rowwise(
                 "ADD", site.rowwise("RELU", x), site.rowwise("MUL", below, site.writer.constant(float(alpha)))
             )
+        case Function.STEP:
+            zero, one = site.writer.constant(0.0), site.writer.constant(1.0)
+            return site.rowwise("SELECT_V2", site.rowwise("LESS", zero, x, dtype="bool"), one, zero)
         case _:
             return site.rowwise(_ACTIVATIONS[function], x)
 
 
 _ACTIVATIONS = {
     Function.RELU: "RELU", Function.ELU: "ELU", Function.SIGMOID: "LOGISTIC", Function.TANH: "TANH",
+    Function.EXP: "EXP", Function.LOG: "LOG", Function.SQRT: "SQRT", Function.ABS: "ABS",
 }  # fmt: skip
 
 

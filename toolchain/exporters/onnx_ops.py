@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 import numpy as np
+from onnx import TensorProto
 
 from toolchain.errors import ExportError
 from toolchain.exporters.constants import head_blocks, real_constant
@@ -104,6 +105,8 @@ def activated(writer: OnnxWriter, x: str, function: Function | None, alpha: floa
         return x
     if function is Function.GELU_TANH:
         return writer.op("Gelu", x, approximate="tanh")
+    if function is Function.STEP:
+        return writer.op("Cast", writer.op("Greater", x, writer.constant(0.0)), to=TensorProto.FLOAT)
     if function in (Function.LEAKY_RELU, Function.ELU):
         return writer.op(_ACTIVATIONS[function], x, alpha=alpha)
     return writer.op(_ACTIVATIONS[function], x)
@@ -111,7 +114,8 @@ def activated(writer: OnnxWriter, x: str, function: Function | None, alpha: floa
 
 _ACTIVATIONS = {
     Function.RELU: "Relu", Function.LEAKY_RELU: "LeakyRelu", Function.ELU: "Elu", Function.GELU: "Gelu",
-    Function.SIGMOID: "Sigmoid", Function.TANH: "Tanh",
+    Function.SIGMOID: "Sigmoid", Function.TANH: "Tanh", Function.EXP: "Exp", Function.LOG: "Log", Function.SQRT: "Sqrt",
+    Function.ABS: "Abs",
 }  # fmt: skip
 
 

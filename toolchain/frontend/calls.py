@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from toolchain.errors import UnsupportedModule
 from toolchain.frontend.symbols import Count, EdgeIndex, GraphIndex, Rows
 from toolchain.ir.ops import Op
+from toolchain.topology import TopologySpec
 
 if TYPE_CHECKING:
     from toolchain.frontend.lowering import Lowering
@@ -58,7 +59,8 @@ class LayerCall:
 
     def edge_index(self) -> None:
         """Check that the layer runs on the model's own edges."""
-        if not isinstance(self._given.get("edge_index"), EdgeIndex):
+        edges = self._given.get("edge_index")
+        if not isinstance(edges, EdgeIndex) or edges.is_flipped or edges.spec != TopologySpec():
             raise self.refuse("edge_index must be the edge_index that forward was given, unchanged and dense")
 
     def batch(self, name: str = "batch", size: str = "batch_size") -> bool:
@@ -73,6 +75,11 @@ class LayerCall:
                 f"called without {name}, but the example holds {self.lowering.inputs.num_graphs} graphs. Pass {name}"
             )
         return given is not None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """All arguments by name."""
+        return dict(self._given)
 
     def get(self, name: str) -> Any:
         """Any other argument, None where it is not given."""

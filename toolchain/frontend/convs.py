@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch_geometric import nn as pyg
 from torch_geometric.nn import aggr
 
 from toolchain.frontend.calls import LayerCall
 from toolchain.frontend.registry import lowers
-from toolchain.frontend.symbols import Rows
+from toolchain.frontend.symbols import EdgeIndex, Rows
 from toolchain.ir.ops import Activation, Add, Aggregate, End, Function, Gather, Mul, Propagate, Reduce, Role
 from toolchain.topology import Normalization, SelfLoops, TopologySpec
 
@@ -133,6 +135,21 @@ def sage_conv(call: LayerCall) -> Rows:
         neighbour = call.emit(Activation(Function.RELU), layer.lin(x).value)
     y = layer.lin_l(weighted_sum(call, neighbour, None, reduce))
     return call.emit(Add(), y.value, layer.lin_r(x).value) if layer.root_weight else y
+
+
+@lowers(pyg.MFConv)
+def mf_conv(call: LayerCall) -> Rows:
+    """W_d reduce_j(x_j) + V_d x_i, where the in-degree d of node i chooses the weights: all of them, times masks."""
+    call.only("x", "edge_index")
+    call.edge_index()
+    layer, x, reduce = call.layer, call.rows("x"), reduction(call)
+    h = weighted_sum(call, x, None, reduce)
+    counted = EdgeIndex(call.lowering, TopologySpec(normalization=Normalization.DEGREE, reversed=is_reversed(call)))
+    degree = Rows(call.lowering, call.lowering.node_factor(counted, End.TARGET)).clamp(max=float(layer.max_degree))
+    total: Any = 0
+    for d, (lin_l, lin_r) in enumerate(zip(layer.lins_l, layer.lins_r, strict=True)):
+        total = total + (degree == float(d)) * (lin_l(h) + lin_r(x))
+    return total
 
 
 @lowers(pyg.GraphConv)

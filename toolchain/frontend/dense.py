@@ -45,7 +45,7 @@ def _activation(call: LayerCall, function: Function, alpha: float = 0.01) -> Row
     value = call.lowering.add(Activation(function, alpha), x.value)
     if getattr(call.layer, "inplace", False):
         return x.move_to(value)
-    return Rows(call.lowering, value, x.rank)
+    return x.like(value)
 
 
 @lowers(nn.ReLU)

@@ -1,8 +1,7 @@
-"""Elementwise torch functions and operators on symbols, and products with the model's weights."""
+"""Activations and elementwise arithmetic on symbols."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,16 +9,15 @@ import torch
 
 from toolchain.errors import UnsupportedModule
 from toolchain.frontend.dense import gelu_function
+from toolchain.frontend.layouts import common_tail, constant_channels, constant_tail, expanded
 from toolchain.frontend.registry import lowers_function
-from toolchain.frontend.symbols import Rows, Symbol
+from toolchain.frontend.symbols import Rows, Symbol, is_constant
 from toolchain.ir.ops import (
     Activation,
     Add,
     Div,
     Dropout,
     Function,
-    LayerNorm,
-    Linear,
     LogSoftmax,
     Maximum,
     Mul,
@@ -47,7 +45,7 @@ def checked_rows(lowering: Lowering, name: str, x: Any, rank: int | None = None)
 def _activate(lowering: Lowering, x: Any, function: Function, inplace: bool, alpha: float = 0.01) -> Rows:
     x = checked_rows(lowering, function.value, x)
     value = lowering.add(Activation(function, alpha), x.value)
-    return x.move_to(value) if inplace else Rows(lowering, value, x.rank)
+    return x.move_to(value) if inplace else x.like(value)
 
 
 @lowers_function("relu")
@@ -108,36 +106,46 @@ def dropout(lowering: Lowering, input: Any, p: float = 0.5, training: bool = Tru
         )
     x = checked_rows(lowering, "dropout", input)
     value = lowering.add(Dropout(float(p)), x.value)
-    return x.move_to(value) if inplace else Rows(lowering, value, x.rank)
+    return x.move_to(value) if inplace else x.like(value)
 
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 
 
-def _binary(lowering: Lowering, op: Op, a: Any, b: Any) -> Rows:
-    """Elementwise on two tensors of one domain and rank, or a tensor and a constant."""
+def binary(lowering: Lowering, op: Op, a: Any, b: Any) -> Rows:
+    """Elementwise on two tensors of one domain and rank, or a tensor and a constant; rows broadcast as in torch."""
     name = type(op).__name__.lower()
     symbols = [side for side in (a, b) if isinstance(side, Symbol)]
     rows = [checked_rows(lowering, name, side) for side in symbols]
     rank = rows[0].rank
     if any(side.rank != rank for side in rows):
         raise lowering.refuse_use(name, "operands have one and two dimensions; make a column with .view(-1, 1)")
-    if rank == 1 and any(isinstance(side, torch.Tensor) and side.numel() != 1 for side in (a, b)):
+    if rank == 1 and any(is_constant(side) and side.numel() != 1 for side in (a, b)):
         raise lowering.refuse_use(name, "a one-dimensional tensor meets a constant of several elements")
-    return Rows(lowering, lowering.add(op, _operand(lowering, name, a), _operand(lowering, name, b)), rank)
+    constants = [_constant(lowering, name, side) for side in (a, b) if not isinstance(side, Symbol)]
+    tails = [side.tail for side in rows]
+    tails += [constant_tail(lowering, name, side, rank) for side in constants if isinstance(side, torch.Tensor)]
+    tail = common_tail(lowering, name, *tails)
+    sides = [_operand(lowering, side, tail) for side in (a, b)]
+    return Rows(lowering, lowering.add(op, *sides), tail=tail)
 
 
-def _operand(lowering: Lowering, name: str, side: Any) -> int:
+def _operand(lowering: Lowering, side: Any, tail: tuple[int, ...]) -> int:
     if isinstance(side, Rows):
-        return side.value
+        return side.value if side.channels == 1 else expanded(lowering, side, tail).value
     if isinstance(side, torch.Tensor) and side.is_floating_point():
-        leading, channels = tuple(side.shape[:-1]), tuple(side.shape[-1:]) or (1,)
-        if all(size == 1 for size in leading) and len(leading) <= 1:
-            return lowering.constant(side, shape=channels)
+        return constant_channels(lowering, side, tail)
+    return lowering.number(float(side))
+
+
+def _constant(lowering: Lowering, name: str, side: Any) -> Any:
+    """A constant operand as a float tensor or a number."""
+    if isinstance(side, torch.Tensor) and side.is_floating_point():
+        return side if side.dim() else float(side) if not isinstance(side, torch.nn.Parameter) else side
     if isinstance(side, torch.Tensor) and side.dim() == 0 and side.dtype is not torch.bool:
-        return lowering.number(float(side))
+        return float(side)
     if isinstance(side, int | float | np.number) and not isinstance(side, bool):
-        return lowering.number(float(side))
+        return float(side)
     raise _constant_error(lowering, name, side)
 
 
@@ -152,91 +160,52 @@ def add(lowering: Lowering, input: Any, other: Any, alpha: float = 1) -> Rows:
     if isinstance(input, int | float) and input == 0:  # the start of sum([...])
         return checked_rows(lowering, "add", other)
     if alpha != 1:
-        other = _binary(lowering, Mul(), other, alpha)
-    return _binary(lowering, Add(), input, other)
+        other = binary(lowering, Mul(), other, alpha)
+    return binary(lowering, Add(), input, other)
 
 
 @lowers_function("sub", "subtract")
 def sub(lowering: Lowering, input: Any, other: Any) -> Rows:
-    return _binary(lowering, Sub(), input, other)
+    return binary(lowering, Sub(), input, other)
 
 
 @lowers_function("mul", "multiply")
 def mul(lowering: Lowering, input: Any, other: Any) -> Rows:
-    return _binary(lowering, Mul(), input, other)
+    return binary(lowering, Mul(), input, other)
 
 
 @lowers_function("div", "divide", "true_divide", "truediv")
 def div(lowering: Lowering, input: Any, other: Any) -> Rows:
-    return _binary(lowering, Div(), input, other)
+    return binary(lowering, Div(), input, other)
 
 
 @lowers_function("rsub")
 def rsub(lowering: Lowering, input: Any, other: Any) -> Rows:
-    return _binary(lowering, Sub(), other, input)
+    return binary(lowering, Sub(), other, input)
 
 
 @lowers_function("rdiv", "rtruediv")
 def rdiv(lowering: Lowering, input: Any, other: Any) -> Rows:
-    return _binary(lowering, Div(), other, input)
+    return binary(lowering, Div(), other, input)
 
 
-@lowers_function("neg")
+@lowers_function("reciprocal")
+def reciprocal(lowering: Lowering, input: Any) -> Rows:
+    return binary(lowering, Div(), 1.0, input)
+
+
+@lowers_function("neg", "negative")
 def neg(lowering: Lowering, input: Any) -> Rows:
-    return _binary(lowering, Mul(), input, -1.0)
-
-
-@lowers_function("pow", "square")
-def pow(lowering: Lowering, input: Any, exponent: float = 2) -> Rows:
-    if exponent != 2 or not isinstance(input, Rows):
-        raise lowering.refuse_use(f"pow with exponent {exponent}", "only squares are supported")
-    return _binary(lowering, Mul(), input, input)
+    return binary(lowering, Mul(), input, -1.0)
 
 
 @lowers_function("maximum")
 def maximum(lowering: Lowering, input: Any, other: Any) -> Rows:
-    return _binary(lowering, Maximum(), input, other)
+    return binary(lowering, Maximum(), input, other)
 
 
-# --- matrix products and norms ----------------------------------------------------------------------------------------
-
-
-@lowers_function("linear")
-def linear(lowering: Lowering, input: Any, weight: Any, bias: Any = None) -> Rows:
-    """F.linear with weights of the model."""
-    operands = [checked_rows(lowering, "linear", input, rank=2).value]
-    for tensor, rank in ((weight, 2), (bias, 1)):
-        if tensor is None and rank == 1:
-            continue
-        if not isinstance(tensor, torch.Tensor) or tensor.dim() != rank:
-            raise lowering.refuse_use("linear", "its weight [out, in] and bias [out] must be parameters of the model")
-        operands.append(lowering.constant(tensor))
-    return lowering.rows(Linear(), *operands)
-
-
-@lowers_function("matmul", "mm")
-def matmul(lowering: Lowering, input: Any, other: Any) -> Rows:
-    """x @ W with a two-dimensional weight of the model, stored transposed."""
-    if not isinstance(other, torch.Tensor) or other.dim() != 2:
-        raise lowering.refuse_use("matmul", "only x @ weight with a matrix of the model is supported")
-    x = checked_rows(lowering, "matmul", input, rank=2)
-    return lowering.rows(Linear(), x.value, lowering.transposed(other))
-
-
-@lowers_function("layer_norm")
-def layer_norm(
-    lowering: Lowering,
-    input: Any,
-    normalized_shape: Sequence[int],
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-) -> Rows:
-    x = checked_rows(lowering, "layer_norm", input, rank=2)
-    if tuple(normalized_shape) != (x.channels,):
-        raise lowering.refuse_use("layer_norm", f"normalized_shape must be the {x.channels} channels of one row")
-    weight = (
-        lowering.constant(torch.ones(x.channels), derived="weight") if weight is None else lowering.constant(weight)
-    )
-    bias = lowering.constant(torch.zeros(x.channels), derived="bias") if bias is None else lowering.constant(bias)
-    return lowering.rows(LayerNorm(float(eps)), x.value, weight, bias)
+@lowers_function("minimum")
+def minimum(lowering: Lowering, input: Any, other: Any) -> Rows:
+    """-max(-a, -b)."""
+    sides = [neg(lowering, side) if isinstance(side, Rows) else -side for side in (input, other)]
+    return neg(lowering, binary(lowering, Maximum(), *sides))

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from toolchain.frontend.edge_functions import degree
 from toolchain.frontend.pools import pool
 from toolchain.frontend.registry import lowers_graph_function
 from toolchain.frontend.symbols import Count, EdgeEnd, GraphIndex, GraphPointer, Refused, Rows
-from toolchain.ir.ops import Aggregate, Broadcast, EdgeSoftmax, End, Gather, Input, Mul, Propagate, Reduce, Role
+from toolchain.ir.ops import (
+    Activation,
+    Aggregate,
+    Broadcast,
+    Div,
+    EdgeSoftmax,
+    End,
+    Function,
+    Gather,
+    Input,
+    Mul,
+    Pool,
+    Propagate,
+    Reduce,
+    Role,
+    Sub,
+)
 from toolchain.ir.types import Domain, edge
-from toolchain.topology import TopologySpec
+from toolchain.topology import Normalization
 
 if TYPE_CHECKING:
     from toolchain.frontend.lowering import Lowering
@@ -28,46 +45,53 @@ def reduce_by_index(
     if not isinstance(src, Rows) or dim not in (0, -src.rank):
         raise lowering.refuse_use(name, f"it must reduce the rows of a tensor (dim=0), got dim={dim}")
     if isinstance(index, GraphIndex | GraphPointer):
-        return _of_rank(src.rank, pool(lowering, name, Rows(lowering, src.value), index, dim_size, reduce))
+        return src.like(pool(lowering, name, Rows(lowering, src.value), index, dim_size, reduce).value)
     if not isinstance(index, EdgeEnd):
         raise lowering.refuse_use(name, "its index must be edge_index[0], edge_index[1] or batch, unchanged")
-    if src.domain is not Domain.EDGE or src.type.topology != lowering.edges():
+    if src.domain is not Domain.EDGE or src.type.topology != index.edges.topology:
         raise lowering.refuse_use(name, f"reducing over edges needs edge values, got {src.what}")
     if not (isinstance(dim_size, Count) and dim_size.domain is Domain.NODE):
         raise lowering.refuse_use(
             name, "without dim_size its result has as many rows as the largest index. Pass dim_size=x.size(0)"
         )
-    reduced = _gather_and_reduce(lowering, src.value, index.end, reduce)
+    if src.value in lowering.unit_edges and reduce is Reduce.SUM:
+        return degree(lowering, index, dim_size).laid_out(*src.tail)
+    reduced = _gather_and_reduce(lowering, src.value, index, reduce)
     if reduced is None:
-        reduced = lowering.rows(Aggregate(reduce, index.end), src.value)
-    return _of_rank(src.rank, reduced)
+        reduced = lowering.add(Aggregate(reduce, index.end), src.value)
+    return src.like(reduced)
 
 
-def _gather_and_reduce(lowering: Lowering, src: int, end: End, reduce: Reduce) -> Rows | None:
+def _gather_and_reduce(lowering: Lowering, src: int, index: EdgeEnd, reduce: Reduce) -> int | None:
     """One Propagate for scatter(x[row], col), and for weights times x[row], so that no edge buffer remains."""
-    value = lowering.builder.values[src]
+    values, edges = lowering.builder.values, index.edges
+    value = values[src]
     weight: int | None = None
     if isinstance(value.op, Mul):
-        sides = [lowering.builder.values[i] for i in value.inputs]
+        sides = [values[i] for i in value.inputs]
         for candidate, other in (sides, sides[::-1]):
-            if isinstance(candidate.op, Gather) and other.type.domain is Domain.EDGE and other.type.channels == 1:
-                value, weight = candidate, other.id
-    if not isinstance(value.op, Gather) or value.op.end is end:
+            if isinstance(candidate.op, Gather) and other.type.domain is Domain.EDGE:
+                weight = other.id if other.type.channels == 1 else lowering.spread_heads.get(other.id)
+                if weight is not None:
+                    value = candidate
+                    break
+    if not isinstance(value.op, Gather) or value.op.end is index.end:
         return None
-    is_raw = weight is not None and lowering.builder.values[weight].op == Input(
-        Role.EDGE_WEIGHT, edge(1, lowering.edges())
-    )
-    spec = TopologySpec(weighted=is_raw, reversed=end is End.SOURCE)
-    if weight is None or is_raw:
-        return lowering.rows(Propagate(lowering.builder.topology(spec), reduce), *value.inputs)
-    if spec.reversed:
-        return None  # the weights are ordered by the edges as they are
-    return lowering.rows(Propagate(lowering.builder.topology(spec), reduce, ("weight",)), *value.inputs, weight)
-
-
-def _of_rank(rank: int, rows: Rows) -> Rows:
-    rows.rank = rank
-    return rows
+    along = edges if index.end is End.TARGET else edges.bare.with_spec(reversed=not edges.spec.reversed)
+    if weight is None:
+        return lowering.add(Propagate(along.bare.topology, reduce), *value.inputs)
+    if index.end is End.TARGET and lowering.coefficients.get(weight) == edges.topology:
+        return lowering.add(Propagate(edges.topology, reduce), *value.inputs)
+    if values[weight].op == Input(Role.EDGE_WEIGHT, edge(1, edges.topology)):
+        if edges.spec.normalization is Normalization.NONE:
+            weighted = along.with_spec(weighted=True, loop_weight=edges.spec.loop_weight)
+            return lowering.add(Propagate(weighted.topology, reduce), *value.inputs)
+        return None
+    if along.topology != edges.topology or edges.spec != edges.bare.spec:
+        return (
+            None  # the weights are ordered by the edges as they are, and a Propagate would apply the coefficients too
+        )
+    return lowering.add(Propagate(along.topology, reduce, ("weight",)), *value.inputs, weight)
 
 
 def _reduction(lowering: Lowering, name: str, reduce: str) -> Reduce:
@@ -171,7 +195,7 @@ def gather_csr(lowering: Lowering, src: Any, indptr: Any, out: Any = None) -> Ro
     _refuse_out(lowering, "gather_csr", out)
     if not isinstance(src, Rows) or not isinstance(indptr, GraphPointer):
         raise lowering.refuse_use("gather_csr", "it must spread graph values over the ptr that forward was given")
-    return Rows(lowering, lowering.add(Broadcast(), src.value), src.rank)
+    return src.like(lowering.add(Broadcast(), src.value))
 
 
 def _refuse_out(lowering: Lowering, name: str, out: Any) -> None:
@@ -187,12 +211,25 @@ def _torch_scatter(
 
 
 def _edge_softmax(lowering: Lowering, name: str, src: Any, index: Any, ptr: Any, num_nodes: Any, dim: int) -> Rows:
-    if not isinstance(src, Rows) or src.domain is not Domain.EDGE or dim not in (0, -src.rank) or ptr is not None:
+    if not isinstance(src, Rows) or dim not in (0, -src.rank) or ptr is not None:
         raise lowering.refuse_use(name, "it must normalize edge values over dim=0, by index")
-    if not isinstance(index, EdgeEnd) or index.end is not End.TARGET:
+    if isinstance(index, GraphIndex) and src.domain is Domain.NODE:
+        return _graph_softmax(lowering, src)
+    if src.domain is not Domain.EDGE:
+        raise lowering.refuse_use(name, "it must normalize edge values over dim=0, by index")
+    if not isinstance(index, EdgeEnd) or index.end is not End.TARGET or index.edges.topology != src.type.topology:
         raise lowering.refuse_use(
             name, "its index must be edge_index[1], so that it runs over the in-edges of each node"
         )
     if not (num_nodes is None or (isinstance(num_nodes, Count) and num_nodes.domain is Domain.NODE)):
         raise lowering.refuse_use(f"{name} with {num_nodes!r} nodes", "leave it out, or pass x.size(0)")
-    return _of_rank(src.rank, lowering.rows(EdgeSoftmax(), src.value))
+    return src.like(lowering.add(EdgeSoftmax(), src.value))
+
+
+def _graph_softmax(lowering: Lowering, src: Rows) -> Rows:
+    """Softmax of node values over the nodes of each graph, with the maximum subtracted."""
+    add = lowering.add
+    peak = add(Broadcast(), add(Pool(Reduce.MAX), src.value))
+    weights = add(Activation(Function.EXP), add(Sub(), src.value, peak))
+    total = add(Broadcast(), add(Pool(Reduce.SUM), weights))
+    return src.like(add(Div(), weights, total))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from types import FunctionType
@@ -16,10 +17,17 @@ from toolchain.frontend import (  # noqa: F401  importing them fills the tables 
     attention,
     convs,
     dense,
+    edge_functions,
+    elementary,
     functions,
     graph_functions,
     norms,
     pools,
+    products,
+    recurrent,
+    refusals,
+    shape_functions,
+    spectral,
     tensor_functions,
 )
 from toolchain.frontend.arguments import forward_arguments, run_model
@@ -32,19 +40,19 @@ from toolchain.frontend.registry import (
 )
 from toolchain.frontend.source_lines import raising_line, source_line
 from toolchain.frontend.symbols import Count, EdgeIndex, GraphIndex, GraphPointer, Rows, Symbol
-from toolchain.frontend.tracing import checked_copy, symbolic_calls
+from toolchain.frontend.tracing import checked_copy, drop_caches, symbolic_calls
 from toolchain.inputs import GraphInputs
 from toolchain.ir.graph import Graph, GraphBuilder
-from toolchain.ir.ops import Input, Op, Role
+from toolchain.ir.ops import End, Gather, Input, Linear, Op, Pool, Reduce, Role, RowFactor
 from toolchain.ir.reference import interpret
-from toolchain.ir.types import Domain, edge, node
+from toolchain.ir.types import Domain, TensorType, edge, node
 from toolchain.ir.verify import verify
 from toolchain.topology import TopologySpec
 
 RELATIVE_TOLERANCE = 1e-4  # of the largest magnitude; a wrong lowering is off by far more, float32 rounding by far less
 
 
-def lower(model: torch.nn.Module, example: Data, *, name: str = "model") -> Graph:
+def lower(model: torch.nn.Module, example: Data, *, name: str = "model", traces_layers: bool = False) -> Graph:
     """Lower a trained model, as it behaves in eval mode, to a float32 Graph. The model itself is never changed.
 
     Args:
@@ -52,6 +60,7 @@ def lower(model: torch.nn.Module, example: Data, *, name: str = "model") -> Grap
         example: a Data or Batch that the model accepts. It states the widths and which of edge_weight, edge_attr and
             batch the model is called with; nothing else of it remains in the Graph.
         name: a C identifier for generated files.
+        traces_layers: run every message-passing layer's own forward, also where a lowering for it exists.
 
     Returns:
         The Graph, with BatchNorm and Dropout still in it. A one-dimensional output [rows] becomes [rows, 1].
@@ -68,12 +77,13 @@ def lower(model: torch.nn.Module, example: Data, *, name: str = "model") -> Grap
             f"example: got {type(example).__name__}, expected torch_geometric.data.Data or a Batch of Data."
         )
     inputs = GraphInputs.from_pyg(example)
-    copy = checked_copy(model)
-    expected = _expected_outputs(copy, example)
-    lowering = Lowering(copy, inputs, name)
-    with symbolic_calls(copy, lowering):
-        arguments = forward_arguments(copy, lowering.fields(example), frozenset(example.keys()))
-        result = lowering.run(lambda: copy(**arguments))
+    duplicate = checked_copy(model)
+    expected = _expected_outputs(duplicate, example)
+    drop_caches(duplicate)
+    lowering = Lowering(duplicate, inputs, name, traces_layers)
+    with symbolic_calls(duplicate, lowering):
+        arguments = forward_arguments(duplicate, lowering.fields(example), frozenset(example.keys()))
+        result = lowering.run(lambda: duplicate(**arguments))
     graph = verify(lowering.finish(result))
     _check_against_model(graph, inputs, expected)
     return graph
@@ -112,16 +122,22 @@ def _check_against_model(graph: Graph, inputs: GraphInputs, expected: tuple[np.n
 class Lowering:
     """State of one `lower` call: the graph under construction, the module being run, the constants made so far."""
 
-    def __init__(self, model: torch.nn.Module, inputs: GraphInputs, name: str) -> None:
+    def __init__(self, model: torch.nn.Module, inputs: GraphInputs, name: str, traces_layers: bool = False) -> None:
         self.builder = GraphBuilder(name=name)
         self.inputs = inputs
         self.scope = ""
+        self.traces_layers = traces_layers
         self._names: dict[int, str] = {}
         for path, tensor in (*model.named_parameters(), *model.named_buffers()):
             self._names.setdefault(id(tensor), path)
         self._constants: dict[tuple[object, ...], int] = {}
         self._kept: list[torch.Tensor] = []  # keeps the ids in `_constants` unique
         self._edge_inputs: dict[tuple[Role, int], int] = {}
+        self._gathered: dict[tuple[int, End, int], int] = {}
+        self._node_factors: dict[tuple[int, End], int] = {}
+        self.coefficients: dict[int, int] = {}  # edge value that is the coefficient of each edge -> its topology
+        self.spread_heads: dict[int, int] = {}  # [E, H * C] of one number per head -> those numbers, [E, H]
+        self.unit_edges: set[int] = set()  # edge values that are 1 everywhere
         self._x = self.builder.add(Input(Role.X, node(inputs.x.shape[1])))
 
     # --- what the model is called with ---
@@ -167,10 +183,45 @@ class Lowering:
     def edge_input(self, role: Role, topology: int) -> int:
         """The Input value of an edge array in the order of a topology."""
         if (role, topology) not in self._edge_inputs:
-            attributes = self.inputs.edge_attr
-            channels = attributes.shape[1] if role is Role.EDGE_ATTR and attributes is not None else 1
-            self._edge_inputs[role, topology] = self.builder.add(Input(role, edge(channels, topology)))
+            self._edge_inputs[role, topology] = self.builder.add(Input(role, self.edge_type(role, topology)))
         return self._edge_inputs[role, topology]
+
+    def edge_type(self, role: Role, topology: int) -> TensorType:
+        """Type of an edge array in the order of a topology."""
+        attributes = self.inputs.edge_attr
+        return edge(attributes.shape[1] if role is Role.EDGE_ATTR and attributes is not None else 1, topology)
+
+    def gather(self, edges: EdgeIndex, end: End, value: int) -> int:
+        """Node values at one end of every edge; asked for again, the same value."""
+        key = (edges.topology, end, value)
+        if key not in self._gathered:
+            self._gathered[key] = self.add(Gather(edges.topology, end), value)
+        return self._gathered[key]
+
+    def filled(self, domain: Domain, channels: int, number: float, edges: EdgeIndex | None = None) -> int:
+        """One number everywhere, for every node or edge."""
+        weight = self.table(np.zeros((channels, self.inputs.x.shape[1]), np.float32), "zeros")
+        value = self.add(Linear(), self._x, weight, self.table(np.full(channels, number, np.float32), "fill"))
+        if domain is Domain.GRAPH:
+            return self.add(Pool(Reduce.MAX), value)
+        return value if edges is None else self.gather(edges, End.TARGET, value)
+
+    def node_factor(self, edges: EdgeIndex, end: End) -> int:
+        """The row factor of a topology's normalization as a node value of one channel."""
+        key = (edges.topology, end)
+        if key not in self._node_factors:
+            weight = self.table(np.zeros((1, self.inputs.x.shape[1]), np.float32), "zeros")
+            op = Linear(row_factor=RowFactor(edges.topology, end))
+            self._node_factors[key] = self.add(op, self._x, weight, self.table(np.ones(1, np.float32), "fill"))
+        return self._node_factors[key]
+
+    def table(self, array: np.ndarray, name: str) -> int:
+        """A Const that does not train; equal ones are stored once."""
+        key = ("table", array.shape, array.tobytes())
+        if key not in self._constants:
+            scoped = f"{self.scope}.{name}".lstrip(".")
+            self._constants[key] = self.builder.const(scoped, array, trainable=False, scope=self.scope)
+        return self._constants[key]
 
     def constant(self, tensor: torch.Tensor, *, derived: str = "", shape: tuple[int, ...] | None = None) -> int:
         """A Const under the tensor's state_dict path; the same tensor gives the same value, so tied weights stay tied.
@@ -211,6 +262,19 @@ class Lowering:
                 f"{self.scope}.constant".lstrip("."), np.array([value]), trainable=False, scope=self.scope
             )
         return self._constants[key]
+
+    # --- going back ---
+
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What was made so far, to go back to where a lowering gives up half-way."""
+        builder = {name: copy.copy(getattr(self.builder, name)) for name in self.builder.__slots__}
+        return builder, {name: copy.copy(held) for name, held in vars(self).items() if isinstance(held, dict | set)}
+
+    def restore(self, made: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        """Forget what was made since a snapshot."""
+        for target, held in zip((self.builder, self), made, strict=True):
+            for name, value in held.items():
+                setattr(target, name, value)
 
     # --- functions ---
 
@@ -299,7 +363,7 @@ class Lowering:
                     "forward: returns one row per edge, whose order is not kept; expected one row per node or graph. "
                     "Return node values, and compute edge scores from them."
                 )
-        return self.builder.finish([item.value for item in results])
+        return self.builder.finish([item.value for item in results], keeps_edge_inputs=False)
 
 
 def _is_transpose(view: torch.Tensor, base: torch.Tensor) -> bool:

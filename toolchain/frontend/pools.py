@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch_geometric.nn import aggr
 
 from toolchain.frontend.calls import LayerCall
@@ -24,7 +25,9 @@ def pool(lowering: Lowering, name: str, x: Any, batch: Any, size: Any, reduce: R
         require_single_graph(lowering, name)
     elif not isinstance(batch, GraphIndex | GraphPointer):
         raise lowering.refuse_use(name, "it must reduce over the batch (or ptr) that forward was given")
-    if not (size is None or (isinstance(size, Count) and size.domain is Domain.GRAPH) or (size == 1 and batch is None)):
+    is_count = isinstance(size, Count) and size.domain is Domain.GRAPH
+    is_one_graph = batch is None or (isinstance(batch, GraphIndex) and batch.is_single)
+    if not (size is None or is_count or (is_one_graph and not isinstance(size, Count) and size == 1)):
         raise lowering.refuse_use(
             f"{name} with size {size!r}", "leave it out, or pass the number of graphs of the batch"
         )
@@ -82,12 +85,19 @@ def _aggregation(call: LayerCall, reduce: Reduce) -> Rows:
     index = call.get("index") if call.get("index") is not None else call.get("ptr")
     if index is None:
         return pool(call.lowering, call.cls.__name__, call.rows("x"), None, call.get("dim_size"), reduce)
-    return reduce_by_index(
-        call.lowering,
-        call.cls.__name__,
-        call.rows("x"),
-        index,
-        -2 if dim is None else dim,
-        call.get("dim_size"),
-        reduce,
-    )
+    name, x = call.cls.__name__, call.get("x")
+    return reduce_by_index(call.lowering, name, x, index, -2 if dim is None else dim, call.get("dim_size"), reduce)
+
+
+@lowers(aggr.StdAggregation)
+def std_aggregation(call: LayerCall) -> Rows:
+    """Root of the variance, and 0 where that is below 1e-5: compared before the root, which runtimes round differently."""
+    variance = call.layer.var_aggr(**call.given)
+    is_some = variance > 1e-5
+    return torch.where(is_some, variance.clamp(min=1e-5).sqrt(), 0.0)  # type: ignore[return-value]  # symbols
+
+
+@lowers(aggr.MultiAggregation)
+def multi_aggregation(call: LayerCall) -> Rows:
+    """Each aggregation for itself, then combined; PyG's fused form computes the same."""
+    return call.layer.combine([aggregation(**call.given) for aggregation in call.layer.aggrs])

@@ -13,6 +13,8 @@ LAYERS: dict[type, LayerLowering] = {}  # layer class -> lowering(call), see cal
 FUNCTIONS: dict[str, FunctionLowering] = {}  # torch function or tensor method, by name -> lowering(lowering, ...)
 GRAPH_FUNCTIONS: dict[str, FunctionLowering] = {}  # PyG and torch_scatter functions, by "package.name"
 
+REFUSED: set[type] = set()  # layer classes whose lowering says why there is none
+
 # What a subclass may define and still compute the same as the layer it derives from.
 _INERT_NAMES = frozenset({
     "__module__", "__doc__", "__init__", "__repr__", "__annotations__", "__annotate__", "__annotate_func__",
@@ -79,8 +81,10 @@ def supported_layers() -> str:
     """Names of all layers that lower, for messages."""
     from toolchain.frontend.tracing import TRANSPARENT
 
-    names = {_display_name(cls) for cls in (*LAYERS, *TRANSPARENT)}
-    return ", ".join(sorted(names))
+    names = {_display_name(cls) for cls in (*LAYERS, *TRANSPARENT) if cls not in REFUSED}
+    return (
+        ", ".join(sorted(names)) + ", and layers of PyTorch Geometric and your own that are made of supported functions"
+    )
 
 
 def supported_functions() -> str:

@@ -1,4 +1,4 @@
-"""Where the user's own code is: the innermost line outside this package, torch and PyG, for messages."""
+"""Where a model's code is: the innermost line of a layer or of the user, outside this package and torch, for messages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from pathlib import Path
 from types import FrameType
 
 _LIBRARIES = frozenset({"torch", "torch_geometric", "torch_scatter", "contextlib", "inspect"})
+_LAYERS = "torch_geometric.nn."  # layers of PyG run like the user's own; these run them:
+_MACHINERY = (
+    "torch_geometric.nn.conv.message_passing",
+    "torch_geometric.nn.aggr.base",
+    "torch_geometric.nn.sequential",
+)
 
 
 def source_line() -> str:
@@ -30,6 +36,8 @@ def raising_line(error: BaseException) -> str:
 
 def _is_user_code(frame: FrameType) -> bool:
     module = str(frame.f_globals.get("__name__", ""))  # code that PyG generates also bears a name of its package
+    if module.startswith(_LAYERS):
+        return not module.startswith(_MACHINERY)
     return module.partition(".")[0] not in _LIBRARIES and not module.startswith("toolchain.frontend")
 
 

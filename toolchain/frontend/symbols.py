@@ -7,6 +7,8 @@ Torch functions reach a symbol through `__torch_function__`, methods and operato
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +16,7 @@ import torch
 from toolchain.errors import UnsupportedModule
 from toolchain.ir.ops import End, Role
 from toolchain.ir.types import Domain, TensorType
+from toolchain.topology import Normalization, TopologySpec
 
 if TYPE_CHECKING:
     from toolchain.frontend.lowering import Lowering
@@ -39,7 +42,7 @@ class Symbol:
         return symbol.lowering.call_function(function.__name__, args, kwargs or {})
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # protocol probes such as __array__ or __len__
+        if name.startswith("_"):  # protocol probes such as __array__, __len__ or _is_param
             raise AttributeError(f"{type(self).__name__} has no {name}")
         self.lowering.require_function(name)
         return lambda *args, **kwargs: self.lowering.call_function(name, (self, *args), kwargs)
@@ -127,8 +130,9 @@ class Symbol:
 
 
 class Rows(Symbol):
-    """A tensor with one row per node, edge or graph: [rows, channels], or [rows] where `rank` is 1 (one channel).
+    """A tensor with one row per node, edge or graph: [rows, channels], [rows] (one channel), or [rows, heads, channels, ...].
 
+    The IR value has one channel axis; `tail` says how its channels are laid out within a row, last dimension fastest.
     In-place operations move the symbol to a new value, so that all names of a tensor see the change, as in torch.
 
     Attributes:
@@ -141,17 +145,53 @@ class Rows(Symbol):
     is_cuda = False
     is_sparse = False
 
-    def __init__(self, lowering: Lowering, value: int | None, rank: int = 2, role: Role | None = None) -> None:
+    def __init__(
+        self,
+        lowering: Lowering,
+        value: int | None,
+        rank: int = 2,
+        role: Role | None = None,
+        tail: tuple[int, ...] | None = None,
+        edges: EdgeIndex | None = None,
+    ) -> None:
         super().__init__(lowering)
-        self._value, self.rank, self.role = value, rank, role
+        self._value, self.role, self._tail, self._edges = value, role, () if rank == 1 else tail, edges
 
     @property
     def value(self) -> int:
-        """Id of the IR value; a raw edge array becomes an Input, in the order of the untouched edges, on first use."""
+        """Id of the IR value; a raw edge array becomes an Input, in the order of its edges, on first use."""
         if self._value is None:
             assert self.role is not None
-            self._value = self.lowering.edge_input(self.role, self.lowering.edges())
+            self._value = self.lowering.edge_input(self.role, self._raw_topology)
         return self._value
+
+    @property
+    def _raw_topology(self) -> int:
+        return self.lowering.edges() if self._edges is None else self._edges.topology
+
+    @property
+    def tail(self) -> tuple[int, ...]:
+        """Sizes of the dimensions behind the rows: () for [rows], (C,) for [rows, C], (H, C) for [rows, H, C]."""
+        return (self.channels,) if self._tail is None else self._tail
+
+    @property
+    def rank(self) -> int:
+        return 2 if self._tail is None else 1 + len(self._tail)
+
+    def like(self, value: int) -> Rows:
+        """Another value with the same layout of its rows."""
+        return Rows(self.lowering, value, tail=self._tail)
+
+    def laid_out(self, *tail: int) -> Rows:
+        """The same value with its channels laid out otherwise."""
+        assert prod(tail) == self.channels, f"{tail} does not hold {self.channels} channels"
+        return Rows(self.lowering, self._value, role=self.role, tail=tail, edges=self._edges)
+
+    def along(self, edges: EdgeIndex) -> Rows:
+        """A raw edge array in the order of other edges; everything else as it is."""
+        if self.role not in (Role.EDGE_WEIGHT, Role.EDGE_ATTR):
+            return self
+        return Rows(self.lowering, None, role=self.role, tail=self._tail, edges=edges)
 
     def move_to(self, value: int) -> Rows:
         """Make this symbol stand for another value: the effect of an in-place operation."""
@@ -160,6 +200,8 @@ class Rows(Symbol):
 
     @property
     def type(self) -> TensorType:
+        if self._value is None and self.role is not None:
+            return self.lowering.edge_type(self.role, self._raw_topology)
         return self.lowering.builder.type(self.value)
 
     @property
@@ -176,8 +218,7 @@ class Rows(Symbol):
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        rows = Count(self.lowering, self.domain)
-        return (rows,) if self.rank == 1 else (rows, self.channels)
+        return (Count(self.lowering, self.domain), *self.tail)
 
     @property
     def ndim(self) -> int:
@@ -189,17 +230,85 @@ class Rows(Symbol):
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 
+    def __bool__(self) -> bool:
+        why = "its value is only known when the model runs. Use torch.where in place of a branch"
+        raise self.lowering.refuse_use(f"branching on {self.what}", why)
+
+    # Comparisons give masks.
+
+    def __eq__(self, other: object) -> Any:  # type: ignore[override]  # as torch.Tensor's
+        return self._operator("eq", self, other)
+
+    def __ne__(self, other: object) -> Any:  # type: ignore[override]
+        return self._operator("ne", self, other)
+
+    def __lt__(self, other: object) -> Any:
+        return self._operator("lt", self, other)
+
+    def __le__(self, other: object) -> Any:
+        return self._operator("le", self, other)
+
+    def __gt__(self, other: object) -> Any:
+        return self._operator("gt", self, other)
+
+    def __ge__(self, other: object) -> Any:
+        return self._operator("ge", self, other)
+
+    __hash__ = Symbol.__hash__
+
 
 class EdgeIndex(Symbol):
-    """`edge_index`, [2, E]."""
+    """`edge_index`, [2, E], or what self-loops and normalization make of it: the edges of a topology."""
 
     what = "edge_index"
     dtype = torch.long
     device = torch.device("cpu")
     is_sparse = False
+    is_cuda = False
+
+    def __init__(
+        self,
+        lowering: Lowering,
+        spec: TopologySpec | None = None,
+        is_flipped: bool = False,
+    ) -> None:
+        super().__init__(lowering)
+        self.spec, self.is_flipped = spec or TopologySpec(), is_flipped
+
+    @property
+    def topology(self) -> int:
+        return self.lowering.builder.topology(self.spec)
+
+    def with_spec(self, **changes: Any) -> EdgeIndex:
+        """The edges that follow from these with another self-loop or normalization rule."""
+        return EdgeIndex(self.lowering, replace(self.spec, **changes), self.is_flipped)
+
+    @property
+    def bare(self) -> EdgeIndex:
+        """The same edges without coefficients."""
+        return self.with_spec(normalization=Normalization.NONE, weighted=False, loop_weight=1.0)
+
+    @property
+    def turned(self) -> EdgeIndex:
+        """Every edge the other way round."""
+        return EdgeIndex(self.lowering, self.spec, not self.is_flipped)
+
+    def towards(self, row: int) -> EdgeIndex:
+        """The same edges, as a topology that aggregates at a row of `edge_index`."""
+        is_reversed = (row == 0) != self.is_flipped
+        if is_reversed != self.spec.reversed and self.spec != self.bare.spec:
+            raise self.lowering.refuse_use(
+                "aggregating edges against the direction that they are normalized for", "normalize them for this flow"
+            )
+        return self.with_spec(reversed=is_reversed)
+
+    def end(self, row: int) -> EdgeEnd:
+        """One row of `edge_index`."""
+        is_source = (row == 0) != (self.spec.reversed != self.is_flipped)
+        return EdgeEnd(self.lowering, End.SOURCE if is_source else End.TARGET, self)
 
     def __iter__(self) -> Iterator[EdgeEnd]:
-        return iter((EdgeEnd(self.lowering, End.SOURCE), EdgeEnd(self.lowering, End.TARGET)))
+        return iter((self.end(0), self.end(1)))
 
     @property
     def shape(self) -> tuple[Any, ...]:
@@ -213,18 +322,34 @@ class EdgeIndex(Symbol):
 
 
 class EdgeEnd(Symbol):
-    """One row of `edge_index`: the node at one end of every edge, [E]."""
+    """One row of `edge_index`: the node at one end of every edge, [E].
+
+    Attributes:
+        end: the end along the topology's direction, whichever row of `edge_index` that is.
+        in_message: it is the index of a message, which only makes edge values: code for graphs without edges makes no difference.
+    """
 
     dtype = torch.long
     device = torch.device("cpu")
 
-    def __init__(self, lowering: Lowering, end: End) -> None:
+    def __init__(self, lowering: Lowering, end: End, edges: EdgeIndex, in_message: bool = False) -> None:
         super().__init__(lowering)
-        self.end = end
+        self.end, self.edges, self.in_message = end, edges, in_message
 
     @property
     def what(self) -> str:  # type: ignore[override]
-        return f"edge_index[{0 if self.end is End.SOURCE else 1}]"
+        is_first = (self.end is End.SOURCE) != (self.edges.spec.reversed != self.edges.is_flipped)
+        return f"edge_index[{0 if is_first else 1}]"
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        return (Count(self.lowering, Domain.EDGE),)
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def numel(self) -> Count:
+        return Count(self.lowering, Domain.EDGE, is_positive=self.in_message)
 
     def dim(self) -> int:
         return 1
@@ -236,6 +361,10 @@ class GraphIndex(Symbol):
     what = "batch"
     dtype = torch.long
     device = torch.device("cpu")
+
+    def __init__(self, lowering: Lowering, is_single: bool = False) -> None:
+        super().__init__(lowering)
+        self.is_single = is_single  # made by the model itself for a single graph
 
     def dim(self) -> int:
         return 1
@@ -272,11 +401,11 @@ class LastGraph(Symbol):
 
 
 class Count(Symbol):
-    """How many nodes, edges or graphs there are."""
+    """How many nodes, edges or graphs there are; `is_positive` where nothing depends on what happens without any."""
 
-    def __init__(self, lowering: Lowering, domain: Domain) -> None:
+    def __init__(self, lowering: Lowering, domain: Domain, is_positive: bool = False) -> None:
         super().__init__(lowering)
-        self.domain = domain
+        self.domain, self.is_positive = domain, is_positive
 
     @property
     def what(self) -> str:  # type: ignore[override]
@@ -286,11 +415,46 @@ class Count(Symbol):
         return self
 
     def __eq__(self, other: object) -> bool:
+        return self._is_same(other)
+
+    def __lt__(self, other: object) -> bool:  # min(num_nodes, x.size(0))
+        return not self._is_same(other)
+
+    def _is_same(self, other: object) -> bool:
         if isinstance(other, Count) and other.domain is self.domain:
             return True
+        if self.is_positive and isinstance(other, int) and other == 0:
+            return False
         raise self._refuse("comparing")
 
+    __gt__ = __lt__
+    __ge__ = __le__ = __eq__  # type: ignore[assignment]
     __hash__ = Symbol.__hash__
+
+
+class Mask(Rows):
+    """A comparison: 1 where it holds, 0 where it does not. Masks combine, and select in `torch.where` and `masked_fill`."""
+
+    dtype = torch.bool  # type: ignore[assignment]
+
+    def __and__(self, other: Any) -> Any:
+        return self._operator("logical_and", self, other)
+
+    def __or__(self, other: Any) -> Any:
+        return self._operator("logical_or", self, other)
+
+    def __invert__(self) -> Any:
+        return self._operator("logical_not", self)
+
+
+class IsInfinite(Symbol):
+    """`x == inf`, which is only asked for in order to put another number in the place of a division by zero."""
+
+    what = "a comparison with infinity"
+
+    def __init__(self, lowering: Lowering, of: Rows) -> None:
+        super().__init__(lowering)
+        self.of = of.value
 
 
 class Refused(Symbol):
@@ -299,6 +463,21 @@ class Refused(Symbol):
     def __init__(self, lowering: Lowering, what: str) -> None:
         super().__init__(lowering)
         self.what = what
+
+
+def is_constant(item: Any) -> bool:
+    """Whether an argument is a real tensor, known now."""
+    return isinstance(item, torch.Tensor)
+
+
+def symbolic_isinstance(item: Any, kinds: Any) -> bool:
+    """`isinstance`, as a model's code is to see it: a symbol is a tensor.
+
+    The real one must not say so: what torch's C++ takes for a tensor, it reads as one.
+    """
+    if isinstance(item, Symbol):
+        return torch.Tensor in (kinds if isinstance(kinds, tuple) else getattr(kinds, "__args__", (kinds,)))
+    return isinstance(item, kinds)
 
 
 def find_symbols(item: Any) -> Iterator[Symbol]:

@@ -23,6 +23,15 @@ class Function(Enum):
     GELU_TANH = "gelu_tanh"
     SIGMOID = "sigmoid"
     TANH = "tanh"
+    EXP = "exp"
+    LOG = "log"  # of positive numbers
+    SQRT = "sqrt"  # of numbers that are not negative
+    ABS = "abs"
+    STEP = "step"  # 1 where x > 0, else 0: what comparisons and masks are made of
+
+
+# Functions without an integer form: their range or slope is unbounded, or one code decides between two values.
+FLOAT_ONLY = frozenset({Function.EXP, Function.LOG, Function.SQRT, Function.ABS, Function.STEP})
 
 
 class End(Enum):

@@ -31,4 +31,9 @@ ACTIVATIONS: dict[Function, Callable[[Array, float], Array]] = {
     Function.GELU_TANH: lambda x, alpha: _gelu_tanh(x),
     Function.SIGMOID: lambda x, alpha: _sigmoid(x),
     Function.TANH: lambda x, alpha: np.tanh(x),
+    Function.EXP: lambda x, alpha: np.exp(x),
+    Function.LOG: lambda x, alpha: np.log(x),
+    Function.SQRT: lambda x, alpha: np.sqrt(x),
+    Function.ABS: lambda x, alpha: np.abs(x),
+    Function.STEP: lambda x, alpha: (x > 0).astype(x.dtype),
 }

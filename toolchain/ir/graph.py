@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from toolchain.errors import TypeMismatch
-from toolchain.ir.ops import Const, Input, Op
+from toolchain.ir.ops import Const, Input, Op, Role
 from toolchain.ir.types import DType, TensorType
 from toolchain.topology import TopologySpec
 
@@ -182,8 +182,12 @@ class GraphBuilder:
     def type(self, value: int) -> TensorType:
         return self.values[value].type
 
-    def finish(self, outputs: Sequence[int]) -> Graph:
-        """The Graph of all values that the outputs depend on; renumbered, unused topologies kept so that indices stay."""
+    def finish(self, outputs: Sequence[int], *, keeps_edge_inputs: bool = True) -> Graph:
+        """The Graph of all values that the outputs depend on; renumbered, unused topologies kept so that indices stay.
+
+        Args:
+            keeps_edge_inputs: inputs that nothing reads stay, as those of nodes always do.
+        """
         live: set[int] = set(outputs)
         for value in reversed(self.values):
             if value.id in live:
@@ -191,7 +195,8 @@ class GraphBuilder:
         number = self.numbers = {}
         values: list[Value] = []
         for value in self.values:
-            if value.id in live or isinstance(value.op, Input):
+            is_kept = isinstance(value.op, Input) and (keeps_edge_inputs or value.op.role is Role.X)
+            if value.id in live or is_kept:
                 number[value.id] = len(values)
                 values.append(replace(value, id=len(values), inputs=tuple(number[i] for i in value.inputs)))
         constants: dict[str, np.ndarray] = {}

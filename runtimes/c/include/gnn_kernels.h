@@ -41,9 +41,16 @@ typedef enum gnn_type { GNN_F32 = 0, GNN_S8 = 1, GNN_S16 = 2, GNN_S32 = 3 } gnn_
 typedef enum gnn_reduce { GNN_SUM = 0, GNN_MEAN = 1, GNN_MAX = 2, GNN_MIN = 3 } gnn_reduce;
 typedef enum gnn_binary { GNN_ADD = 0, GNN_SUB = 1, GNN_MUL = 2, GNN_DIV = 3, GNN_MAXIMUM = 4 } gnn_binary;
 typedef enum gnn_function {
-    GNN_RELU = 0, GNN_LEAKY_RELU = 1, GNN_ELU = 2, GNN_GELU = 3, GNN_GELU_TANH = 4, GNN_SIGMOID = 5, GNN_TANH = 6
+    GNN_RELU = 0, GNN_LEAKY_RELU = 1, GNN_ELU = 2, GNN_GELU = 3, GNN_GELU_TANH = 4, GNN_SIGMOID = 5, GNN_TANH = 6,
+    GNN_EXP = 7, GNN_LOG = 8, GNN_SQRT = 9, GNN_ABS = 10, GNN_STEP = 11 /* x > 0 */
 } gnn_function;
-typedef enum gnn_self_loops { GNN_KEEP = 0, GNN_REMAINING = 1, GNN_REPLACE = 2 } gnn_self_loops;
+typedef enum gnn_self_loops { GNN_KEEP = 0, GNN_REMAINING = 1, GNN_REPLACE = 2, GNN_REMOVE = 3 } gnn_self_loops;
+typedef enum gnn_normalization {
+    GNN_NONE = 0,
+    GNN_SYMMETRIC = 1,     /* D^-1/2 A D^-1/2 with the in-degrees */
+    GNN_SYMMETRIC_OUT = 2, /* the same with the out-degrees */
+    GNN_DEGREE = 3         /* the factor of a row is its in-degree */
+} gnn_normalization;
 
 /* ---- the prepared graph ---------------------------------------------------------------------------------------- */
 
@@ -51,9 +58,9 @@ typedef enum gnn_self_loops { GNN_KEEP = 0, GNN_REMAINING = 1, GNN_REPLACE = 2 }
 typedef struct gnn_topology_spec {
     gnn_self_loops self_loops;
     float loop_weight; /* weight of an added self-loop */
-    uint8_t symmetric; /* D^-1/2 A D^-1/2 */
-    uint8_t weighted;  /* edge_weight enters the coefficients */
-    uint8_t reversed;  /* messages flow from target to source */
+    gnn_normalization normalization;
+    uint8_t weighted; /* edge_weight enters the coefficients */
+    uint8_t reversed; /* messages flow from target to source */
 } gnn_topology_spec;
 
 /* Prepared edges, sorted by target (stable; an added self-loop is the last of its row). NULL where a model needs none. */

@@ -13,6 +13,11 @@ static inline float activate(gnn_function function, float alpha, float x)
     case GNN_GELU_TANH: return x * gnn_sigmoid(GELU_TANH_SCALE * (x + 0.044715f * x * x * x));
     case GNN_SIGMOID: return gnn_sigmoid(x);
     case GNN_TANH: return gnn_tanh(x);
+    case GNN_EXP: return gnn_exp(x);
+    case GNN_LOG: return gnn_log(x);
+    case GNN_SQRT: return gnn_sqrt(x);
+    case GNN_ABS: return x < 0.0f ? -x : x;
+    case GNN_STEP: return x > 0.0f ? 1.0f : 0.0f;
     }
     return gnn_relu(x);
 }

@@ -10,7 +10,8 @@ gnn_status gnn_prepare_topology(const gnn_topology_spec *spec, const gnn_graph *
     const uint32_t num_nodes = graph->num_nodes, num_edges = graph->num_edges;
     const uint16_t *const sources = spec->reversed ? graph->target : graph->source;
     const uint16_t *const targets = spec->reversed ? graph->source : graph->target;
-    const uint32_t loops = spec->self_loops != GNN_KEEP; /* added to each node, in place of the given ones */
+    const int drops = spec->self_loops != GNN_KEEP; /* the given loops */
+    const uint32_t loops = drops && spec->self_loops != GNN_REMOVE; /* added to each node, in place of the given ones */
     const int copies_weight = spec->weighted || (!loops && out->weight != NULL);
     const float *const given = copies_weight ? graph->edge_weight : NULL;
     uint32_t *const row_pointer = out->row_pointer;
@@ -39,7 +40,7 @@ gnn_status gnn_prepare_topology(const gnn_topology_spec *spec, const gnn_graph *
         if (given != NULL && !gnn_is_finite(given[e])) {
             return GNN_ERROR_VALUE;
         }
-        if (loops && source == target) {
+        if (drops && source == target) {
             has_loops = 1;
         } else if (room == 0u) {
             return GNN_ERROR_EDGES;
@@ -71,7 +72,7 @@ gnn_status gnn_prepare_topology(const gnn_topology_spec *spec, const gnn_graph *
     row_pointer[num_nodes] = total;
     for (uint32_t e = num_edges; e-- > 0u;) {
         const uint32_t source = sources[e], target = targets[e];
-        if (!(loops && source == target)) {
+        if (!(drops && source == target)) {
             const uint32_t place = --row_pointer[target];
             out->source[place] = (uint16_t)source;
             if (out->origin != NULL) {

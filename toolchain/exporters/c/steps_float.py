@@ -14,7 +14,7 @@ from toolchain.exporters.c.program import Program
 from toolchain.exporters.c.ready_linear import reads_sparse
 from toolchain.ir import DType, Value, ops
 from toolchain.ir.ops import Const, End, Extent, Function, Reduce
-from toolchain.topology import Normalization, SelfLoops, TopologySpec
+from toolchain.topology import Normalization, TopologySpec
 
 PLAIN_SUM_TERMS = 500  # up to so many floats are summed plainly: see gnn_aggregate_start_f32
 _REDUCE = {Reduce.SUM: "GNN_SUM", Reduce.MEAN: "GNN_MEAN", Reduce.MAX: "GNN_MAX", Reduce.MIN: "GNN_MIN"}
@@ -42,12 +42,14 @@ def _fused_relu(op: ops.Op) -> int:
 
 def weights_enter_sums(spec: TopologySpec) -> bool:
     """Whether edges of a topology weigh something else than 1."""
-    return spec.weighted or (spec.loop_weight != 1.0 and spec.self_loops is not SelfLoops.KEEP)
+    return spec.weighted or (spec.loop_weight != 1.0 and spec.self_loops.adds)
 
 
 def _row_scale(program: Program, factor: ops.RowFactor | None) -> str:
     """Pointer to the float factors of the current rows; a topology without normalization has none."""
     if factor is None or program.graph.topologies[factor.topology].normalization is Normalization.NONE:
+        return "NULL"
+    if program.graph.topologies[factor.topology].normalization is Normalization.DEGREE and factor.end is End.SOURCE:
         return "NULL"
     program.topology(factor.topology, "scale")
     return f"topology_{factor.topology}.scale + first"
@@ -117,7 +119,7 @@ def _(op: ops.Propagate, program: Program, value: Value) -> None:
     x, weight = graph.values[value.inputs[0]], graph.operand(value, "weight")
     spec = graph.topologies[op.topology]
     arrays = ["weight"] if weights_enter_sums(spec) else []
-    if spec.normalization is Normalization.SYMMETRIC:
+    if spec.normalization is not Normalization.NONE:
         arrays.append("scale")
     fields = [
         f".channels = {x.type.channels}, .heads = {0 if weight is None else weight.type.channels}",

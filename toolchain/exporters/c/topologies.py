@@ -12,7 +12,7 @@ from toolchain.exporters.c.arena import aligned
 from toolchain.exporters.c.program import Program
 from toolchain.inputs import GraphInputs
 from toolchain.ir.integer import rsqrt_q31
-from toolchain.topology import Normalization, SelfLoops, Topology, TopologySpec
+from toolchain.topology import SelfLoops, Topology, TopologySpec
 
 STATE_BYTES = 16  # gnn_state
 ARRAYS = {"row_factor": "int32_t", "scale": "float", "weight": "float", "origin": "uint32_t"}
@@ -56,13 +56,14 @@ def layout(program: Program) -> Layout:
 def spec_text(index: int, spec: TopologySpec) -> str:
     """The gnn_topology_spec of a topology."""
     loops = {
-        SelfLoops.KEEP: "GNN_KEEP", SelfLoops.REMAINING: "GNN_REMAINING", SelfLoops.REPLACE: "GNN_REPLACE"
+        SelfLoops.KEEP: "GNN_KEEP", SelfLoops.REMAINING: "GNN_REMAINING", SelfLoops.REPLACE: "GNN_REPLACE",
+        SelfLoops.REMOVE: "GNN_REMOVE",
     }[spec.self_loops]  # fmt: skip
     return (
         f"/* {literals.comment(str(spec))} */\n"
         f"static const gnn_topology_spec topology_spec_{index} = {{\n"
         f"    .self_loops = {loops}, .loop_weight = {literals.number(np.float32(spec.loop_weight))},\n"
-        f"    .symmetric = {int(spec.normalization is Normalization.SYMMETRIC)}, .weighted = {int(spec.weighted)}, "
+        f"    .normalization = GNN_{spec.normalization.name}, .weighted = {int(spec.weighted)}, "
         f".reversed = {int(spec.reversed)},\n}};"
     )
 
@@ -85,8 +86,8 @@ def fixed_constants(program: Program, index: int, graph: GraphInputs, topology: 
     if "row_factor" in wanted:
         arrays["row_factor"] = rsqrt_q31(topology.in_degree).astype(np.int32)
     if "scale" in wanted:
-        assert topology.source_scale is not None
-        arrays["scale"] = topology.source_scale.astype(np.float32)
+        assert topology.target_scale is not None
+        arrays["scale"] = topology.target_scale.astype(np.float32)
     if "weight" in wanted:
         arrays["weight"] = _fixed_weight(graph, topology)
     if "origin" in wanted:

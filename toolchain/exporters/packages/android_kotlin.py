@@ -9,7 +9,7 @@ from toolchain.c_artifact import output_topologies
 from toolchain.exporters.packages.packaged_model import Companion, PackagedModel
 from toolchain.exporters.packages.status_codes import status_codes
 from toolchain.feeds import Feed
-from toolchain.topology import LoopAttributes, Normalization, SelfLoops, TopologySpec
+from toolchain.topology import LoopAttributes, TopologySpec
 
 
 def status_file(model: PackagedModel, package: str) -> str:
@@ -59,9 +59,7 @@ internal val {constant} = ModelFile(
 
 def _contract(model: PackagedModel, artifact: Artifact) -> str:
     contract = artifact.contract
-    adds_loops = [
-        spec is not None and spec.self_loops is not SelfLoops.KEEP for spec in output_topologies(model.artifact)
-    ]
+    adds_loops = [spec is not None and spec.self_loops.adds for spec in output_topologies(model.artifact)]
     outputs = "".join(
         f"        OutputInfo({_string(output.name)}, Domain.{output.domain.upper()}, {output.channels}, {_literal(adds)}),\n"
         for output, adds in zip(artifact.signature.outputs, adds_loops, strict=True)
@@ -88,7 +86,7 @@ def _contract(model: PackagedModel, artifact: Artifact) -> str:
 
 def _topology(spec: TopologySpec) -> str:
     return (
-        f"TopologySpec(SelfLoops.{spec.self_loops.name}, symmetric = {_literal(spec.normalization is Normalization.SYMMETRIC)}, "
+        f"TopologySpec(SelfLoops.{spec.self_loops.name}, Normalization.{spec.normalization.name}, "
         f"weighted = {_literal(spec.weighted)}, loopWeight = {spec.loop_weight!r}f, "
         f"meanLoopAttributes = {_literal(spec.loop_attributes is LoopAttributes.MEAN)}, reversed = {_literal(spec.reversed)})"
     )

@@ -10,7 +10,6 @@ from toolchain.exporters.packages.project_tree import project_tree
 from toolchain.exporters.packages.recorded_arrays import recorded_arrays
 from toolchain.exporters.packages.sample import FLOAT_TOLERANCE
 from toolchain.exporters.packages.status_codes import status_codes
-from toolchain.topology import SelfLoops
 
 
 def project_files(model: PackagedModel) -> dict[str, str | bytes]:
@@ -59,7 +58,7 @@ def _contract_file(model: PackagedModel) -> str:
     contract, sample = model.artifact.contract, model.sample
     outputs = "".join(
         f"        OutputInfo(name: {_string(output.name)}, domain: .{output.domain}, channels: {output.channels}, "
-        f"addsSelfLoops: {_bool(spec is not None and spec.self_loops is not SelfLoops.KEEP)}),\n"
+        f"addsSelfLoops: {_bool(spec is not None and spec.self_loops.adds)}),\n"
         for output, spec in zip(model.artifact.signature.outputs, output_topologies(model.artifact), strict=True)
     )
     fixed = "nil"

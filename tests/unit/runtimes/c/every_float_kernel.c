@@ -112,7 +112,7 @@ static void record_rows(void)
     const uint32_t count = NODES * CHANNELS;
     const gnn_layer_norm_op norm = {numbers_b, numbers_b + CHANNELS, CHANNELS, 0, 1e-5f};
     float statistics[2u * GRAPHS];
-    for (uint32_t function = GNN_RELU; function <= GNN_TANH; ++function) {
+    for (uint32_t function = GNN_RELU; function <= GNN_STEP; ++function) {
         gnn_activation_f32((gnn_function)function, 0.3f, numbers_a, count, result);
         record(result, sizeof(float) * count);
     }

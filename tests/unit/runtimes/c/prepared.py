@@ -14,6 +14,7 @@ LOOPS = {
     SelfLoops.KEEP: ENUMS["GNN_KEEP"],
     SelfLoops.REMAINING: ENUMS["GNN_REMAINING"],
     SelfLoops.REPLACE: ENUMS["GNN_REPLACE"],
+    SelfLoops.REMOVE: ENUMS["GNN_REMOVE"],
 }
 DTYPES = {
     "row_pointer": np.uint32, "source": np.uint16, "row_factor": np.int32, "scale": np.float32, "origin": np.uint32,
@@ -47,7 +48,7 @@ def c_spec(spec: TopologySpec) -> ctypes.Structure:
         "gnn_topology_spec",
         self_loops=LOOPS[spec.self_loops],
         loop_weight=spec.loop_weight,
-        symmetric=int(spec.normalization is Normalization.SYMMETRIC),
+        normalization=list(Normalization).index(spec.normalization),
         weighted=int(spec.weighted),
         reversed=int(spec.reversed),
     )
@@ -66,7 +67,7 @@ def prepare(
     num_edges: int | None = None,
 ) -> Prepared:
     """Prepare edges [2, E] in C, with exactly as much room as they need unless told, and nothing written beyond it."""
-    needed = edges.shape[1] if spec.self_loops is SelfLoops.KEEP else kept(edges) + num_nodes
+    needed = prepared_edges(spec.self_loops, edges, num_nodes)
     max_edges = needed if max_edges is None else max_edges
     sizes = {"row_pointer": num_nodes + 1, "row_factor": num_nodes, "scale": num_nodes}
     room = min(needed, max_edges)
@@ -87,6 +88,13 @@ def prepare(
         status = library.gnn_prepare_scale(c_spec(spec), num_nodes, topology)
     assert_guards(*arrays.values())
     return Prepared(status, arrays, topology)
+
+
+def prepared_edges(loops: SelfLoops, edges: np.ndarray, num_nodes: int) -> int:
+    """Edges of a topology."""
+    if loops is SelfLoops.KEEP:
+        return int(edges.shape[1])
+    return kept(edges) + num_nodes if loops.adds else kept(edges)
 
 
 def kept(edges: np.ndarray) -> int:

@@ -193,13 +193,20 @@ def test_binary_equals_the_reference(library, kind, a_channels, b_channels, cons
         assert_near(y, np.maximum(expected, 0) if relu else expected)
 
 
+def in_domain(function, x):
+    """x where a function is defined and its result is a float."""
+    if function in (Function.LOG, Function.SQRT):
+        return np.abs(x) + np.float32(1e-30)
+    return x.clip(-87, 87) if function is Function.EXP else x
+
+
 @pytest.mark.parametrize("function", Function)
 @pytest.mark.parametrize(
     ("low", "high"), [(-100, 100), (-6, 6), (0, 1), (-1, 0), (-1e-3, 1e-3), (-1e-8, 0), (-5, -4), (4, 5)]
 )
 def test_activations_equal_the_reference_on_every_range(library, function, low, high):
     """Small ranges, because the tolerance is relative to the largest magnitude; in float64, since float32 cancels there."""
-    x = np.linspace(low, high, 4001).astype(np.float32)[:, None]
+    x = in_domain(function, np.linspace(low, high, 4001).astype(np.float32))[:, None]
     y = guarded(x.shape, np.float32)
 
     library.gnn_activation_f32(ENUMS[f"GNN_{function.name}"], 0.3, x, x.size, y)

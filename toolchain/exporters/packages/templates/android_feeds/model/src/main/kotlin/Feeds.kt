@@ -92,7 +92,7 @@ public class PreparedGraph(public val edges: EdgeList, specs: List<TopologySpec>
             FeedKind.ROW_POINTER -> ints(feed, topology(feed).rowPointer, nodes + 1)
             FeedKind.COEFFICIENT -> coefficients(feed).let { floats(feed, it, it.size, 1) }
             FeedKind.ADJACENCY -> floats(feed, adjacency(feed), nodes)
-            FeedKind.SOURCE_SCALE -> floats(feed, topology(feed).scale ?: FloatArray(nodes) { 1f }, nodes)
+            FeedKind.SOURCE_SCALE -> floats(feed, topology(feed).sourceScale ?: FloatArray(nodes) { 1f }, nodes)
             FeedKind.TARGET_SCALE -> floats(feed, targetScale(feed), nodes)
             FeedKind.GRAPH_INDEX -> ints(feed, graphOfNode, nodes)
             FeedKind.POOL_MATRIX -> floats(feed, poolMatrix(feed), edges.graphs)
@@ -114,7 +114,7 @@ public class PreparedGraph(public val edges: EdgeList, specs: List<TopologySpec>
 
     private fun targetScale(feed: Feed): FloatArray {
         val topology = topology(feed)
-        return FloatArray(edges.nodes) { (topology.scale?.get(it) ?: 1f) * if (feed.mean) inverseDegree(topology, it) else 1f }
+        return FloatArray(edges.nodes) { (topology.targetScale?.get(it) ?: 1f) * if (feed.mean) inverseDegree(topology, it) else 1f }
     }
 
     private fun edgeInts(feed: Feed, values: IntArray): Tensor {
@@ -135,7 +135,8 @@ public class PreparedGraph(public val edges: EdgeList, specs: List<TopologySpec>
         return FloatArray(rows.size) {
             val edge = rows[it]
             var value = topology.weight?.get(edge) ?: 1f
-            if (feed.factors && topology.scale != null) value = value * topology.scale[topology.source[edge]] * topology.scale[topology.target[edge]]
+            if (feed.factors && topology.sourceScale != null) value *= topology.sourceScale[topology.source[edge]]
+            if (feed.factors && topology.targetScale != null) value *= topology.targetScale[topology.target[edge]]
             if (feed.mean) value *= inverseDegree(topology, topology.target[edge])
             value
         }

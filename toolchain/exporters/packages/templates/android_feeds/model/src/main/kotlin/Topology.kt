@@ -2,13 +2,15 @@ package @package@
 
 import kotlin.math.sqrt
 
-/** What happens to edges from a node to itself: they stay, each node gets one unless it has one, or all are replaced by new ones. */
-public enum class SelfLoops { KEEP, REMAINING, REPLACE }
+/** What happens to edges from a node to itself: they stay, each node gets one unless it has one, all are replaced by new ones, or dropped. */
+public enum class SelfLoops { KEEP, REMAINING, REPLACE, REMOVE }
+
+/** Factors of the nodes: none, D^-1/2 on both sides with D the weighted in-degree or out-degree, or the number of in-edges as target. */
+public enum class Normalization { NONE, SYMMETRIC, SYMMETRIC_OUT, DEGREE }
 
 /**
  * How a topology follows from the edges as given.
  *
- * @property symmetric coefficients are those of D^-1/2 A D^-1/2, with D the weighted in-degree
  * @property weighted edge weights enter the coefficients
  * @property loopWeight weight of an added self-loop
  * @property meanLoopAttributes the attributes of an added self-loop are the mean over the node's in-edges
@@ -16,7 +18,7 @@ public enum class SelfLoops { KEEP, REMAINING, REPLACE }
  */
 public class TopologySpec(
     public val selfLoops: SelfLoops,
-    public val symmetric: Boolean,
+    public val normalization: Normalization,
     public val weighted: Boolean,
     public val loopWeight: Float,
     public val meanLoopAttributes: Boolean,
@@ -28,7 +30,8 @@ public class TopologySpec(
  *
  * @property rowPointer the in-edges of node i are `rowPointer[i]` to `rowPointer[i + 1] - 1`
  * @property weight null: every edge weighs 1
- * @property scale factor of each node as source and as target, or null where all are 1
+ * @property sourceScale factor of each node as source, or null where all are 1
+ * @property targetScale the same as target
  * @property origin place of each edge among those given, -1 for an added self-loop
  */
 public class Topology private constructor(
@@ -37,7 +40,8 @@ public class Topology private constructor(
     public val target: IntArray,
     public val rowPointer: IntArray,
     public val weight: FloatArray?,
-    public val scale: FloatArray?,
+    public val sourceScale: FloatArray?,
+    public val targetScale: FloatArray?,
     public val origin: IntArray,
     private val meanLoopAttributes: Boolean,
 ) {
@@ -75,9 +79,10 @@ public class Topology private constructor(
             val source = if (spec.reversed) edges.target else edges.source
             val target = if (spec.reversed) edges.source else edges.target
             val given = if (spec.weighted) requireNotNull(edges.weight) { "weight: missing, but the model reads edge weights." } else null
-            val addsLoops = spec.selfLoops != SelfLoops.KEEP
+            val dropsLoops = spec.selfLoops != SelfLoops.KEEP
+            val addsLoops = dropsLoops && spec.selfLoops != SelfLoops.REMOVE
             val isWeighted = given != null || (addsLoops && spec.loopWeight != 1f)
-            val kept = if (addsLoops) IntArray(edges.size) { it }.filter { source[it] != target[it] }.toIntArray() else IntArray(edges.size) { it }
+            val kept = if (dropsLoops) IntArray(edges.size) { it }.filter { source[it] != target[it] }.toIntArray() else IntArray(edges.size) { it }
             val loopWeight = FloatArray(if (addsLoops) edges.nodes else 0) { spec.loopWeight }
             if (spec.selfLoops == SelfLoops.REMAINING && given != null) {
                 for (edge in 0 until edges.size) if (source[edge] == target[edge]) loopWeight[target[edge]] = given[edge]
@@ -101,20 +106,27 @@ public class Topology private constructor(
             }
             for (edge in kept) put(source[edge], target[edge], edge, given?.get(edge) ?: 1f)
             for (node in loopWeight.indices) put(node, node, -1, loopWeight[node])
-            val scale = if (spec.symmetric) scale(edges.nodes, rowPointer, weight) else null
-            return Topology(edges.nodes, sortedSource, sortedTarget, rowPointer, weight, scale, origin, spec.meanLoopAttributes)
+            val symmetric = when (spec.normalization) {
+                Normalization.SYMMETRIC -> inverseRoots(edges.nodes, sortedTarget, weight)
+                Normalization.SYMMETRIC_OUT -> inverseRoots(edges.nodes, sortedSource, weight)
+                else -> null
+            }
+            val isDegree = spec.normalization == Normalization.DEGREE
+            val degree = if (isDegree) FloatArray(edges.nodes) { (rowPointer[it + 1] - rowPointer[it]).toFloat() } else null
+            return Topology(
+                edges.nodes, sortedSource, sortedTarget, rowPointer, weight, symmetric, symmetric ?: degree, origin, spec.meanLoopAttributes,
+            )
         }
 
-        private fun scale(nodes: Int, rowPointer: IntArray, weight: FloatArray?) =
-            FloatArray(nodes) { node ->
-                var sum = (rowPointer[node + 1] - rowPointer[node]).toDouble()
-                if (weight != null) {
-                    sum = 0.0
-                    for (edge in rowPointer[node] until rowPointer[node + 1]) sum += weight[edge]
-                }
-                val degree = sum.toFloat()
+        /** 1 over the root of the weights at each node; `ends` is the node of each edge. */
+        private fun inverseRoots(nodes: Int, ends: IntArray, weight: FloatArray?): FloatArray {
+            val sums = DoubleArray(nodes)
+            for (edge in ends.indices) sums[ends[edge]] += weight?.get(edge)?.toDouble() ?: 1.0
+            return FloatArray(nodes) { node ->
+                val degree = sums[node].toFloat()
                 require(degree >= 0f) { "weight: the weights into node $node sum to $degree, which cannot be normalized." }
                 if (degree == 0f) 0f else 1f / sqrt(degree)
             }
+        }
     }
 }
