@@ -23,8 +23,8 @@ CONSTANT_ALIGNMENT = 16  # of the data of constants in the file, as the schema a
 _OPTIONS = {
     **dict.fromkeys(("MEAN", "REDUCE_MAX", "SUM"), "ReducerOptions"), "BATCH_MATMUL": "BatchMatMulOptions",
     **dict.fromkeys(
-        ("ABS", "CAST", "DEQUANTIZE", "ELU", "EXP", "FILL", "GREATER", "LESS", "LOG", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM", "MINIMUM",
-         "NEG", "QUANTIZE", "RELU", "RESHAPE", "SCATTER_ND", "SELECT_V2", "SLICE", "SQRT", "TANH", "UNSORTED_SEGMENT_MAX",
+        ("ABS", "CAST", "DEQUANTIZE", "ELU", "EXP", "FILL", "GREATER", "LESS", "LOG", "LOGISTIC", "LOG_SOFTMAX",
+         "MAXIMUM", "MINIMUM", "NEG", "QUANTIZE", "RELU", "RESHAPE", "SCATTER_ND", "SELECT_V2", "SLICE", "SQRT", "TANH", "UNSORTED_SEGMENT_MAX",
          "UNSORTED_SEGMENT_MIN"), "",
     ),
 }  # fmt: skip
