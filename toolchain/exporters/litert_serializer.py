@@ -24,8 +24,8 @@ _OPTIONS = {
     **dict.fromkeys(("MEAN", "REDUCE_MAX", "SUM"), "ReducerOptions"), "BATCH_MATMUL": "BatchMatMulOptions",
     **dict.fromkeys(
         ("ABS", "CAST", "DEQUANTIZE", "ELU", "EXP", "FILL", "GREATER", "LESS", "LOG", "LOGISTIC", "LOG_SOFTMAX",
-         "MAXIMUM", "MINIMUM", "NEG", "QUANTIZE", "RELU", "RESHAPE", "SCATTER_ND", "SELECT_V2", "SLICE", "SQRT", "TANH", "UNSORTED_SEGMENT_MAX",
-         "UNSORTED_SEGMENT_MIN"), "",
+         "MAXIMUM", "MINIMUM", "NEG", "QUANTIZE", "RELU", "RESHAPE", "SCATTER_ND", "SELECT_V2", "SLICE", "SQRT", "TANH",
+         "UNSORTED_SEGMENT_MAX", "UNSORTED_SEGMENT_MIN"), "",
     ),
 }  # fmt: skip
 
