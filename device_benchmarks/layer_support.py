@@ -63,6 +63,10 @@ class Support:
     cause: str
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        return self.layer, self.variant, self.format
+
+    @property
     def is_supported(self) -> bool:
         return self.error is not None and self.error <= TOLERANCE
 
@@ -146,6 +150,14 @@ def _terminal_table(rows: Sequence[Support], formats: Sequence[str]) -> Table:
     return table
 
 
+def _read(path: Path) -> list[Support]:
+    """The rows that an earlier run wrote."""
+    try:
+        return [Support(**row) for row in json.loads(path.read_text())]
+    except (ValueError, TypeError) as error:
+        raise click.UsageError(f"{path}: not written by --json of this command ({error}).") from error
+
+
 def _by_case(rows: Sequence[Support]) -> dict[tuple[str, str], list[Support]]:
     grouped: dict[tuple[str, str], list[Support]] = {}
     for row in rows:
@@ -191,12 +203,20 @@ def markdown(rows: Sequence[Support], formats: Sequence[str]) -> str:
 @click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="All by default.")
 @click.option("--precision", type=click.Choice(get_args(Precision)), default="float32", show_default=True)
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as markdown.")
+@click.option(
+    "--with",
+    "earlier",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Rows of an earlier run (its --json) that this run does not measure again; the last file counts.",
+)
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write every row as JSON.")
 def main(
     layers: tuple[str, ...],
     formats: tuple[str, ...],
     precision: Precision,
     write: Path | None,
+    earlier: tuple[Path, ...],
     json_path: Path | None,
 ) -> None:
     """Print which convolutions run in which format. Exit status 3: fewer than wanted do."""
@@ -204,13 +224,17 @@ def main(
     if unknown:
         raise click.UsageError(f"no layer is called {', '.join(sorted(unknown))}.")
     chosen = [case for case in CASES if not layers or case.layer in layers]
+    known = {row.key: row for path in earlier for row in _read(path)}
     wanted, progress = formats or FORMATS, Console(stderr=True)
     rows: list[Support] = []
     for number, case in enumerate(chosen, 1):
-        progress.print(f"[{number}/{len(chosen)}] {case.name}", highlight=False)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch.export and of PyG, about what they will change
-            rows += check(case, wanted, precision)
+        missing = [format for format in wanted if (case.layer, case.variant, format) not in known]
+        if missing:
+            progress.print(f"[{number}/{len(chosen)}] {case.name}", highlight=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of torch.export and of PyG, about what they will change
+                known |= {row.key: row for row in check(case, missing, precision)}
+        rows += [known[case.layer, case.variant, format] for format in wanted]
     console = Console()
     console.print(_terminal_table(rows, wanted))
     if json_path is not None:

@@ -13,7 +13,7 @@ from toolchain.frontend.functions import checked_rows
 from toolchain.frontend.layouts import linear_map
 from toolchain.frontend.pools import require_single_graph
 from toolchain.frontend.registry import lowers_function
-from toolchain.frontend.symbols import Count, EdgeEnd, EdgeIndex, GraphIndex, Rows, Symbol
+from toolchain.frontend.symbols import Count, EdgeEnd, EdgeIndex, GraphIndex, Mask, Rows, Symbol
 from toolchain.ir.ops import Broadcast, Concat
 from toolchain.ir.types import Domain
 
@@ -169,7 +169,7 @@ def unchanged(lowering: Lowering, input: Any, *like: Any) -> Any:
 
 @lowers_function("long")
 def long(lowering: Lowering, input: Any) -> Any:
-    if isinstance(input, Rows):
+    if isinstance(input, Rows) and not isinstance(input, Mask):
         raise lowering.refuse_use("rounding to integers", "values are float32")
     return input
 

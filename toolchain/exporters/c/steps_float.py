@@ -119,6 +119,8 @@ def _(op: ops.Propagate, program: Program, value: Value) -> None:
     x, weight = graph.values[value.inputs[0]], graph.operand(value, "weight")
     spec = graph.topologies[op.topology]
     arrays = ["weight"] if weights_enter_sums(spec) else []
+    if spec.normalization is Normalization.DEGREE:
+        raise ExportError(f"{value.scope}: degrees are row factors; no C kernel sums neighbours times them.")
     if spec.normalization is not Normalization.NONE:
         arrays.append("scale")
     fields = [
