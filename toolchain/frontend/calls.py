@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from toolchain.errors import UnsupportedModule
-from toolchain.frontend.symbols import Count, EdgeIndex, GraphIndex, Rows
+from toolchain.frontend.index_symbols import EdgeIndex, GraphIndex
+from toolchain.frontend.symbols import Count, Rows
 from toolchain.ir.ops import Op
 from toolchain.topology import TopologySpec
 

@@ -8,8 +8,9 @@ from torch_geometric import nn as pyg
 from torch_geometric.nn import aggr
 
 from toolchain.frontend.calls import LayerCall
+from toolchain.frontend.index_symbols import EdgeIndex
 from toolchain.frontend.registry import lowers
-from toolchain.frontend.symbols import EdgeIndex, Rows
+from toolchain.frontend.symbols import Rows
 from toolchain.ir.ops import Activation, Add, Aggregate, End, Function, Gather, Mul, Propagate, Reduce, Role
 from toolchain.topology import Normalization, SelfLoops, TopologySpec
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from toolchain.frontend.index_symbols import EdgeEnd, EdgeIndex, GraphIndex
 from toolchain.frontend.pools import pool
 from toolchain.frontend.registry import lowers_function, lowers_graph_function
-from toolchain.frontend.symbols import Count, EdgeEnd, EdgeIndex, GraphIndex, Rows
+from toolchain.frontend.symbols import Count, Rows
 from toolchain.ir.ops import End, Mul, Reduce, Role
 from toolchain.ir.types import Domain
 from toolchain.topology import LoopAttributes, Normalization, SelfLoops

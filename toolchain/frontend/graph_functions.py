@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from toolchain.frontend.edge_functions import degree
+from toolchain.frontend.index_symbols import EdgeEnd, GraphIndex, GraphPointer
 from toolchain.frontend.pools import pool
 from toolchain.frontend.registry import lowers_graph_function
-from toolchain.frontend.symbols import Count, EdgeEnd, GraphIndex, GraphPointer, Refused, Rows
+from toolchain.frontend.symbols import Count, Refused, Rows
 from toolchain.ir.ops import (
     Activation,
     Aggregate,

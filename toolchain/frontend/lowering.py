@@ -31,6 +31,7 @@ from toolchain.frontend import (  # noqa: F401  importing them fills the tables 
     tensor_functions,
 )
 from toolchain.frontend.arguments import forward_arguments, run_model
+from toolchain.frontend.index_symbols import EdgeIndex, GraphIndex, GraphPointer
 from toolchain.frontend.registry import (
     FUNCTIONS,
     GRAPH_FUNCTIONS,
@@ -39,7 +40,7 @@ from toolchain.frontend.registry import (
     supported_layers,
 )
 from toolchain.frontend.source_lines import raising_line, source_line
-from toolchain.frontend.symbols import Count, EdgeIndex, GraphIndex, GraphPointer, Rows, Symbol
+from toolchain.frontend.symbols import Count, Rows, Symbol
 from toolchain.frontend.tracing import checked_copy, drop_caches, symbolic_calls
 from toolchain.inputs import GraphInputs
 from toolchain.ir.graph import Graph, GraphBuilder

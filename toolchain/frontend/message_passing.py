@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
-from toolchain.frontend.symbols import Count, EdgeEnd, EdgeIndex, Rows, Symbol
+from toolchain.frontend.index_symbols import EdgeEnd, EdgeIndex
+from toolchain.frontend.symbols import Count, Rows, Symbol
 from toolchain.ir.types import Domain
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import torch
 from torch_geometric.nn import aggr
 
 from toolchain.frontend.calls import LayerCall
+from toolchain.frontend.index_symbols import GraphIndex, GraphPointer
 from toolchain.frontend.registry import lowers, lowers_graph_function
-from toolchain.frontend.symbols import Count, GraphIndex, GraphPointer, Rows
+from toolchain.frontend.symbols import Count, Rows
 from toolchain.ir.ops import Pool, Reduce
 from toolchain.ir.types import Domain
 

@@ -7,8 +7,9 @@ from torch_geometric.nn import aggr
 
 from toolchain.frontend.calls import LayerCall
 from toolchain.frontend.graph_functions import scatter, softmax
+from toolchain.frontend.index_symbols import GraphIndex
 from toolchain.frontend.registry import lowers
-from toolchain.frontend.symbols import Count, GraphIndex, Rows
+from toolchain.frontend.symbols import Count, Rows
 from toolchain.frontend.tensor_functions import take
 from toolchain.ir.ops import Activation, Concat, Function, Linear
 from toolchain.ir.types import Domain

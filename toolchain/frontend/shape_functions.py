@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from toolchain.frontend.functions import binary, checked_rows, maximum, minimum
+from toolchain.frontend.index_symbols import EdgeIndex
 from toolchain.frontend.layouts import linear_map
 from toolchain.frontend.pools import require_single_graph
 from toolchain.frontend.registry import lowers_function
-from toolchain.frontend.symbols import Count, EdgeIndex, Refused, Rows, Symbol
+from toolchain.frontend.symbols import Count, Refused, Rows, Symbol
 from toolchain.ir.ops import Maximum, Mul, Pool, Reduce, Sub
 from toolchain.ir.types import Domain
 

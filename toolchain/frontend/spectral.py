@@ -6,8 +6,9 @@ from torch_geometric import nn as pyg
 
 from toolchain.frontend.calls import LayerCall
 from toolchain.frontend.convs import is_reversed, reduction
+from toolchain.frontend.index_symbols import EdgeIndex
 from toolchain.frontend.registry import lowers
-from toolchain.frontend.symbols import EdgeIndex, Rows
+from toolchain.frontend.symbols import Rows
 from toolchain.ir.ops import Add, End, HeadMean, Linear, Mul, Propagate, Reduce, Role
 from toolchain.topology import Normalization, SelfLoops, TopologySpec
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from toolchain.frontend.functions import checked_rows
+from toolchain.frontend.index_symbols import EdgeEnd, EdgeIndex, GraphIndex
 from toolchain.frontend.layouts import linear_map
 from toolchain.frontend.pools import require_single_graph
 from toolchain.frontend.registry import lowers_function
-from toolchain.frontend.symbols import Count, EdgeEnd, EdgeIndex, GraphIndex, Mask, Rows, Symbol
+from toolchain.frontend.symbols import Count, Mask, Rows, Symbol
 from toolchain.ir.ops import Broadcast, Concat
 from toolchain.ir.types import Domain
 
