@@ -35,7 +35,7 @@ class RowScales(BaseModel):
     bits: Annotated[float, Field(ge=1, le=8)] = 4
     groups: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=0)]] = 8
     mean_bits: Annotated[float, Field(ge=1, le=8)] | None = None
-    penalty: Annotated[float, Field(ge=0)] = 1.0
+    penalty: Annotated[float, Field(ge=0)] = 0.1
     local: bool = False
 
     @model_validator(mode="after")

@@ -35,7 +35,7 @@ from toolchain.ir.ops import DegreeGroup, PeakGroup
 
 Choice = Literal["degree", "nearest"]
 MOST_BITS = 8  # with a sign; codes from 0 on have one less
-BITS_PER_UNIT = 8.0  # widths are learned in eights of bits: the learning rate of log steps then moves them as well
+BITS_PER_UNIT = 16.0  # widths learn in units of 16 bits: the learning rate of log steps then moves them as well
 KEPT_SHARE = 0.9
 
 
@@ -68,7 +68,7 @@ class A2Q:
     choice: Choice = "degree"
     groups: int | tuple[int, ...] = 8
     mean_bits: float | None = None
-    penalty: float = 1.0
+    penalty: float = 0.1
     local: bool = False
     topology: int = 0
     others: Quantizer | None = None

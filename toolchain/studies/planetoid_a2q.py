@@ -42,14 +42,13 @@ from toolchain.studies.study import Found, Key, Scope, Study
 from toolchain.torch_module import GraphModule
 from toolchain.torch_structure import TorchGraph
 
-PENALTY = 10.0
 ROWS = {
     "one step, 4 bits": A2Q(4, groups=1),
     "one step, 2 bits": A2Q(2, groups=1),
     "degree, 4 bits": A2Q(4),
-    "degree, 2 bits": A2Q(4, mean_bits=2, penalty=PENALTY),
-    "degree, 2 bits, local": A2Q(4, mean_bits=2, penalty=PENALTY, local=True),
-    "nearest, 2 bits": A2Q(4, "nearest", mean_bits=2, penalty=PENALTY),
+    "degree, 2 bits": A2Q(4, mean_bits=2),
+    "degree, 2 bits, local": A2Q(4, mean_bits=2, local=True),
+    "nearest, 2 bits": A2Q(4, "nearest", mean_bits=2),
 }
 CONFIGURATIONS = ("float", *ROWS)
 
