@@ -25,7 +25,7 @@ class RowScales(BaseModel):
     """Steps and widths of groups of nodes, for values that only linear layers read (compression.A2Q).
 
     Groups are of in-degrees, or of pairs of step and width of which each row takes the one that reaches nearest to its largest
-    magnitude. `mean_bits` lets the widths learn, and presses their mean down to it; `local` lets steps and widths follow the
+    magnitude. `mean_bits` lets the widths learn, and presses their mean towards it; `local` lets steps and widths follow the
     rounding error of their own rows instead of the loss.
     """
 

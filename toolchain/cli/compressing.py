@@ -223,7 +223,7 @@ def _checked(name: str, options: dict[str, Any]) -> Step:
                    "each row those that reach nearest to its largest number.")  # fmt: skip
 @click.option("--groups", type=click.IntRange(1), help="Of --a2q: how many.  [default: 8]")
 @click.option("--mean-bits", type=click.FloatRange(1, 8),
-              help="Of --a2q: learn the widths, down to this mean.  [default: all stay at 4]")  # fmt: skip
+              help="Of --a2q: learn the widths, pressed towards this mean.  [default: all stay at 4]")  # fmt: skip
 @click.option("--dropout", multiple=True, metavar="PATTERN=P",
               help="Probability of a value's codes to become zero in that training, such as 'x=0.5'. Repeatable.")  # fmt: skip
 @click.option("--distill", type=click.FloatRange(0, min_open=True), metavar="WEIGHT",

@@ -53,8 +53,8 @@ class A2Q:
             and width that reaches nearest to it.
         groups: how many; of degrees, equally many calibration nodes each as far as equal degrees allow. Or, with
             "degree", the bounds themselves: (2, 8) are the groups up to 2, 3 to 8 and above.
-        mean_bits: widths are learned, and pressed down until their mean over all elements of the values that have this
-            A2Q is this. None: they stay.
+        mean_bits: widths are learned, and pressed by `penalty` towards this mean over all elements of the values that have
+            this A2Q; training may end above it. None: they stay.
         penalty: a of the loss a * max(0, mean bits - mean_bits)^2. (The paper's is of KiB, which are bits times a number
             that depends on the graph.)
         local: steps and widths follow the rounding error of their own rows instead of the task's loss (the paper's
