@@ -5,9 +5,10 @@
 A GCN of two layers (16 hidden channels; 128 by --model) is trained in float, then trained on as integers. What varies is how the
 two values that only linear layers read are stored, the features and the sums of the first layer: with "one step" for all
 nodes, with steps of eight groups of in-degrees ("degree"), or with eight pairs of step and width of which every row takes
-the one that reaches nearest ("nearest"). Widths of "4 bits" stay; those of groups at "2 bits" start at 4, learn, and are pressed
-towards a mean of 2 (by a penalty, so that `bits` says where they end). "local" lets steps and widths follow the rounding error of their own rows. Weights have 4 bits, messages
-and results 8. The float row is a float model trained on as long.
+the one that reaches nearest ("nearest"). Widths of "4 bits" stay; those of groups at "2 bits" start at 4, learn, and are
+pressed towards a mean of 2 by a penalty, so that `bits` says where they end. "local" lets steps and widths follow the
+rounding error of their own rows. Weights have 4 bits, messages and results 8. The float row is a float model trained on as
+long.
 
 `bits` is the mean width of an element of the two values over the graph and `memory_kib` their size. `integer` is the accuracy of
 the integer model in the reference interpreter on the test nodes, at the epoch that is best on the validation nodes;
