@@ -68,21 +68,21 @@ def inspect(
 def layers_of(model: Any) -> list[Layer]:
     """The layers in the order of the model; a supported layer is not opened, its parts are its own business."""
     from torch import nn
-    from torch_geometric.nn import MessagePassing
 
     from toolchain.frontend.lowering import supported_layers  # noqa: F401  # importing it fills the table of layers
-    from toolchain.frontend.registry import layer_lowering
+    from toolchain.frontend.registry import REFUSED, layer_lowering
     from toolchain.frontend.tracing import TRANSPARENT
 
     found: list[Layer] = []
 
     def walk(path: str, module: Any) -> None:
         cls = type(module)
-        is_library = cls.__module__.partition(".")[0] in ("torch", "torch_geometric")
-        status = "code"
-        if layer_lowering(cls) is not None:
+        status = "code"  # also of PyG's layers without a lowering: their own forward is followed
+        if issubclass(cls, tuple(REFUSED)):
+            status = "unsupported"
+        elif layer_lowering(cls) is not None:
             status = "supported"
-        elif (is_library or isinstance(module, MessagePassing)) and cls not in TRANSPARENT:
+        elif cls.__module__.partition(".")[0] == "torch" and cls not in TRANSPARENT:
             status = "unsupported"
         if not isinstance(module, nn.ModuleList | nn.ModuleDict):
             own = module.parameters(recurse=status != "code")

@@ -73,15 +73,15 @@ def test_a_checkpoint_of_the_model_is_used(model: str, tmp_path: Path, capsys: p
 def test_an_unsupported_layer_is_named_and_nothing_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = MODEL_FILE.replace("import GCNConv,", "import ChebConv, GCNConv,").replace(
-        "GCNConv(8, 8)", "ChebConv(8, 8, K=2)"
+    text = MODEL_FILE.replace("import GCNConv,", "import GCNConv, GPSConv,").replace(
+        "GCNConv(8, 8)", "GPSConv(8, None)"
     )
     path = write_model_file(tmp_path, text)
 
     assert main(["export", str(path), "-o", str(tmp_path / "out")]) == 1
     error = last_error(capsys.readouterr())
     assert "conv2" in error
-    assert "ChebConv" in error
+    assert "GPSConv" in error
     assert not (tmp_path / "out").exists()
     assert main(["inspect", str(path), "--format", "json"]) == 1
     layers = json.loads(capsys.readouterr().out)["layers"]
