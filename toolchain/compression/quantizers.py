@@ -27,6 +27,7 @@ from toolchain.ir import QParams
 Start = Literal["mse", "range"]
 Gradient = Literal["clipped", "straight-through"]
 MOVING_AVERAGE = Momentum()
+LEAST_SHARE = 2.0**-10
 
 
 class ValueQuantizer(nn.Module):
@@ -207,16 +208,23 @@ class FixedValue(ValueQuantizer):
 
 
 class ObservedValue(ValueQuantizer):
-    """A range that an observer follows. 16 bits have room beyond it, as in calibration."""
+    """A range that an observer follows. 16 bits have room beyond it, as in calibration.
+
+    A value that training makes zero everywhere keeps a range of `LEAST_SHARE` of its first one: codes of a finer scale would say
+    nothing more, and no multiplier takes those of its operands to them.
+    """
 
     observes = True
 
     def __init__(self, observer: RangeObserver, bits: int, *, clips_gradient: bool) -> None:
         super().__init__()
         self._observer, self._bits, self.clips_gradient = observer, bits, clips_gradient
+        self._least = LEAST_SHARE * max(map(abs, observer.range()))
 
     def qparams(self) -> QParams:
         low, high = self._observer.range()
+        if max(-low, high) < self._least:
+            high = self._least
         room = INT16_HEADROOM if self._bits > 8 else 1
         return value_qparams(room * low, room * high, self._bits)
 

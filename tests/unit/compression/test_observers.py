@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.compression.hand_built import node_gcn_graph, random_inputs
+from tests.unit.compression.hand_built import gcn_graph, node_gcn_graph, random_inputs
 from tests.unit.compression.test_qat import MAKERS, differing_codes
 from tests.unit.compression.test_quantizers import after_steps, module_of
 from toolchain.compression import ExactPercentile, Learned, MinMax, Momentum, Observed, Percentile
@@ -169,3 +169,18 @@ def test_a_snapshot_brings_back_weights_scales_and_ranges():
     assert str(found) == str(expected) != str(moved)
     for name, array in expected.constants.items():
         np.testing.assert_array_equal(found.constants[name], array)
+
+
+def test_a_value_that_training_makes_zero_keeps_a_range_and_trains_on() -> None:
+    module = module_of(gcn_graph(), 7, {"*": Observed(4, Momentum(0.9))})
+    with torch.no_grad():
+        for name, weight in module.trained():
+            weight.mul_(1e-12 if name.endswith("weight") else 0.0)
+    module.train()
+    batch = TorchGraph.of(random_inputs(80, 240).prepare(module.graph.topologies))
+    for _ in range(30):
+        module(batch)[0].sum().backward()
+    module.eval()
+
+    assert min(q.qparams().scale[0] for q in module.quantizers.values()) > 1e-6
+    assert differing_codes(module, random_inputs(150, 500, 7, 8))[0] == 0
