@@ -86,12 +86,20 @@ def test_a_model_of_one_file_gives_the_bits_of_the_host(choice: str, tmp_path: P
     ],
 )  # fmt: skip
 def test_other_formats_keep_nearly_all_codes(format: str, name: str, choice: str, tmp_path: Path) -> None:
-    """They round sums in float, so a code at a tie may differ; with one scale for all rows nearly all would."""
+    """They round sums in float: a code at a tie may be its neighbour, and a row at the bound of two groups be in the other one."""
     if format in ("executorch", "litert"):
         pytest.importorskip({"litert": "ai_edge_litert"}.get(format, format), reason=f"{format} is not installed")
-    graph, inputs = quantized(name, choice), random_inputs(60, 180, MAKERS[name][1], 9)
+    graph = quantized(name, choice)
     options = {"bounds": Bounds(nodes=100, edges=400, graphs=1, degree=40)} if format == "executorch" else {}
     path = export(graph, format, tmp_path / name, **options)
-    (actual,), (expected,) = runtimes.load(path).run(inputs), interpret(graph, inputs)
+    runtime, close = runtimes.load(path), []
+    for inputs in (random_inputs(60, 180, MAKERS[name][1], seed) for seed in range(20, 25)):
+        (actual,), (expected,) = runtime.run(inputs), interpret(graph, inputs)
+        close.append(np.isclose(actual, expected, rtol=0, atol=1.5 * last_step(graph)))
 
-    assert np.isclose(actual, expected, atol=1e-3 * np.abs(expected).max()).mean() > 0.9
+    assert np.mean(close) > 0.97
+
+
+def last_step(graph: Graph) -> float:
+    """The scale of the last codes."""
+    return next(v.type.qparams.scale[0] for v in reversed(graph.values) if v.type.qparams is not None)
