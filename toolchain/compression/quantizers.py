@@ -210,8 +210,8 @@ class FixedValue(ValueQuantizer):
 class ObservedValue(ValueQuantizer):
     """A range that an observer follows. 16 bits have room beyond it, as in calibration.
 
-    A value that training makes zero everywhere keeps a range of `LEAST_SHARE` of its first one: codes of a finer scale would say
-    nothing more, and no multiplier takes those of its operands to them.
+    A value that training makes zero everywhere keeps a range of `LEAST_SHARE` of its first one, or of 1 where it began as zero:
+    codes of a finer scale would say nothing more, and no multiplier takes those of its operands to them.
     """
 
     observes = True
@@ -219,7 +219,7 @@ class ObservedValue(ValueQuantizer):
     def __init__(self, observer: RangeObserver, bits: int, *, clips_gradient: bool) -> None:
         super().__init__()
         self._observer, self._bits, self.clips_gradient = observer, bits, clips_gradient
-        self._least = LEAST_SHARE * max(map(abs, observer.range()))
+        self._least = LEAST_SHARE * (max(map(abs, observer.range())) or 1.0)
 
     def qparams(self) -> QParams:
         low, high = self._observer.range()

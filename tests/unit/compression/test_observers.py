@@ -13,6 +13,7 @@ from tests.unit.compression.test_quantizers import after_steps, module_of
 from toolchain.compression import ExactPercentile, Learned, MinMax, Momentum, Observed, Percentile
 from toolchain.compression.calibration import ValueStatistics
 from toolchain.compression.code_domain_module import CodeDomainModule
+from toolchain.compression.quantizers import ObservedValue
 from toolchain.errors import RecipeError
 from toolchain.torch_module import TorchGraph
 
@@ -169,6 +170,14 @@ def test_a_snapshot_brings_back_weights_scales_and_ranges():
     assert str(found) == str(expected) != str(moved)
     for name, array in expected.constants.items():
         np.testing.assert_array_equal(found.constants[name], array)
+
+
+def test_a_value_that_began_as_zero_gets_no_scale_that_no_multiplier_reaches() -> None:
+    observer = Momentum().start(statistics_of(np.zeros((4, 2))), bits=4)
+    value = ObservedValue(observer, 4, clips_gradient=True)
+    value.observe(torch.tensor([[1e-9, 0.0]]))
+
+    assert value.qparams().scale[0] > 1e-6
 
 
 def test_a_value_that_training_makes_zero_keeps_a_range_and_trains_on() -> None:
