@@ -81,11 +81,17 @@ def sketch_program(folder: Path, compiler: tuple[str, ...]) -> Path:
 
 
 def every_feed() -> tuple[GraphContract, tuple[Feed, ...]]:
-    """A contract of many topologies, and every kind of input of each: what a model file could ask for."""
+    """A contract of many topologies, and every kind of input of each: what a model file could ask for.
+
+    Directions and weights of loops take turns: all that a file states is one method of a class of the JVM, of 64 KiB at most.
+    """
+    turns = itertools.cycle(
+        [(1.0, False), (2.0, True), (1.0, True), (2.0, False), (1.0, False)]
+    )  # 5: no period of the others
     specs = tuple(
-        TopologySpec(loops, normalization, weighted, weight, LoopAttributes.MEAN, reversed_)
-        for loops, (weighted, weight), normalization, reversed_ in itertools.product(
-            SelfLoops, ((False, 1.0), (True, 1.0), (True, 2.0)), Normalization, (False, True)
+        TopologySpec(loops, normalization, weighted, weight if weighted else 1.0, LoopAttributes.MEAN, reversed_)
+        for (loops, weighted, normalization), (weight, reversed_) in zip(
+            itertools.product(SelfLoops, (False, True), Normalization), turns, strict=False
         )
     )
     feeds: list[Feed] = []
