@@ -44,7 +44,7 @@ from toolchain.inputs import GraphInputs
 MODELS = ("gcn", "gin")
 PYTHON_FORMATS = ("onnx", "litert")
 MOST_SECONDS = {"ssh": 3.0, "adb": 2.0}
-MOST_BYTES = 100_000
+MOST_BYTES = {"gcn": 100_000}  # what is promised of a program with GCN 3x64 inside; the others are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,10 @@ def figures(
         words = f"{middle:.2f} s (median of {len(seconds)}; {seconds[0]:.2f} to {seconds[-1]:.2f})"
         rows.append(Figure(f"a benchmark over {way} beside its measuring", words, f"<= {most:g} s", middle <= most))
     for name, size in program_bytes.items():
+        limit = MOST_BYTES.get(name)
+        wanted = "" if limit is None else f"<= {limit:,} B"
         rows.append(
-            Figure(f"static aarch64 program, {name} int8", f"{size:,} B", f"<= {MOST_BYTES:,} B", size <= MOST_BYTES)
+            Figure(f"static aarch64 program, {name} int8", f"{size:,} B", wanted, limit is None or size <= limit)
         )
     return rows
 
