@@ -8,12 +8,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from runtimes.c_interface import Features, Graph, Model, Outputs
-from tests.c_kernels import SOURCE, compilers, load
+from tests.c_kernels import SOURCE, compilers, default_compiler, load
 from tests.cases import CASES, GRAPHS, MODELS, case_inputs, example
 from toolchain import GraphInputs, StaticInt8, ir, lower, quantize
 from toolchain.exporters.c.emitter import emit
@@ -50,17 +51,7 @@ def is_integer_throughout(graph: ir.Graph) -> bool:
 @functools.cache
 def zoo_sources() -> tuple[Path, ...]:
     """model.c of every model and mode, each in a folder with its header."""
-    root = Path(tempfile.mkdtemp(prefix="pocketgnn-zoo-"))
-    sources = []
-    for model in MODELS:
-        for mode in MODES:
-            emission = emit(zoo_graph(model, mode), BOUNDS)
-            folder = root / f"{model}-{mode}"
-            folder.mkdir()
-            (folder / "model.c").write_bytes(emission.model)
-            (folder / "model.h").write_bytes(emission.extra_files["model.h"])
-            sources.append(folder / "model.c")
-    return tuple(sources)
+    return sources_of(zoo_graph(model, mode) for model in MODELS for mode in MODES)
 
 
 @functools.cache
@@ -98,3 +89,20 @@ def run_c(model: Model, inputs: GraphInputs, edge_rows: int = 0) -> tuple[np.nda
     status = model.run(ctypes.addressof(features), arena.ctypes.data, arena.nbytes, ctypes.addressof(outputs))
     assert status == 0, f"run: status {status}"
     return tuple(results)
+
+
+def library_of(graphs: Iterable[ir.Graph]) -> ctypes.CDLL:
+    """The C of some graphs with different names, linked together."""
+    return load((*sources_of(graphs), *sorted(SOURCE.glob("*.c"))), "-O2", compiler=default_compiler())
+
+
+def sources_of(graphs: Iterable[ir.Graph]) -> tuple[Path, ...]:
+    """model.c of graphs with different names, each in a folder with its header."""
+    root, sources = Path(tempfile.mkdtemp(prefix="pocketgnn-models-")), []
+    for graph in graphs:
+        emission, folder = emit(graph, BOUNDS), root / graph.name
+        folder.mkdir()
+        (folder / "model.c").write_bytes(emission.model)
+        (folder / "model.h").write_bytes(emission.extra_files["model.h"])
+        sources.append(folder / "model.c")
+    return tuple(sources)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +12,12 @@ import pytest
 
 import runtimes
 from runtimes.c_interface import Model
-from tests.c_kernels import SOURCE, default_compiler, load
-from tests.c_zoo import BOUNDS, run_c
+from tests.c_zoo import library_of, run_c
 from tests.unit.compression.hand_built import many_inputs, random_inputs
 from tests.unit.compression.test_qat import MAKERS
 from tests.unit.compression.test_quantizers import after_steps, module_of
 from toolchain.compression import Learned
 from toolchain.exporters import export
-from toolchain.exporters.c.emitter import emit
 from toolchain.exporters.emission import Bounds
 from toolchain.ir import Graph, interpret
 
@@ -38,15 +35,7 @@ def quantized(name: str, bits: int) -> Graph:
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    root, sources = Path(tempfile.mkdtemp(prefix="pocketgnn-low-bits-")), []
-    for name in NAMES:
-        for bits in BITS:
-            emission, folder = emit(quantized(name, bits), BOUNDS), root / f"{name}-{bits}"
-            folder.mkdir()
-            (folder / "model.c").write_bytes(emission.model)
-            (folder / "model.h").write_bytes(emission.extra_files["model.h"])
-            sources.append(folder / "model.c")
-    return load((*sources, *sorted(SOURCE.glob("*.c"))), "-O2", compiler=default_compiler())
+    return library_of(quantized(name, bits) for name in NAMES for bits in BITS)
 
 
 @pytest.mark.parametrize("bits", BITS)

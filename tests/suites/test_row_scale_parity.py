@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +14,11 @@ import runtimes
 from device_benchmarks.emulated_benchmark import emulated_benchmark
 from device_benchmarks.target import load_target
 from runtimes.c_interface import Model
-from tests.c_kernels import SOURCE, default_compiler, load
-from tests.c_zoo import BOUNDS, run_c
+from tests.c_zoo import BOUNDS, library_of, run_c
 from tests.unit.compression.hand_built import many_inputs, random_inputs
 from tests.unit.compression.test_a2q import grouped
 from tests.unit.compression.test_qat import MAKERS
 from toolchain.exporters import export
-from toolchain.exporters.c.emitter import emit
 from toolchain.exporters.emission import Bounds
 from toolchain.ir import Graph, interpret
 from toolchain.ir.ops import RowScale
@@ -39,15 +36,7 @@ def quantized(name: str, choice: str) -> Graph:
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    root, sources = Path(tempfile.mkdtemp(prefix="pocketgnn-row-scales-")), []
-    for name in NAMES:
-        for choice in CHOICES:
-            emission, folder = emit(quantized(name, choice), BOUNDS), root / f"{name}-{choice}"
-            folder.mkdir()
-            (folder / "model.c").write_bytes(emission.model)
-            (folder / "model.h").write_bytes(emission.extra_files["model.h"])
-            sources.append(folder / "model.c")
-    return load((*sources, *sorted(SOURCE.glob("*.c"))), "-O2", compiler=default_compiler())
+    return library_of(quantized(name, choice) for name in NAMES for choice in CHOICES)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
