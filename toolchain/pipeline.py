@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,9 @@ from toolchain.finished_steps import FinishedSteps, Log, origin_of, results_of
 from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
+from toolchain.ir.ops import Order
 from toolchain.model_source import GraphParts, parts_of
+from toolchain.passes.propagate_ordering import with_order
 from toolchain.pruning_methods import pruning
 from toolchain.qat_method import mixed_precision, training
 from toolchain.recipe import Bench, Export, FineTune, PruneStep, Quantize, Recipe, ShareWeights, Verify, step_name
@@ -119,7 +121,8 @@ def build(
                 check_options(format, options)
     result = BuildResult()
     progress("lowering the model")
-    result.history = (("lowering", lower(model, parts.train[0], name=recipe.name)),)
+    lowered = lower(model, parts.train[0], name=recipe.name)
+    result.history = (("lowering", lowered if recipe.order is None else with_order(lowered, Order(recipe.order))),)
     output, origin = Path(output), origin_of(result.graph, parts, recipe.seed)
     results = results_of(recipe, origin)
     finished = FinishedSteps.open(
@@ -221,9 +224,13 @@ def _exported(
 
 def bounds_for(step: Export, parts: GraphParts) -> Bounds:
     """The stated bounds; where none are stated, twice the largest graph of the data set, one graph at a time."""
+    return bounds_of(step, (GraphInputs.from_pyg(data) for data in (*parts.train, *parts.validation, *parts.test)))
+
+
+def bounds_of(step: Export, graphs: Iterable[GraphInputs]) -> Bounds:
+    """The stated bounds; where none are stated, twice the largest of these graphs, one graph at a time."""
     nodes = edges = degree = 1
-    for data in (*parts.train, *parts.validation, *parts.test):
-        inputs = GraphInputs.from_pyg(data)
+    for inputs in graphs:
         nodes, edges = max(nodes, inputs.num_nodes), max(edges, inputs.num_edges + inputs.num_nodes)
         degree = max(degree, *(int(np.bincount(ends, minlength=1).max()) + 1 for ends in inputs.edge_index))
     return Bounds(

@@ -24,6 +24,7 @@ __all__ = [
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["float32", "dynamic-int8", "static-int8"]
 Format = Literal["torchscript", "onnx", "executorch", "litert", "c"]
+Side = Literal["aggregate-first", "transform-first"]
 
 
 class _Strict(BaseModel):
@@ -164,6 +165,7 @@ class Recipe(_Strict):
         model: "model.py", "package.module" or either with ":function"; relative to the recipe file.
         arguments: keyword arguments of the model's function.
         checkpoint: weights of the model, relative to the recipe file.
+        order: the side of a Linear on which aggregations run, (A X) W or A (X W); by default the one with fewer channels.
         devices: name → the way to a device, for `bench -d NAME --recipe FILE` and `verify`; `run` reaches none.
     """
 
@@ -173,6 +175,7 @@ class Recipe(_Strict):
     checkpoint: str | None = None
     name: str = "model"
     seed: int = 0
+    order: Side | None = None
     devices: dict[str, Annotated[Any, Field()]] = {}
     steps: list[Annotated[Any, Field()]]
 

@@ -16,8 +16,10 @@ from toolchain.compression import A2Q, QAT, DegreeQuant, Learned, Observed, Perc
 from toolchain.compression.bit_search import MixedPrecision
 from toolchain.errors import ArtifactError, ExportError, MissingDependency, RecipeError
 from toolchain.inputs import GraphInputs
-from toolchain.ir import DType
+from toolchain.ir import DType, interpret
+from toolchain.ir.ops import Propagate
 from toolchain.model_source import GraphParts, ModelSource, parts_of
+from toolchain.passes import deployable
 from toolchain.pipeline import BuildResult, build, quantization
 from toolchain.recipe import Recipe
 
@@ -60,6 +62,27 @@ def test_pruned_weights_stay_zero_to_the_end(built: BuildResult) -> None:
     for entry in built.artifacts:
         graph = entry.history[-1][1]
         assert any((array == 0).mean() > 0.4 for array in graph.constants.values() if array.ndim == 2)
+
+
+@pytest.mark.parametrize("precision", ["float32", "static-int8"])
+def test_a_recipe_says_on_which_side_aggregations_run(
+    source: ModelSource, parts: GraphParts, tmp_path: Path, precision: str
+) -> None:
+    """Layer one has 5 channels before its Linear and 8 behind it, so the narrow side is before."""
+    widths = {}
+    for order in (None, "aggregate-first", "transform-first"):
+        quantized = {
+            "quantize": {"precisions": [precision], **({"min_agreement": 0.5} if "static" in precision else {})}
+        }
+        data = {"version": 1, "name": "small", "order": order, "steps": [quantized, {"export": {"formats": ["onnx"]}}]}
+        made = build(source.model(), parts, Recipe.parse(data), tmp_path / str(order)).artifacts[0]
+        ready = deployable(made.history[-1][1])
+        widths[order] = [v.type.channels for v in ready.values if isinstance(v.op, Propagate)]
+        inputs = GraphInputs.from_pyg(parts.test[0])
+        expected, found = interpret(ready, inputs)[0], runtimes.load(made.artifact).run(inputs)[0]
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+    assert widths == {None: [5, 8], "aggregate-first": [5, 8], "transform-first": [8, 8]}
 
 
 def test_the_history_tells_the_steps_apart(built: BuildResult) -> None:

@@ -57,6 +57,13 @@ class RowFactor:
     end: End
 
 
+class Order(Enum):
+    """The side of a Linear on which `passes.order_propagate` puts an aggregation."""
+
+    AGGREGATE_FIRST = "aggregate-first"  # (A X) W
+    TRANSFORM_FIRST = "transform-first"  # A (X W)
+
+
 class Extent(Enum):
     """What a LayerNorm averages over."""
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toolchain.ir.attributes import End, Extent, Function, Reduce, Role, RowFactor
+from toolchain.ir.attributes import End, Extent, Function, Order, Reduce, Role, RowFactor
 from toolchain.ir.op import Op, mismatch
 from toolchain.ir.row_ops import DegreeGroup, PeakGroup, RowScale
 from toolchain.ir.types import Domain, DType, QParams, TensorType
@@ -89,6 +89,8 @@ class Propagate(Op):
 
     `operands` names the operands after x, a subset of ("weight", "self_scale", "bias") in this order:
     weight edge[H]; self_scale const[1]; bias const[C].
+
+    `order` is the side of a neighbouring Linear that was asked for; None is the side with fewer channels.
     """
 
     topology: int
@@ -97,6 +99,7 @@ class Propagate(Op):
     activation: Function | None = None
     row_factor: RowFactor | None = None
     source_scaled: bool = False
+    order: Order | None = None
     slots: ClassVar[tuple[str, ...]] = ("x", "weight", "self_scale", "bias")
 
     def operand_names(self, count: int) -> tuple[str, ...]:

@@ -1,18 +1,19 @@
-"""Choose the side of a Linear on which to aggregate: the narrow one, since (Â X) W = Â (X W)."""
+"""Choose the side of a Linear on which to aggregate: the narrow one unless another is asked for, since (Â X) W = Â (X W)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from toolchain.ir import Graph, GraphBuilder, Value, rewrite
-from toolchain.ir.ops import Linear, Propagate, Reduce
+from toolchain.ir.ops import Linear, Order, Propagate, Reduce
+from toolchain.passes.propagate_fusion import fuse_propagate
 
 
 def order_propagate(graph: Graph) -> Graph:
     """Swap Propagate and Linear where that aggregates fewer channels; on a tie aggregate first, which fuses in row blocks.
 
-    Propagate is linear for sums and means with at most one weight per edge, so the swap is exact. A bias stays on the
-    outer op: Â (X W + 1 b) is not Â X W + 1 b.
+    A Propagate with an `order` of its own goes to that side instead. Propagate is linear for sums and means with at most one
+    weight per edge, so the swap is exact. A bias stays on the outer op: Â (X W + 1 b) is not Â X W + 1 b.
     """
     users = graph.users()
 
@@ -40,27 +41,38 @@ def order_propagate(graph: Graph) -> Graph:
                 builder.values[inputs[0]].op, Linear
             ):  # swapped already in this walk; the next walk sees it
                 return None
-            narrow = graph.values[linear.inputs[0]].type.channels <= linear.type.channels
-            if not narrow or linear.op != Linear() or len(linear.inputs) == 3:
+            is_narrow = graph.values[linear.inputs[0]].type.channels <= linear.type.channels
+            goes_first = is_narrow if value.op.order is None else value.op.order is Order.AGGREGATE_FIRST
+            if not goes_first or linear.op != Linear() or len(linear.inputs) == 3:
                 return None
             return _aggregate_first(builder, value, inputs, linear)
         if isinstance(value.op, Linear) and value.op.row_factor is None:
             propagate = graph.values[value.inputs[0]]
-            if (
-                not commutes(propagate)
-                or not only_feeds_one(propagate)
-                or propagate.type.channels <= value.type.channels
-            ):
+            if not commutes(propagate) or not only_feeds_one(propagate):
                 return None
             if not isinstance(builder.values[inputs[0]].op, Propagate):
                 return None
             assert isinstance(propagate.op, Propagate)
+            is_wide, order = propagate.type.channels > value.type.channels, propagate.op.order
+            if not (is_wide if order is None else order is Order.TRANSFORM_FIRST):
+                return None
             if propagate.op.activation or "bias" in propagate.op.operands:
                 return None
             return _transform_first(builder, value, inputs, propagate)
         return None
 
     return rewrite(graph, rule)
+
+
+def with_order(graph: Graph, order: Order | None) -> Graph:
+    """Ask every aggregation of a float Graph for one side of its Linear; None takes what was asked for back."""
+
+    def rule(builder: GraphBuilder, value: Value, inputs: tuple[int, ...]) -> int | None:
+        if not isinstance(value.op, Propagate) or value.op.order is order:
+            return None
+        return builder.add(replace(value.op, order=order), *inputs, scope=value.scope)
+
+    return rewrite(fuse_propagate(graph), rule)
 
 
 def _aggregate_first(builder: GraphBuilder, value: Value, inputs: tuple[int, ...], linear: Value) -> int:

@@ -114,7 +114,7 @@ def test_scatter_lowering_takes_a_hub_of_any_degree_and_a_graph_without_edges(tm
 def test_hubs_within_the_bounds_decide_the_lowering() -> None:
     cora, proteins = Bounds(2708, 13264, 1, 169), Bounds(620, 2718, 1, 26)
 
-    assert [executorch._cheapest(bounds) for bounds in (cora, proteins)] == ["scatter", "neighbours"]
+    assert [executorch.cheapest_lowering(bounds) for bounds in (cora, proteins)] == ["scatter", "neighbours"]
 
 
 def test_planned_sizes_are_the_bounds_or_just_above_and_all_different() -> None:

@@ -11,6 +11,7 @@ from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, GraphBuilder, interpret, ops, verify
 from toolchain.ir.types import node
 from toolchain.passes import PIPELINE, deployable
+from toolchain.passes.propagate_ordering import with_order
 from toolchain.topology import Normalization, SelfLoops, TopologySpec
 
 GCN = TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC)
@@ -89,6 +90,26 @@ def test_aggregation_happens_on_the_narrow_side(width_in: int, width_out: int, a
         assert [v.type.channels for v in ready.values if isinstance(v.op, ops.Propagate)] == [aggregated]
         assert count(ready, ops.Activation, ops.Add) == 0
         assert_same_function(graph, ready)
+
+
+@pytest.mark.parametrize("model_name", ["gcn_graph", "gin_graph", "sage_mean"])
+@pytest.mark.parametrize("order", ops.Order)
+def test_every_aggregation_goes_to_the_side_that_is_asked_for(model_name: str, order: ops.Order) -> None:
+    graph = lower(MODELS[model_name](), example(model_name))
+    asked = with_order(graph, order)
+    ready = deployable(asked)
+    assert str(deployable(ready)) == str(ready)
+    users = ready.users()
+    for value in ready.values:
+        if not isinstance(value.op, ops.Propagate):
+            continue
+        before, after = ready.values[value.inputs[0]], [ready.values[u].op for u in users[value.id]]
+        if order is ops.Order.AGGREGATE_FIRST:
+            assert not (isinstance(before.op, ops.Linear) and before.op == ops.Linear() and len(before.inputs) == 2)
+        else:
+            assert not (len(after) == 1 and isinstance(after[0], ops.Linear) and value.op.activation is None)
+    assert_same_function(graph, ready)
+    assert str(with_order(asked, None)) == str(with_order(graph, None))
 
 
 def test_a_linear_with_its_own_bias_is_not_moved_behind_an_aggregation() -> None:
