@@ -203,16 +203,22 @@ class CodeCall:
 def scaled_down(total: Tensor, m: Tensor, added: Tensor, s: Tensor) -> Tensor:
     """(total m + added) >> s, exactly, as float32: beyond 2^24 rounded, where every range of codes has ended.
 
+    Sums of int32 are exact. Beyond them lie sums that protected nodes join with codes of no range: those are near, and never wrap.
+
     Args:
         total: [rows, C] holding integers, float32 or float64.
         m, added, s: int64, of shapes that broadcast to it.
     """
     largest = max(map(abs, map(float, torch.aminmax(total)))) if total.numel() else 0.0
-    if largest * int(m.max()) + int(added.abs().max()) < 2**53:
-        # All of it, divided by 2^s, is a number of float64, whose products and sums are several times as fast as int64's.
-        unit = torch.from_numpy(np.ldexp(1.0, -s.numpy()))
-        return torch.addcmul(added * unit, total.double(), m * unit).floor_().float()
-    return ((total.long() * m + added) >> s).float()
+    reach = largest * int(m.max()) + int(added.abs().max())
+    if reach >= 2**53:
+        exact = ((total.long() * m + added) >> s).float()
+        if reach < 2**63:
+            return exact
+    # All of it, divided by 2^s, is a number of float64, whose products and sums are several times as fast as int64's.
+    unit = torch.from_numpy(np.ldexp(1.0, -s.numpy()))
+    near = torch.addcmul(added * unit, total.double(), m * unit).floor_().float()
+    return near if reach < 2**53 else torch.where(total.abs().double() * m < 2**62, exact, near)
 
 
 def _as_real(q31: Tensor) -> Tensor:

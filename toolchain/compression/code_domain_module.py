@@ -220,7 +220,7 @@ class CodeDomainModule(nn.Module):
                 tensors.append(self._weight(value) if not value.type.dtype.is_integer else torch.empty(0))
                 continue
             operands = tuple(tensors[i] for i in value.inputs)
-            call = Call(value, operands, tuple(types[i] for i in value.inputs), batch, self._constant)
+            call = Call(value, operands, tuple(types[i] for i in value.inputs), batch, self._constant, self.training)
             if not value.type.dtype.is_integer and not (call.types and call.types[0].dtype.is_integer):
                 tensors.append(emit(value.op, call))
             else:

@@ -3,11 +3,12 @@
     pocketgnn study tu --data-root data --set data=REDDIT-BINARY
 
 Real GIN 5x64 with its self term, mean pool, stratified folds of which the part before the test part validates, the epoch with the
-lowest validation loss. Features are the data's own node labels, else degrees: one-hot, or standardized where one reaches 1,000.
-Accuracies are those of the test part.
+lowest validation loss. On REDDIT-BINARY it is the published model, whose BatchNorms after the ReLUs stay float32; on the others
+they are ahead of them, and everything runs on integers. Features are the data's own node labels, else degrees: one-hot, or
+standardized where one reaches 1,000. Accuracies are those of the test part.
 
-Every quantized row starts from the same float model of its fold, BatchNorm folded, and has the same epochs: in the published
-tables training starts from random weights. "static" is not trained; where held-out graphs need it, hidden values have 16 bits.
+Every quantized row starts from the same float model of its fold and has the same epochs: in the published tables training
+starts from random weights. "static" is not trained; where held-out graphs need it, hidden values have 16 bits.
 "QAT" is the published baseline: straight-through gradient, ranges a moving average of minimum and maximum. "Degree-Quant" has
 protective masks, clipped gradients and ranges by percentile; p_min is 0 at 8 bits and 0.1 at 4 bits, change 0.1. "learned"
 trains the scales (LSQ), and "learned, masked" does so behind the same masks. Weight decay is 2e-4 at 8 bits and 4e-5 at 4 bits;
@@ -59,7 +60,7 @@ from toolchain.ir import Graph
 from toolchain.ir.operation_counts import GraphSizes, operation_counts
 from toolchain.studies.mixtures import mixture
 from toolchain.studies.study import Found, Key, Scope, Study
-from toolchain.studies.tu_models import DATA_SETS, FloatModel, batch_size, float_model, load
+from toolchain.studies.tu_models import DATA_SETS, FloatModel, batch_size, first_weight, float_model, load, norm_place
 from toolchain.torch_structure import TorchGraph
 
 TRAINED = ("QAT", "Degree-Quant", "learned", "learned, masked")
@@ -104,7 +105,8 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
         for (seed, number), rows in itertools.groupby(group, key=lambda key: key[1:3]):
             parts = fold(graphs, number)
             start = time.perf_counter()
-            subject = Subject(float_model(parts, settings.train_epochs, seed, batch), parts, settings, seed, batch)
+            model = float_model(parts, settings.train_epochs, seed, batch, norm=norm_place(name))
+            subject = Subject(model, parts, settings, seed, batch, first_weight(name))
             for *_, method in rows:
                 if method != "float":
                     start = time.perf_counter()
@@ -120,6 +122,7 @@ class Subject:
     settings: Settings
     seed: int
     batch: int
+    first_weight: str
 
     def row(self, method: str) -> Found:
         """The values of one of METHODS."""
@@ -151,7 +154,7 @@ class Subject:
             "learned": Learned(bits), "learned, masked": Learned(bits),
         }  # fmt: skip
         masks = DegreeQuant(p_min=0.0 if bits == 8 else 0.1, change=0.1)
-        quantizers = {"*": ways[way], "x": Fixed(), "convs.0.nn.1.weight": Fixed(8)}
+        quantizers = {"*": ways[way], "x": Fixed(), self.first_weight: Fixed(8)}
         return replace(
             self._training(bits, quantizers),
             degree_quant=masks if way in ("Degree-Quant", "learned, masked") else None,

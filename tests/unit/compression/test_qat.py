@@ -21,9 +21,11 @@ from tests.unit.compression.hand_built import (
 from tests.unit.compression.test_training import labelled
 from toolchain import torch_sparse
 from toolchain.compression import QAT, L1Unstructured, StaticInt8, evaluate, fine_tune, prune, quantize
+from toolchain.compression.code_domain import scaled_down
 from toolchain.compression.code_domain_module import CodeDomainModule
 from toolchain.compression.integer_plan import MODES
 from toolchain.compression.static_int8 import select
+from toolchain.compression.training import Schedule, train_module
 from toolchain.errors import RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, Value, interpret
@@ -169,6 +171,31 @@ def test_a_loss_that_is_not_finite_stops_with_the_value_that_it_comes_from():
     message = r"step 1, .*the loss is \w+ \(the first value that is not finite is %\d+ Linear of head"
     with pytest.raises(TrainingDiverged, match=message):
         fine_tune(huge, data, epochs=1)
+
+
+def test_a_batch_norm_that_stays_float_follows_the_batches_and_ships_as_it_was_trained():
+    m = Layers("norm_after_relu")
+    h = m.batch_norm(m.relu(m.linear(m.gin(m.input(7), 16, "conv"), 16, "mlp")), "norm")
+    graph = m.finish(m.linear(m.builder.add(Pool(Reduce.MEAN), m.gin(h, 16, "next")), 2, "head"))
+    data = labelled(60)
+    selection = select(graph, StaticInt8(data, mode="int8", min_agreement=0), accept_best=True)
+    module = CodeDomainModule(selection.source, selection.plan)
+    start = dict(module.latent.to_graph().constants)
+    train_module(module, data, Schedule(2, lr=1e-2))
+    trained = module.to_integer_graph()
+
+    for statistic in ("norm.mean", "norm.variance"):
+        assert (trained.constants[statistic] != start[statistic]).all()
+    assert differing_codes(module, random_inputs(150, 500, 7, 8))[0] == 0
+
+
+def test_sums_beyond_int32_are_rounded_and_do_not_wrap():
+    total = torch.tensor([[3.0 * 2**40, -3.0 * 2**40, 12345.0]], dtype=torch.float64)
+    m, s = torch.tensor([2**31 - 1]), torch.tensor([20])
+    found = scaled_down(total, m, torch.tensor([0]), s)
+
+    assert found[0, 2] == float((12345 * (2**31 - 1)) >> 20)
+    assert torch.allclose(found[0, :2].double(), total[0, :2] * (2**31 - 1) / 2**20)
 
 
 def test_the_epoch_with_the_best_validation_accuracy_is_kept():
