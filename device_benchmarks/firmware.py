@@ -17,8 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from device_benchmarks.elf_image import ElfImage, Symbol, read_elf
 from device_benchmarks.target import Target
 from toolchain.artifact import Artifact
@@ -232,10 +230,7 @@ def _features_source(artifact: Artifact, graph: GraphInputs | None) -> str:
         raise ArtifactError(
             f"{artifact.path}: reads sparse features, which are stored in the image. Pass the graph that they belong to."
         )
-    if not np.isin(graph.x, (0, 1)).all():
-        raise ArtifactError(f"{artifact.path}: reads sparse features, and those of the graph are not all 0 or 1.")
-    pointer = np.concatenate([[0], np.cumsum((graph.x == 1).sum(1))])
-    index = np.nonzero(graph.x)[1]
+    pointer, index = graph.sparse_x.pointer, graph.sparse_x.ones()
     return (
         '#include "firmware_model.h"\n'
         f"const uint32_t firmware_x_pointer[] = {{{', '.join(map(str, pointer.tolist()))}}};\n"

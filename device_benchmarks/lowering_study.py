@@ -110,7 +110,7 @@ def contenders(
 ) -> list[Contender]:
     """PyG, every lowering and every rival that exported, each checked once against the reference."""
     torch.set_num_threads(threads)
-    made = [_eager(model, inputs)]
+    made = [eager(model, inputs)]
     for lowering in LOWERINGS:
         emission = emit(graph, lowering=lowering)
         feeds = build_feeds(emission.inputs, inputs.prepare(graph.topologies))
@@ -119,20 +119,25 @@ def contenders(
         if isinstance(rival, RivalFile):
             made.append(_contender(exporter, rival.session(threads), rival.feeds(inputs)))
     for contender in made:
-        _check(contender, graph, inputs, 1e-4)
+        checked(contender, graph, inputs)
     for name, (meant, artifact) in litert.items():
         runtime = runtimes.load(artifact, threads=threads)
         contender = Contender(name, partial(runtime.run_feeds, runtime.prepare(inputs)))
-        _check(contender, meant, inputs, 0.05 if name in LITERT_INT8 else 1e-4)
-        made.append(contender)
+        made.append(checked(contender, meant, inputs, 0.05 if name in LITERT_INT8 else 1e-4))
     return made
 
 
-def _check(contender: Contender, graph: Graph, inputs: GraphInputs, tolerance: float) -> None:
+def checked(contender: Contender, graph: Graph, inputs: GraphInputs, tolerance: float = 1e-4) -> Contender:
+    """The contender, whose output is what the graph means.
+
+    Raises:
+        MeasurementError: it is not.
+    """
     expected = interpret(graph, inputs)[0]
     error = np.abs(np.asarray(contender.run()[0]) - expected).max() / np.abs(expected).max()
     if not error <= tolerance:
         raise MeasurementError(f"{contender.name}: its output is off by {error:.1e}; a wrong file is not measured.")
+    return contender
 
 
 def litert_files(
@@ -150,7 +155,8 @@ def litert_files(
     return made
 
 
-def _eager(model: torch.nn.Module, inputs: GraphInputs) -> Contender:
+def eager(model: torch.nn.Module, inputs: GraphInputs) -> Contender:
+    """PyG itself."""
     arguments = call_arguments(model, as_data(inputs))
 
     def run() -> tuple[torch.Tensor]:
@@ -176,8 +182,7 @@ def c_contenders(graphs: Mapping[str, Graph], inputs: GraphInputs, folder: Path)
             export(graph, "c", folder / f"{name} {inputs.num_nodes}", overwrite=True, bounds=bounds)
         )
         contender = Contender(name, partial(runtime.run_feeds, runtime.prepare(inputs)))
-        _check(contender, graph, inputs, 1e-4)
-        made.append(contender)
+        made.append(checked(contender, graph, inputs))
     return made
 
 

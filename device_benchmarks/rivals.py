@@ -95,13 +95,15 @@ def _options(names: Sequence[str], exporter: str) -> dict[str, Any]:
 
 
 def _inputs(model: Any, example: Any) -> tuple[list[str], tuple[Any, ...]]:
-    """The tensors of the example that the model reads, in a fixed order."""
+    """The tensors of the example that the model reads, in a fixed order; a sparse x dense, as neither exporter takes another."""
     from toolchain.frontend.arguments import call_arguments
+    from toolchain.inputs import is_sparse
 
     arguments: Mapping[str, Any] = call_arguments(model, example)
     fields = example if "data" in arguments else arguments
     names = [name for name in _ROWS if fields.get(name) is not None]
-    return names, tuple(fields.get(name) for name in names)
+    values: list[Any] = [fields.get(name) for name in names]
+    return names, tuple(value.to_dense() if is_sparse(value) else value for value in values)
 
 
 def _positional(model: Any, names: Sequence[str]) -> Any:

@@ -104,7 +104,7 @@ class NativeRuntime(Runtime):
     def _features(self, graph: GraphInputs) -> _Feeds:
         feeds = _Feeds()
         if self._model.reads_sparse_features:
-            feeds["x_pointer"], feeds["x_index"] = _sparse(graph.x)
+            feeds["x_pointer"], feeds["x_index"] = _sparse(graph)
         else:
             feeds["x"] = graph.x
         if self._model.edge_features:
@@ -208,18 +208,10 @@ def _fits(shape: tuple[int, ...], stated: tuple[int | None, ...]) -> bool:
     return len(shape) == len(stated) and all(s is None or n == s for n, s in zip(shape, stated, strict=True))
 
 
-def _sparse(x: Array) -> tuple[Array, Array]:
-    """Where a binary matrix holds ones, row by row: x_pointer [N + 1] uint32, x_index [ones] uint16."""
-    ones = x == 1
-    if not (ones | (x == 0)).all():
-        row, column = (int(i) for i in np.argwhere(~ones & (x != 0))[0])
-        raise InvalidInput(
-            f"x: {x[row, column]:g} at {[row, column]}, but the model was exported with sparse features, which are 0 or 1. "
-            "Export it without sparse features to use others."
-        )
-    pointer = np.zeros(x.shape[0] + 1, np.uint32)
-    np.cumsum(ones.sum(1), out=pointer[1:])
-    return pointer, np.nonzero(ones)[1].astype(np.uint16)
+def _sparse(graph: GraphInputs) -> tuple[Array, Array]:
+    """Where binary features are 1, row by row: x_pointer [N + 1] uint32, x_index [ones] uint16."""
+    x = graph.sparse_x
+    return x.pointer.astype(np.uint32), x.ones().astype(np.uint16)
 
 
 def _num_edges(spec: TopologySpec, graph: GraphInputs) -> int:

@@ -17,9 +17,18 @@ Array = np.ndarray
 
 
 class FeedKind(Enum):
-    """What an input of a model file holds. N nodes, E edges of the feed's topology (added self-loops included), G graphs."""
+    """What an input of a model file holds.
+
+    N nodes, E edges of the feed's topology (added self-loops included), G graphs, Z entries of x other than 0.
+    """
 
     X = "x"  # [N, F] float32
+    # x by its entries, row after row
+    X_START = "x_start"  # [N] int: where the entries of each row begin
+    X_ROW = "x_row"  # [Z] int, not decreasing
+    X_COLUMN = "x_column"  # [Z] int
+    X_VALUE = "x_value"  # [Z, 1] float32
+    X_ONES = "x_ones"  # [Z] int: X_COLUMN of features that are 0 or 1; others are refused
     EDGE_ATTR = "edge_attr"  # [E, D] float32, in topology order
     EDGE_WEIGHT = "edge_weight"  # [E, 1] float32, in topology order
     SOURCE = "source"  # [E] int
@@ -41,6 +50,9 @@ class FeedKind(Enum):
     OUT_MASK = "out_mask"  # [N, 1, K] float32: 1 where a place of OUT_EDGES is used
 
 
+OF_ENTRIES = (FeedKind.X_START, FeedKind.X_ROW, FeedKind.X_COLUMN, FeedKind.X_VALUE, FeedKind.X_ONES)
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     """One input of a model file.
@@ -50,7 +62,7 @@ class Feed:
         topology: index into the contract's topologies, for kinds that belong to one.
         reduce: "sum" or "mean" where the kind depends on it.
         dtype: "float32", "int64" or "int32".
-        dims: one entry per axis: "N", "E", "N+1", "G", "K", or a number. Purely descriptive.
+        dims: one entry per axis: "N", "E", "N+1", "G", "K", "Z", or a number. Purely descriptive.
         loops: the self-loops that the topology added are among the edges (SOURCE, TARGET, COEFFICIENT).
         factors: the row factors r and l are in the coefficients (COEFFICIENT, ADJACENCY); off where the model multiplies them.
         nodes_at_most, nodes_above: graphs that this feed is for, where a file holds one lowering for small graphs and
@@ -208,6 +220,11 @@ _NEIGHBOUR_LISTS = (
 
 _BUILDERS: dict[FeedKind, Callable[[Feed, PreparedGraph], Array]] = {
     FeedKind.X: lambda feed, prepared: prepared.inputs.x,
+    FeedKind.X_START: lambda feed, prepared: prepared.inputs.sparse_x.pointer[:-1],
+    FeedKind.X_ROW: lambda feed, prepared: prepared.inputs.sparse_x.row,
+    FeedKind.X_COLUMN: lambda feed, prepared: prepared.inputs.sparse_x.column,
+    FeedKind.X_VALUE: lambda feed, prepared: prepared.inputs.sparse_x.value[:, None],
+    FeedKind.X_ONES: lambda feed, prepared: prepared.inputs.sparse_x.ones(),
     FeedKind.EDGE_ATTR: lambda feed, prepared: _topology(feed, prepared).edge_values(
         _given("edge_attr", prepared.inputs.edge_attr)
     ),

@@ -20,6 +20,7 @@ from toolchain.compression import StepReport
 from toolchain.errors import ArtifactError
 from toolchain.exporters.exporting import graph_sha256, library_version
 from toolchain.graph_file import SUFFIX, load_graph, save_graph, write_atomically
+from toolchain.inputs import is_sparse
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts
 from toolchain.recipe import Bench, Export, Quantize, Recipe, Verify, step_name
@@ -207,6 +208,7 @@ def _data_sha256(graphs: Iterable[Any]) -> str:
             value = getattr(graph, name, None)
             if value is None:
                 continue
+            value = value.to_dense() if is_sparse(value) else value
             array = np.ascontiguousarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
             digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
         digest.update(b"\0")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from toolchain.errors import InvalidInput
+from toolchain.sparse_features import SparseFeatures
 from toolchain.topology import Topology, TopologySpec, build_topology, occurrences
 
 
@@ -35,6 +36,7 @@ class GraphInputs:
     edge_attr: np.ndarray | None = None
     batch: np.ndarray | None = None
     num_graphs: int = 0
+    _sparse_x: SparseFeatures | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         x = _floats("x", self.x)
@@ -93,6 +95,14 @@ class GraphInputs:
         return int(self.edge_index.shape[1])
 
     @property
+    def sparse_x(self) -> SparseFeatures:
+        """The entries of x other than 0; found when first asked for."""
+        if self._sparse_x is None:
+            object.__setattr__(self, "_sparse_x", SparseFeatures.of(self.x))
+        assert self._sparse_x is not None
+        return self._sparse_x
+
+    @property
     def graph_index(self) -> np.ndarray:
         """Graph of each node, [N] int64."""
         return self.batch if self.batch is not None else np.zeros(self.num_nodes, np.int64)
@@ -104,14 +114,21 @@ class GraphInputs:
 
     @classmethod
     def from_pyg(cls, data: Any) -> GraphInputs:
-        """Read a `torch_geometric.data.Data` or `Batch` (anything with tensors of these names). torch is not imported."""
+        """Read a `torch_geometric.data.Data` or `Batch` (anything with tensors of these names). torch is not imported.
+
+        x may be sparse: of any torch layout, a `SparseTensor` of torch_sparse, or of scipy.
+        """
 
         def array(name: str) -> np.ndarray | None:
             value = getattr(data, name, None)
             if value is None or isinstance(value, np.ndarray):
                 return value
-            if hasattr(value, "sparse_sizes") or getattr(value, "is_sparse", False):
-                raise InvalidInput(f"{name}: sparse tensors are not taken here. Pass edge_index of shape [2, E].")
+            if is_sparse(value):
+                if name != "x":
+                    raise InvalidInput(f"{name}: sparse tensors are not taken here. Pass edge_index of shape [2, E].")
+                value = value.toarray() if hasattr(value, "toarray") else value.to_dense()
+                if isinstance(value, np.ndarray):
+                    return value
             return np.asarray(value.detach().cpu().numpy())
 
         x, edges = array("x"), array("edge_index")
@@ -160,6 +177,12 @@ class PreparedGraph:
 
     inputs: GraphInputs
     topologies: tuple[Topology, ...]
+
+
+def is_sparse(value: Any) -> bool:
+    """Whether an array is one of torch with another layout than strided, of torch_sparse or of scipy."""
+    is_strided = str(getattr(value, "layout", "torch.strided")) == "torch.strided"
+    return not is_strided or hasattr(value, "sparse_sizes") or hasattr(value, "toarray")
 
 
 def _floats(name: str, value: Any) -> np.ndarray:

@@ -27,13 +27,14 @@ from toolchain.compression import (
 from toolchain.compression.bit_search import MixedPrecision
 from toolchain.compression.training import Watch
 from toolchain.datasets import loader
-from toolchain.errors import RecipeError, require
+from toolchain.errors import ExportError, RecipeError, require
 from toolchain.exporters import PLANS_MEMORY, export
 from toolchain.exporters.emission import Bounds
 from toolchain.exporters.exporting import check_options
+from toolchain.exporters.sparse_input import Features
 from toolchain.finished_steps import FinishedSteps, Log, origin_of, results_of
 from toolchain.frontend import lower
-from toolchain.inputs import GraphInputs
+from toolchain.inputs import GraphInputs, is_sparse
 from toolchain.ir import Graph
 from toolchain.ir.ops import Order
 from toolchain.model_source import GraphParts, parts_of
@@ -216,10 +217,32 @@ def _exported(
             if format in PLANS_MEMORY:
                 options.setdefault("bounds", bounds_for(step, parts))
             path = output / f"{recipe.name}-{format}-{precision}"
-            artifact = export(history[-1][1], format, path, overwrite=overwrite, seed=recipe.seed, **options)
+            artifact = export_for(
+                parts, history[-1][1], format, path, logger.info, overwrite=overwrite, seed=recipe.seed, **options
+            )
             logger.info("%s: %s B", path, f"{artifact.model_bytes:,}")
             built.append(Built(artifact, history))
     return built
+
+
+def export_for(
+    parts: GraphParts, graph: Graph, format: str, path: Path, log: Callable[[str], None], **options: Any
+) -> Artifact:
+    """As `export`, with `sparse_features` where the user's x is a sparse tensor and format and model can read it so.
+
+    Args:
+        log: told why features stay dense where they could not.
+    """
+    graphs = (*parts.train, *parts.validation, *parts.test)
+    if "sparse_features" in options or not all(is_sparse(getattr(data, "x", None)) for data in graphs):
+        return export(graph, format, path, **options)
+    is_binary = all(GraphInputs.from_pyg(data).sparse_x.is_binary for data in graphs)
+    features = Features.BINARY if is_binary else Features.VALUES
+    try:
+        return export(graph, format, path, sparse_features=features.value, **options)
+    except ExportError as error:
+        log(f"{path.name}: features stay dense ({error})")
+        return export(graph, format, path, **options)
 
 
 def bounds_for(step: Export, parts: GraphParts) -> Bounds:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from torch_geometric.data import Batch, Data
 
@@ -107,3 +108,20 @@ def test_preparing_builds_every_topology_once() -> None:
     specs = (TopologySpec(), TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC))
     prepared = GraphInputs(X, EDGES).prepare(specs)
     assert [topology.num_edges for topology in prepared.topologies] == [2, 5]
+
+
+@pytest.mark.parametrize("layout", ["csr", "coo", "csc"])
+def test_sparse_features_are_taken_in_every_layout(layout: str) -> None:
+    dense = torch.tensor([[0.0, 2.0], [0.0, 0.0], [1.0, 3.0]])
+    sparse = {"csr": dense.to_sparse_csr, "coo": dense.to_sparse, "csc": dense.to_sparse_csc}[layout]()
+    graph = GraphInputs.from_pyg(Data(x=sparse, edge_index=torch.tensor(EDGES)))
+    assert np.array_equal(graph.x, dense.numpy())
+    entries = graph.sparse_x
+    assert [a.tolist() for a in (entries.pointer, entries.row, entries.column, entries.value)] == [
+        [0, 1, 1, 3], [0, 2, 2], [1, 0, 1], [2.0, 1.0, 3.0],
+    ]  # fmt: skip
+
+
+def test_features_of_scipy_are_taken() -> None:
+    sparse = scipy.sparse.csr_array(X)
+    assert np.array_equal(GraphInputs.from_pyg(Data(x=sparse, edge_index=EDGES)).x, X)

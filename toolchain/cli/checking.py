@@ -228,7 +228,7 @@ def _opened(
             for format in formats:
                 progress(f"exporting {format}")
                 place = Path(scratch) / str(number)
-                folders.append(write(opened, graph, format, place, name, Export(), {}, seed, False).path)
+                folders.append(write(opened, graph, format, place, name, Export(), {}, seed, False, progress).path)
         yield reference, folders
 
 
@@ -242,10 +242,13 @@ def _history_of(folder: Path, history: Sequence[tuple[str, Any]]) -> Sequence[tu
     from toolchain.errors import RecipeError
     from toolchain.exporters.exporting import graph_sha256
     from toolchain.passes import deployable
+    from toolchain.passes.propagate_ordering import with_features_transformed_first
 
-    exported = Artifact.load(folder).provenance.get("graph_sha256")
+    provenance = Artifact.load(folder).provenance
+    exported, is_sparse = provenance.get("graph_sha256"), bool(provenance.get("sparse_features"))
     for position, (_, graph) in enumerate(history):
-        if graph_sha256(deployable(graph)) == exported:
+        ready = deployable(with_features_transformed_first(graph) if is_sparse else graph)
+        if graph_sha256(ready) == exported:
             return history[: position + 1]
     if len(history) > 1:
         raise RecipeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,9 @@ def export(
 ) -> None:  # fmt: skip
     """Write an artifact folder NAME-FORMAT-PRECISION for every format: the model file and its manifest.
 
+    Features of nodes that the graphs hold as sparse tensors (x of Data) stay sparse where the format and the model can read them
+    so; --set sparse_features=true (of 0 and 1) or =values states it for dense ones.
+
     \b
     pocketgnn export model.py --to onnx --to torchscript -o out
     pocketgnn export int8.pgnn --to executorch --graphs model.py -o out
@@ -70,6 +74,7 @@ def export(
                     options.read_settings(settings),
                     seed,
                     overwrite,
+                    progress,
                     fixed_graph,
                 )
             )
@@ -81,14 +86,14 @@ def export(
 
 def write(
     opened: Subject, graph: Any, format: str, output: Path, name: str, bounds: Export, settings: dict[str, Any],
-    seed: int, overwrite: bool, fixed_graph: bool = False,
+    seed: int, overwrite: bool, progress: Callable[[str], None], fixed_graph: bool = False,
 ) -> Any:  # fmt: skip
     """Export one format under its usual folder name."""
     from toolchain.exporters import PLANS_MEMORY, precision_of
     from toolchain.exporters import export as exported
     from toolchain.exporters.emission import Bounds
     from toolchain.inputs import GraphInputs
-    from toolchain.pipeline import bounds_for
+    from toolchain.pipeline import bounds_for, export_for
 
     if format in PLANS_MEMORY:
         if opened.source is not None:
@@ -104,4 +109,6 @@ def write(
     if fixed_graph:
         settings = {"fixed_graph": GraphInputs.from_pyg(opened.parts.train[0]), **settings}
     path = output / f"{name}-{format}-{precision_of(graph)}"
-    return exported(graph, format, path, overwrite=overwrite, seed=seed, **settings)
+    if opened.source is None:
+        return exported(graph, format, path, overwrite=overwrite, seed=seed, **settings)
+    return export_for(opened.parts, graph, format, path, progress, overwrite=overwrite, seed=seed, **settings)

@@ -25,6 +25,12 @@ def real_constant(graph: Graph, value: Value) -> np.ndarray:
     return ((array.astype(np.int64) - qparams.zero_point) * per_row).astype(np.float32)
 
 
+def weight_scales(constant: Value) -> np.ndarray:
+    """[out] float32, or [] where one scale is for all."""
+    scales = np.array(qparams_of(constant).scale, np.float32)
+    return scales[0] if qparams_of(constant).axis is None else scales
+
+
 def head_blocks(attention: np.ndarray) -> np.ndarray:
     """[H, C] to the block-diagonal [H*C, H] that gives one inner product a head in one product."""
     heads, width = attention.shape

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from toolchain.exporters.feed_module import FeedSource, feed
+from toolchain.exporters.sparse_input import Features
 from toolchain.feeds import FeedKind
 from toolchain.ir.ops import End, Input, Reduce, Role, RowFactor
 from toolchain.topology import Normalization, TopologySpec
 from toolchain.torch_structure import Structure, weigh_heads
+
+EMBEDDING_BAG_SUM = 0  # a mode of torch.embedding_bag
 
 
 def has_coefficient(spec: TopologySpec, reduce: Reduce, factors: bool = True) -> bool:
@@ -30,12 +34,19 @@ class EdgeList(Structure):
 
     min_edges = 0  # edge feeds are padded to this many rows, for runtimes that take no empty array
 
-    def __init__(self, specs: tuple[TopologySpec, ...], feeds: FeedSource) -> None:
+    def __init__(
+        self, specs: tuple[TopologySpec, ...], feeds: FeedSource, *, features: Features = Features.DENSE
+    ) -> None:
         self.specs = specs
         self.feeds = feeds
+        self.features = features
         self.num_nodes: Tensor | int = 0  # set by the input x, which every model reads
 
     def input(self, op: Input) -> Tensor:
+        if op.role is Role.X and self.features is not Features.DENSE:
+            starts = self.feeds.take(feed(FeedKind.X_START, dims=("N",), dtype="int64"))
+            self.num_nodes = starts.shape[0]
+            return starts
         if op.role is Role.X:
             x = self.feeds.take(feed(FeedKind.X, dims=("N", op.type.channels)))
             self.num_nodes = x.shape[0]
@@ -43,6 +54,17 @@ class EdgeList(Structure):
         kind = FeedKind.EDGE_ATTR if op.role is Role.EDGE_ATTR else FeedKind.EDGE_WEIGHT
         dims = ("E", op.type.channels)
         return self.feeds.take(feed(kind, op.type.topology, dims=dims, min_rows=self.min_edges))
+
+    def sparse_linear(self, weight: Tensor) -> Tensor:
+        """x W^T of features that are given by their entries, with W [out, F]: [N, out]."""
+        starts = self.feeds.take(feed(FeedKind.X_START, dims=("N",), dtype="int64"))
+        is_binary = self.features is Features.BINARY
+        columns = self.feeds.take(feed(FeedKind.X_ONES if is_binary else FeedKind.X_COLUMN, dims=("Z",), dtype="int64"))
+        values = None if is_binary else self.feeds.take(feed(FeedKind.X_VALUE, dims=("Z", 1))).squeeze(1)
+        table = weight.t().contiguous()  # [F, out]
+        # Of `torch`, as the function of torch.nn.functional compares sizes in Python, which a trace would keep as they are.
+        sums, *_ = torch.embedding_bag(table, columns, starts, mode=EMBEDDING_BAG_SUM, per_sample_weights=values)
+        return sums
 
     def ends(self, topology: int, end: End) -> Tensor:
         """[E] node at one end of each edge."""

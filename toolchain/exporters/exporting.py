@@ -16,11 +16,13 @@ import numpy as np
 from toolchain.artifact import FIXED_GRAPH, Artifact, GraphContract
 from toolchain.errors import ExportError
 from toolchain.exporters.emission import Emission, signature_of
+from toolchain.exporters.sparse_input import Features, chosen_features
 from toolchain.inputs import GraphInputs
 from toolchain.ir import DType, Graph, verify
 from toolchain.ir.ops import Const, Linear, Propagate, Quantize, Role
 from toolchain.passes import deployable
 from toolchain.passes.codebook_removal import remove_codebooks
+from toolchain.passes.propagate_ordering import with_features_transformed_first
 
 # format → (module, function). A function takes (graph, **options) and returns an Emission.
 EXPORTERS: dict[str, tuple[str, str]] = {
@@ -64,7 +66,7 @@ def export(
     if format not in EXPORTERS:
         raise ExportError(f"format {format!r} is unknown. Formats: {', '.join(sorted(EXPORTERS))}.")
     check_options(format, options)
-    ready = verify(deployable(graph))
+    ready = verify(deployable(with_features_transformed_first(graph) if _is_sparse(options) else graph))
     module, function = EXPORTERS[format]
     if fixed_graph is not None and format in BAKES_FIXED_GRAPH:
         options["fixed_graph"] = fixed_graph
@@ -85,6 +87,11 @@ def export(
         parity=parity,
     )
     return Artifact.save(artifact, contents, overwrite=overwrite)
+
+
+def _is_sparse(options: dict[str, Any]) -> bool:
+    """Whether the file takes the entries of features: then aggregation comes after the first Linear."""
+    return chosen_features(options.get("sparse_features", False)) is not Features.DENSE
 
 
 def check_options(format: str, options: Iterable[str]) -> None:

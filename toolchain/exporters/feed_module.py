@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from toolchain.exporters.sparse_input import Features, reads_features
 from toolchain.feeds import Feed, FeedKind, build_feed
 from toolchain.inputs import GraphInputs, PreparedGraph
-from toolchain.ir import Graph
+from toolchain.ir import Graph, ops
 from toolchain.ir.ops import Input, Role
 from toolchain.torch_module import GraphModule
+from toolchain.torch_ops import Call, activate, scale_rows
 from toolchain.torch_structure import Structure
 
 
@@ -22,6 +24,14 @@ class FeedSource(Protocol):
 
     def take(self, feed: Feed) -> Tensor:
         """The tensor of a feed; the same feed gives the same tensor."""
+
+
+@runtime_checkable
+class SparseStructure(Protocol):
+    """A structure that reads features by their entries."""
+
+    def sparse_linear(self, weight: Tensor) -> Tensor:
+        """x W^T with W [out, F]: [N, out]."""
 
 
 class FeedPlan:
@@ -58,17 +68,20 @@ Lowering = Callable[[FeedSource], Structure]
 class FeedModule(GraphModule):
     """Positional tensors in, a tuple of tensors out; inference only.
 
+    Args:
+        features: how x is fed; the structures that `lowering` makes take it so.
+
     Attributes:
         feeds: the inputs in order: those that the ops asked of the structure, in the order of asking.
         examples: one tensor per feed, of a small graph with edges, several graphs and no special case.
     """
 
-    def __init__(self, graph: Graph, lowering: Lowering) -> None:
+    def __init__(self, graph: Graph, lowering: Lowering, *, features: Features = Features.DENSE) -> None:
         super().__init__(graph)
         self.eval().requires_grad_(False)
-        self.lowering = lowering
+        self.lowering, self.features = lowering, features
         self.prepare()
-        plan = FeedPlan(example_graph(graph))
+        plan = FeedPlan(example_graph(graph, binary=features is Features.BINARY))
         self.run(lowering(plan))
         self.feeds = tuple(plan.feeds.values())
         self.examples = tuple(plan.tensors.values())
@@ -79,17 +92,32 @@ class FeedModule(GraphModule):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]  # feeds instead of a structure
         return self.run(self.lowering(BoundFeeds(self.feeds, tensors)))
 
+    def emit(self, op: ops.Op, call: Call) -> Tensor:
+        if (
+            self.features is Features.DENSE
+            or not isinstance(op, ops.Linear)
+            or not reads_features(self.graph, call.value)
+        ):
+            return super().emit(op, call)
+        assert isinstance(call.structure, SparseStructure), "the lowering was made for features that it cannot read"
+        y, bias = call.structure.sparse_linear(call.tensors[1]), call.operand("bias")
+        y = activate(op.activation, y if bias is None else y + bias)
+        return scale_rows(y, op.row_factor, call.structure)
+
     def run(self, structure: Structure) -> tuple[Tensor, ...]:
         """All ops on one structure."""
         return super().forward(structure)
 
 
-def example_graph(graph: Graph, num_nodes: int = 11, num_edges: int = 29, num_graphs: int = 3) -> PreparedGraph:
+def example_graph(
+    graph: Graph, num_nodes: int = 11, num_edges: int = 29, num_graphs: int = 3, *, binary: bool = False
+) -> PreparedGraph:
     """A seeded graph that fits a model's inputs. Odd sizes, so that a baked-in one shows."""
     widths = {v.op.role: v.type.channels for v in graph.values if isinstance(v.op, Input)}
     rng = np.random.default_rng(0)
+    x: np.ndarray = rng.normal(size=(num_nodes, widths.get(Role.X, 1)))
     inputs = GraphInputs(
-        rng.normal(size=(num_nodes, widths.get(Role.X, 1))),
+        x > 0 if binary else x,
         rng.integers(0, num_nodes, (2, num_edges)),
         rng.uniform(0.5, 1.5, num_edges),
         rng.normal(size=(num_edges, widths.get(Role.EDGE_ATTR, 1))),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from toolchain.exporters.lowerings import Lowering
+from toolchain.exporters.sparse_input import Features
 from toolchain.feeds import Feed, FeedKind
 from toolchain.ir import ops
 from toolchain.ir.ops import End, Reduce, RowFactor
@@ -15,6 +16,7 @@ from toolchain.topology import Normalization, TopologySpec
 _ROLE_KINDS = {
     ops.Role.X: FeedKind.X, ops.Role.EDGE_WEIGHT: FeedKind.EDGE_WEIGHT, ops.Role.EDGE_ATTR: FeedKind.EDGE_ATTR,
 }  # fmt: skip
+_ALWAYS = (Lowering.DENSE, Lowering.SCATTER)  # a graph's own arrays are there whatever reads them
 
 
 Name = TypeVar("Name")
@@ -28,12 +30,14 @@ class FeedNames(Generic[Name]):
         name: what the file being written calls a feed: its name, or the number of its tensor.
         index_dtype: of the feeds that hold indices.
         lowering: the lowering being emitted.
+        features: how the file takes x.
     """
 
     topologies: tuple[TopologySpec, ...]
     name: Callable[[Feed], Name]
     index_dtype: str = "int64"
     lowering: Lowering = Lowering.SCATTER
+    features: Features = Features.DENSE
     _feeds: dict[str, Feed] = field(default_factory=dict)
     _readers: dict[str, set[Lowering]] = field(default_factory=dict)
 
@@ -60,8 +64,26 @@ class FeedNames(Generic[Name]):
         """x, edge_attr or edge_weight."""
         rows = "N" if op.role is ops.Role.X else "E"
         topology = op.type.topology
-        always = (Lowering.DENSE, Lowering.SCATTER)  # a graph's own arrays are there whatever reads them
-        return self._declare(op.role.value, _ROLE_KINDS[op.role], (rows, op.type.channels), topology, readers=always)
+        return self._declare(op.role.value, _ROLE_KINDS[op.role], (rows, op.type.channels), topology, readers=_ALWAYS)
+
+    def x_start(self) -> Name:
+        """[N] indices: where the entries of each row of x begin."""
+        return self._declare("x_start", FeedKind.X_START, ("N",), dtype=self.index_dtype, readers=_ALWAYS)
+
+    def x_row(self) -> Name:
+        """[Z] indices: the row of each entry of x."""
+        return self._declare("x_row", FeedKind.X_ROW, ("Z",), dtype=self.index_dtype, readers=_ALWAYS)
+
+    def x_column(self) -> Name:
+        """[Z] indices: the column of each entry of x."""
+        kind = FeedKind.X_ONES if self.features is Features.BINARY else FeedKind.X_COLUMN
+        return self._declare("x_column", kind, ("Z",), dtype=self.index_dtype, readers=_ALWAYS)
+
+    def x_value(self) -> Name | None:
+        """[Z, 1]: the entries of x; None where all are 1."""
+        if self.features is Features.BINARY:
+            return None
+        return self._declare("x_value", FeedKind.X_VALUE, ("Z", 1), readers=_ALWAYS)
 
     def graph_index(self) -> Name:
         """[N] indices."""

@@ -6,12 +6,15 @@ from toolchain.errors import ExportError, require
 from toolchain.exporters.emission import Emission, outputs_of
 from toolchain.exporters.feed_names import FeedNames
 from toolchain.exporters.lowerings import Lowering, choose_lowering
+from toolchain.exporters.sparse_input import check_features, chosen_features, features_fact
 from toolchain.ir import Graph
 
 MODEL_FILE = "model.tflite"
 
 
-def emit(graph: Graph, *, lowering: str = "auto", compat: str = "litert") -> Emission:
+def emit(
+    graph: Graph, *, lowering: str = "auto", compat: str = "litert", sparse_features: bool | str = False
+) -> Emission:
     """Write a Graph as a .tflite file. The same graph and options give the same bytes.
 
     Args:
@@ -19,9 +22,11 @@ def emit(graph: Graph, *, lowering: str = "auto", compat: str = "litert") -> Emi
             files that only see graphs of some 50 nodes, saves up to 3 us there.
         compat: "litert", or "tflite-runtime" for a file that also tflite-runtime 2.14 computes rightly, with dynamic int8
             in two operators more a Linear and without 4-bit weights.
+        sparse_features: take x as its entries other than 0: "values", or True or "binary" where all of them are 1.
 
     Raises:
-        ExportError: the lowering is unknown or cannot express the model, or `compat` is unknown.
+        ExportError: the lowering is unknown or cannot express the model, `compat` is unknown, or something reads whole rows of
+            sparse features.
         MissingDependency: ai-edge-litert or flatbuffers is not installed.
     """
     require("flatbuffers", "litert")
@@ -36,13 +41,20 @@ def emit(graph: Graph, *, lowering: str = "auto", compat: str = "litert") -> Emi
         raise ExportError(f"compat {compat!r} is unknown. Runtimes: {', '.join(repr(k.value) for k in Compat)}.")
     chosen = choose_lowering(graph, lowering)
     chosen = Lowering.SCATTER if chosen is Lowering.AUTO else chosen
+    features = chosen_features(sparse_features)
+    check_features(graph, features)
     writer = LiteRtWriter()
-    feeds = FeedNames(graph.topologies, name=writer.input, index_dtype="int32", lowering=chosen)
+    feeds = FeedNames(graph.topologies, name=writer.input, index_dtype="int32", lowering=chosen, features=features)
     values = Values(graph, writer)
     for value in graph.values:
         emit_value(Site(graph, value, values, writer, feeds, chosen, Compat(compat)))
     for output, o in zip(outputs_of(graph), graph.outputs, strict=True):
         writer.output(output.name, values.real(o))
     model = writer.serialize(graph.name, {"pocketgnn": f"lowering={chosen.value} compat={compat}"})
-    facts = {"lowering": chosen.value, "compat": compat, "operators": writer.operator_versions}
+    facts = {
+        "lowering": chosen.value,
+        "compat": compat,
+        "operators": writer.operator_versions,
+        **features_fact(features),
+    }
     return Emission(model, MODEL_FILE, feeds.declared(None), facts=facts)

@@ -19,6 +19,8 @@ from toolchain.exporters.constants import qparams_of
 from toolchain.exporters.litert_ops import activated, emit
 from toolchain.exporters.litert_serializer import Quantization
 from toolchain.exporters.litert_site import NONE, RELU, Compat, Site
+from toolchain.exporters.litert_sparse import sparse_linear
+from toolchain.exporters.sparse_input import Features, reads_features, stands_for_features
 from toolchain.ir import DType, Value
 from toolchain.ir.ops import Const, Dequantize, Function, Linear, Quantize
 
@@ -33,9 +35,12 @@ DEQUANTIZE_PER_CHANNEL, DEQUANTIZE_INT4 = 5, 6
 def emit_value(site: Site) -> None:
     """Write one value of any type and keep its result under the value's id."""
     value, op = site.value, site.value.op
-    if isinstance(op, Const):
-        return  # stored by the value that reads it, as floats or as codes
-    if isinstance(op, Linear) and _weight(site).type.dtype.is_integer:
+    is_sparse = site.feeds.features is not Features.DENSE
+    if isinstance(op, Const) or (is_sparse and stands_for_features(site.graph, value)):
+        return  # stored by the value that reads it, as floats or as codes; sparse features are fed
+    if isinstance(op, Linear) and is_sparse and reads_features(site.graph, value):
+        site.values.store(value.id, sparse_linear(op, site))
+    elif isinstance(op, Linear) and _weight(site).type.dtype.is_integer:
         x = _x(site)
         if not x.type.dtype.is_integer:
             site.values.store(value.id, _dynamic(op, site))

@@ -14,6 +14,7 @@ from toolchain.exporters.feed_names import FeedNames
 from toolchain.exporters.litert_values import Values
 from toolchain.exporters.litert_writer import LiteRtWriter
 from toolchain.exporters.lowerings import Lowering
+from toolchain.exporters.sparse_input import Features
 from toolchain.ir import Domain, Graph, Value
 from toolchain.ir.ops import RowFactor
 
@@ -95,17 +96,23 @@ class Site:
         return self.writer.once("RESHAPE", x, self.integers(*shape), shape=shape, dtype=dtype)
 
     def shape(self, x: int) -> int:
-        """The shape of a matrix, [2] int32: known before the model runs, once the inputs have theirs."""
-        return self.writer.once("SHAPE", x, shape=(2,), dtype="int32", OutType=INT32)
+        """The shape of a tensor, int32: known before the model runs, once the inputs have theirs."""
+        return self.writer.once("SHAPE", x, shape=(self.writer.rank(x),), dtype="int32", OutType=INT32)
+
+    @property
+    def nodes(self) -> int:
+        """A tensor with one row a node."""
+        if self.feeds.features is not Features.DENSE:
+            return self.feeds.x_start()
+        return next(self.values.real(v.id) for v in self.graph.inputs if v.type.domain is Domain.NODE)
 
     def node_shape(self, channels: int) -> int:
         """[number of nodes, channels], from the first tensor of that shape where there is one."""
         same = self.values.first_real(Domain.NODE, channels)
         if same is not None:
             return self.shape(same)
-        features = next(self.values.real(v.id) for v in self.graph.inputs if v.type.domain is Domain.NODE)
         start, size = self.integers(0), self.integers(1)
-        rows = self.writer.once("SLICE", self.shape(features), start, size, shape=(1,), dtype="int32")
+        rows = self.writer.once("SLICE", self.shape(self.nodes), start, size, shape=(1,), dtype="int32")
         return self.writer.once("CONCATENATION", rows, self.integers(channels), shape=(2,), dtype="int32", Axis=0)
 
     def integers(self, *numbers: int) -> int:

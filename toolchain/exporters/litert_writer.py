@@ -79,6 +79,10 @@ class LiteRtWriter:
                 return known.outputs[0]
         return self.op(kind, *inputs, shape=shape, dtype=dtype, version=version, **options)
 
+    def rank(self, tensor: int) -> int:
+        """Number of axes of a tensor."""
+        return len(self._tensors[tensor].shape)
+
     def output(self, name: str, tensor: int) -> None:
         """Make a tensor an output. One that is an input, a constant or an output already is copied first."""
         made = {result for operator in self._operators for result in operator.outputs}

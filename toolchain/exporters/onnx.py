@@ -6,6 +6,7 @@ from toolchain.errors import require
 from toolchain.exporters.emission import Emission, outputs_of
 from toolchain.exporters.feed_names import FeedNames
 from toolchain.exporters.lowerings import DENSE_UP_TO_NODES, Lowering, choose_lowering
+from toolchain.exporters.sparse_input import check_features, chosen_features, features_fact
 from toolchain.feeds import FeedKind
 from toolchain.ir import Graph
 
@@ -13,8 +14,9 @@ _ROW_SYMBOLS = {"node": "N", "graph": "G"}
 
 
 def emit(
-    graph: Graph, *, lowering: str = "auto", dense_up_to_nodes: int = DENSE_UP_TO_NODES, sparse_weights: bool = False
-) -> Emission:
+    graph: Graph, *, lowering: str = "auto", dense_up_to_nodes: int = DENSE_UP_TO_NODES, sparse_weights: bool = False,
+    sparse_features: bool | str = False,
+) -> Emission:  # fmt: skip
     """Write a Graph as an ONNX file. The same graph and options give the same bytes.
 
     Args:
@@ -23,9 +25,10 @@ def emit(
         sparse_weights: store float weights of more than two thirds zeros as sparse initializers, which makes the file smaller.
             onnxruntime fills them up when it loads the file, so memory and speed stay as they are. Off by default, because
             other readers may not know them: the type inference of the onnx package 1.23 takes no sparse operand.
+        sparse_features: take x as its entries other than 0: "values", or True or "binary" where all of them are 1.
 
     Raises:
-        ExportError: the lowering is unknown or cannot express the model.
+        ExportError: the lowering is unknown or cannot express the model, or something reads whole rows of sparse features.
         MissingDependency: the onnx package is not installed.
     """
     require("onnx", "onnx")
@@ -35,9 +38,10 @@ def emit(
     from toolchain.exporters.onnx_values import Values
     from toolchain.exporters.onnx_writer import OPSET, OnnxWriter
 
-    chosen = choose_lowering(graph, lowering)
+    chosen, features = choose_lowering(graph, lowering), chosen_features(sparse_features)
+    check_features(graph, features)
     writer = OnnxWriter(sparse_weights)
-    feeds = FeedNames(graph.topologies, name=lambda feed: feed.name)
+    feeds = FeedNames(graph.topologies, name=lambda feed: feed.name, features=features)
 
     def body(lowered: Lowering) -> tuple[str, ...]:
         feeds.lowering = lowered
@@ -64,7 +68,9 @@ def emit(
         {output.name: (_rows(graph, o), output.channels) for output, o in zip(outputs, graph.outputs, strict=True)},
         {"pocketgnn.lowering": chosen.value},
     )
-    return Emission(model, "model.onnx", declared, facts={"opset": OPSET, "lowering": chosen.value})
+    return Emission(
+        model, "model.onnx", declared, facts={"opset": OPSET, "lowering": chosen.value, **features_fact(features)}
+    )
 
 
 def _rows(graph: Graph, output: int) -> str:

@@ -16,6 +16,7 @@ from toolchain.exporters.lowerings import Lowering
 from toolchain.exporters.onnx_segments import segment_reduce
 from toolchain.exporters.onnx_values import Values
 from toolchain.exporters.onnx_writer import OnnxWriter
+from toolchain.exporters.sparse_input import Features
 from toolchain.ir import Domain, Graph, Value, ops
 from toolchain.ir.ops import End, Extent, Function, Reduce, RowFactor
 
@@ -62,7 +63,9 @@ class Site:
 
     @property
     def nodes(self) -> str:
-        """A value with one row a node: the features."""
+        """An array with one row a node."""
+        if self.feeds.features is not Features.DENSE:
+            return self.feeds.x_start()
         return next(self.values.real(v.id) for v in self.graph.inputs if v.type.domain is Domain.NODE)
 
     def column(self, index: str) -> str:

@@ -15,8 +15,10 @@ import numpy as np
 from onnx import TensorProto
 
 from toolchain.errors import ExportError
-from toolchain.exporters.constants import qparams_of
+from toolchain.exporters.constants import qparams_of, weight_scales
 from toolchain.exporters.onnx_ops import Site, activated, emit, row_scaled
+from toolchain.exporters.onnx_sparse import sparse_linear
+from toolchain.exporters.sparse_input import Features, reads_features, stands_for_features
 from toolchain.ir import DType, Value
 from toolchain.ir.ops import Const, Dequantize, Function, Linear, Quantize
 
@@ -28,9 +30,12 @@ DIGIT = 257
 def emit_value(site: Site) -> None:
     """Write one value of any type and keep its result under the value's id."""
     value, op = site.value, site.value.op
-    if isinstance(op, Const):
-        return  # stored by the value that reads it, as floats or as codes
-    if isinstance(op, Linear) and _weight(site).type.dtype.is_integer:
+    is_sparse = site.feeds.features is not Features.DENSE
+    if isinstance(op, Const) or (is_sparse and stands_for_features(site.graph, value)):
+        return  # stored by the value that reads it, as floats or as codes; sparse features are fed
+    if isinstance(op, Linear) and is_sparse and reads_features(site.graph, value):
+        raw = sparse_linear(op, site)
+    elif isinstance(op, Linear) and _weight(site).type.dtype.is_integer:
         raw = _static(op, site) if _is_integer(site) else _dynamic(op, site)
     elif isinstance(op, Quantize):
         raw = row_scaled(site, site.x, op.row_factor)
@@ -54,19 +59,13 @@ def _unsigned(codes: np.ndarray) -> np.ndarray:
     return (codes.astype(np.int16) + 128).astype(np.uint8)
 
 
-def _scales(constant: Value) -> np.ndarray:
-    """[out] float32, or [] where one scale is for all."""
-    scales = np.array(qparams_of(constant).scale, np.float32)
-    return scales[0] if qparams_of(constant).axis is None else scales
-
-
 def _dynamic(op: Linear, site: Site) -> str:
     """x in uint8 over its own range, times 8-bit weights."""
     writer, weight = site.writer, _weight(site)
     codes, scale, zero = writer.ops("DynamicQuantizeLinear", site.x, outputs=3)
     weights = writer.constant(_unsigned(site.array("weight").T)), writer.constant(np.array(128, np.uint8))
     product = writer.op("MatMulInteger", codes, weights[0], zero, weights[1])  # [N, out] int32
-    scales = writer.op("Mul", scale, writer.constant(_scales(weight)))
+    scales = writer.op("Mul", scale, writer.constant(weight_scales(weight)))
     y = writer.op("Mul", writer.op("Cast", product, to=TensorProto.FLOAT), scales)
     bias = site.operand("bias")
     y = y if bias is None else writer.op("Add", y, bias)
@@ -120,7 +119,7 @@ def _gemm(site: Site, x: str, *, with_bias: bool) -> str:
 
 def _dequantized(site: Site, codes: np.ndarray, constant: Value, *, axis: int) -> str:
     """Stored codes as real values, with one scale for each index of `axis` or one for all."""
-    writer, scales = site.writer, _scales(constant)
+    writer, scales = site.writer, weight_scales(constant)
     # onnxruntime fuses only nodes that state their zero points.
     zero = 128 if codes.dtype == np.uint8 else 0
     parameters = writer.constant(scales), writer.constant(np.full(scales.shape, zero, codes.dtype))

@@ -17,6 +17,7 @@ from toolchain.exporters.edge_list import EdgeList
 from toolchain.exporters.emission import Emission
 from toolchain.exporters.feed_module import FeedModule, Lowering
 from toolchain.exporters.quantized_module import is_quantized
+from toolchain.exporters.sparse_input import Features, check_features, chosen_features, features_fact
 from toolchain.exporters.torchscript_int8 import PackedModule
 from toolchain.exporters.torchscript_lowerings import DENSE_RATIO, SwitchingEdgeList
 from toolchain.ir import Graph
@@ -29,8 +30,9 @@ _CLASS_FILE = re.compile(r"__torch__/toolchain/exporters/\w+(/___torch_mangle_\d
 
 
 def emit(
-    graph: Graph, *, lite: bool = False, lowering: str = "auto", engine: str = "qnnpack", wide_linear: str = "digits"
-) -> Emission:
+    graph: Graph, *, lite: bool = False, lowering: str = "auto", engine: str = "qnnpack", wide_linear: str = "digits",
+    sparse_features: bool | str = False,
+) -> Emission:  # fmt: skip
     """Write a deployable Graph as TorchScript. Any number of nodes, edges and graphs.
 
     Args:
@@ -40,17 +42,26 @@ def emit(
         engine: quantized kernels that int8 weights are packed for. qnnpack runs on Arm and x86; fbgemm and x86 are
             faster on x86, but without VNNI their 16-bit sums saturate.
         wide_linear: how a Linear reads an int16 value, see `PackedModule`.
+        sparse_features: take x as its entries other than 0: "values", or True or "binary" where all of them are 1. Not of a
+            quantized Graph, whose packed weights have no rows to add.
 
     Raises:
-        ExportError: an unknown lowering, engine or wide_linear.
+        ExportError: an unknown lowering, engine or wide_linear, or something reads whole rows of sparse features.
     """
-    facts = {"lowering": lowering}
+    features = chosen_features(sparse_features)
+    check_features(graph, features)
+    if features is not Features.DENSE and is_quantized(graph):
+        raise ExportError(
+            f"{graph.name}: is quantized, and torch's packed int8 weights read whole rows of features. Export it with dense "
+            "features, or the float graph."
+        )
+    facts = {"lowering": lowering, **features_fact(features)}
     with _quantized_engine(engine):
         if is_quantized(graph):
             facts |= {"engine": engine, "wide_linear": wide_linear}
             module: FeedModule = PackedModule(graph, _lowering(graph, lowering), wide_linear=wide_linear)
         else:
-            module = FeedModule(graph, _lowering(graph, lowering))
+            module = FeedModule(graph, _lowering(graph, lowering, features), features=features)
         model = canonical_archive(freeze(module)._c.save_to_buffer({}))
         extra = {LITE_FILE: _lite(model)} if lite else {}
     return Emission(model, MODEL_FILE, module.feeds, facts=facts, extra_files=extra)
@@ -69,11 +80,11 @@ def _quantized_engine(name: str) -> Iterator[None]:
         engines.engine = before
 
 
-def _lowering(graph: Graph, name: str) -> Lowering:
+def _lowering(graph: Graph, name: str, features: Features = Features.DENSE) -> Lowering:
     if name == "auto":
-        return partial(SwitchingEdgeList, graph.topologies, dense_ratio=DENSE_RATIO)
+        return partial(SwitchingEdgeList, graph.topologies, dense_ratio=DENSE_RATIO, features=features)
     if name == "edges":
-        return partial(EdgeList, graph.topologies)
+        return partial(EdgeList, graph.topologies, features=features)
     raise ExportError(f"lowering {name!r} is unknown to torchscript. Lowerings: auto, edges.")
 
 

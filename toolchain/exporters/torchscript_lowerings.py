@@ -9,6 +9,7 @@ from torch import Tensor
 
 from toolchain.exporters.edge_list import EdgeList, mean_or_sum
 from toolchain.exporters.feed_module import FeedSource
+from toolchain.exporters.sparse_input import Features
 from toolchain.ir.ops import End, Reduce
 from toolchain.topology import TopologySpec
 
@@ -60,8 +61,11 @@ class SwitchingEdgeList(EdgeList):
         dense_ratio: dense where N^2 <= dense_ratio * E.
     """
 
-    def __init__(self, specs: tuple[TopologySpec, ...], feeds: FeedSource, dense_ratio: int = DENSE_RATIO) -> None:
-        super().__init__(specs, feeds)
+    def __init__(
+        self, specs: tuple[TopologySpec, ...], feeds: FeedSource, dense_ratio: int = DENSE_RATIO,
+        *, features: Features = Features.DENSE,
+    ) -> None:  # fmt: skip
+        super().__init__(specs, feeds, features=features)
         self.dense_ratio = dense_ratio
         self._adjacencies: dict[tuple[int, str, bool], Tensor] = {}
 

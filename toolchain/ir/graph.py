@@ -31,6 +31,11 @@ class Value:
     type: TensorType
     scope: str = ""
 
+    @property
+    def is_features(self) -> bool:
+        """Whether this is x, the features of the nodes."""
+        return isinstance(self.op, Input) and self.op.role is Role.X
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:

@@ -24,7 +24,7 @@ import numpy as np
 
 from toolchain.inputs import GraphInputs
 from toolchain.ir.graph import Graph, Value
-from toolchain.ir.ops import Aggregate, Const, Dropout, HeadDot, Input, Linear, Propagate, Quantize, Role, RowScale
+from toolchain.ir.ops import Aggregate, Const, Dropout, HeadDot, Linear, Propagate, Quantize, RowScale
 from toolchain.ir.reference_rows import mean_bits
 from toolchain.ir.types import Domain, DType, TensorType
 from toolchain.topology import TopologySpec
@@ -224,7 +224,7 @@ def _is_model_input(graph: Graph, value: Value) -> bool:
     """Whether a value is x of the model, at most quantized, scaled by rows or dropped out."""
     while isinstance(value.op, Quantize | Dropout | RowScale):
         value = graph.values[value.inputs[0]]
-    return isinstance(value.op, Input) and value.op.role is Role.X
+    return value.is_features
 
 
 def _products_without_zeros(graph: Graph, value: Value, x: Value, rows: float, sizes: GraphSizes) -> float:

@@ -75,6 +75,25 @@ def with_order(graph: Graph, order: Order | None) -> Graph:
     return rewrite(fuse_propagate(graph), rule)
 
 
+def with_features_transformed_first(graph: Graph) -> Graph:
+    """Ask that the features of nodes meet a Linear before they are aggregated, which would fill their rows; a quantized Graph
+    keeps its order.
+    """
+
+    def reads_features(value: Value) -> bool:
+        return value.is_features or (isinstance(value.op, Linear) and graph.values[value.inputs[0]].is_features)
+
+    def rule(builder: GraphBuilder, value: Value, inputs: tuple[int, ...]) -> int | None:
+        if not isinstance(value.op, Propagate) or not reads_features(graph.values[value.inputs[0]]):
+            return None
+        return builder.add(replace(value.op, order=Order.TRANSFORM_FIRST), *inputs, scope=value.scope)
+
+    if any(value.type.dtype.is_integer for value in graph.values):
+        return graph
+    graph = fuse_propagate(graph)
+    return rewrite(graph, rule)
+
+
 def _aggregate_first(builder: GraphBuilder, value: Value, inputs: tuple[int, ...], linear: Value) -> int:
     """Propagate(Linear(x), bias) → Linear(Propagate(x), bias)."""
     op = value.op

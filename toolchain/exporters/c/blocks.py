@@ -5,6 +5,7 @@ from __future__ import annotations
 from toolchain.exporters.c.program import BLOCK_ROWS, Program
 from toolchain.exporters.c.ready_linear import narrow_channels, reads_sparse
 from toolchain.exporters.c.schedule import Stage
+from toolchain.exporters.sparse_input import stands_for_features
 from toolchain.ir import Domain, Value
 from toolchain.ir.ops import Dequantize, Input, Linear, LogSoftmax, Propagate, Quantize
 
@@ -33,8 +34,4 @@ def _takes_any(program: Program, value: Value) -> bool:
 
 def _is_sparse(program: Program, value: Value) -> bool:
     """Whether a value stands for the features that are read as positions of ones."""
-    return (
-        program.sparse
-        and isinstance(value.op, Quantize)
-        and isinstance(program.graph.values[value.inputs[0]].op, Input)
-    )
+    return program.sparse and stands_for_features(program.graph, value)

@@ -14,9 +14,9 @@ from toolchain.exporters.c.packing import PACKINGS, WORTH_BYTES
 from toolchain.exporters.c.program import Program
 from toolchain.exporters.c.schedule import schedule
 from toolchain.exporters.c.source import arena_offsets, source
-from toolchain.exporters.c.sparse import check_sparse
 from toolchain.exporters.c.steps_edges import largest_degree
 from toolchain.exporters.emission import Bounds, Emission
+from toolchain.exporters.sparse_input import Features, check_features, chosen_features
 from toolchain.feeds import Feed, FeedKind
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
@@ -32,7 +32,7 @@ def emit(
     bounds: Bounds = DEFAULT_BOUNDS,
     *,
     fixed_graph: GraphInputs | None = None,
-    sparse_features: bool = False,
+    sparse_features: bool | str = False,
     packed_weights: str = "auto",
 ) -> Emission:
     """Write a deployable Graph as C.
@@ -40,7 +40,7 @@ def emit(
     Args:
         bounds: largest graph; the arena is sized for it. A degree bound that integer sums cannot hold is lowered.
         fixed_graph: store these prepared edges as constants: then only features are given at run time.
-        sparse_features: the model's input is binary and given as the positions of its ones.
+        sparse_features: True or "binary": the model's input is binary and given as the positions of its ones.
         packed_weights: how weights from codebooks and pruned ones are stored, with the same results: "plain"; "smallest", as
             indices or without their zeros wherever that takes fewer bytes, which costs time; "auto", as "smallest" where it
             takes less than three quarters of the bytes and saves more than the code that unpacks them.
@@ -50,15 +50,17 @@ def emit(
             kernel.
     """
     bounds = _checked(graph, bounds, fixed_graph)
-    if sparse_features:
-        check_sparse(graph)
+    features = chosen_features(sparse_features)
+    if features is Features.VALUES:
+        raise ExportError("sparse_features 'values': C reads features of 0 and 1 only. Use 'binary' or dense features.")
+    check_features(graph, features)
     if packed_weights not in PACKINGS:
         raise ExportError(f"packed_weights {packed_weights!r} is unknown. Expected one of {', '.join(PACKINGS)}.")
 
     def written(packing: str) -> Program:
         assert bounds.degree is not None
         name = literals.identifier(graph.name)
-        made = Program(graph, name, bounds, schedule(graph), bounds.degree, sparse_features, packing)
+        made = Program(graph, name, bounds, schedule(graph), bounds.degree, features is Features.BINARY, packing)
         write_stages(made)
         return made
 
@@ -86,7 +88,7 @@ def emit(
             "name_in_c": program.name,
             "arena_bytes": arena_bytes,
             "constant_bytes": program.constant_bytes,
-            "sparse_features": sparse_features,
+            "sparse_features": features is Features.BINARY,
             "output_topologies": [graph.values[output].type.topology for output in graph.outputs],
         },
         extra_files=files,

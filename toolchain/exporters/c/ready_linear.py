@@ -16,7 +16,8 @@ from toolchain.exporters.c.layers import (
     zero_of,
 )
 from toolchain.exporters.c.program import TYPE_NAMES, Program
-from toolchain.ir import Domain, DType, Graph, TensorType, Value, ops
+from toolchain.exporters.sparse_input import reads_features
+from toolchain.ir import DType, Graph, TensorType, Value
 from toolchain.ir.ops import Function
 
 LARGEST_ROUNDING = 2**30
@@ -26,10 +27,7 @@ STRUCT_BYTES = {"gnn_ready_channel": 16, "gnn_narrow_channel": 48}
 
 def reads_sparse(program: Program, value: Value) -> bool:
     """Whether a Linear reads the model's input as positions of ones."""
-    operand = program.graph.values[value.inputs[0]]
-    if isinstance(operand.op, ops.Quantize):
-        operand = program.graph.values[operand.inputs[0]]
-    return program.sparse and isinstance(operand.op, ops.Input) and operand.type.domain is Domain.NODE
+    return program.sparse and reads_features(program.graph, value)
 
 
 def sparse_linear(program: Program, value: Value, row_factor: str, *, relu: bool) -> None:

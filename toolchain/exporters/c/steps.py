@@ -11,13 +11,14 @@ from toolchain.errors import ExportError
 from toolchain.exporters.c import steps_edges, steps_float, steps_integer, steps_rows
 from toolchain.exporters.c.layers import is_integer
 from toolchain.exporters.c.program import Program
+from toolchain.exporters.sparse_input import stands_for_features
 from toolchain.ir import Domain, Value, ops
 from toolchain.ir.ops import End, Role
 
 
 def compute(program: Program, value: Value) -> None:
     """Append the calls that compute the current block of rows of a value."""
-    if program.sparse and isinstance(value.op, ops.Quantize) and _is_x(program.graph.values[value.inputs[0]]):
+    if program.sparse and isinstance(value.op, ops.Quantize) and stands_for_features(program.graph, value):
         return  # the Linear behind it reads the positions of ones
     _compute(value.op, program, value)
 
@@ -148,10 +149,6 @@ def _(op: ops.Concat, program: Program, value: Value) -> None:
 @_compute.register
 def _(op: ops.Dropout, program: Program, value: Value) -> None:
     raise ExportError(f"{value.scope}: Dropout has no inference form; run toolchain.passes.deployable first.")
-
-
-def _is_x(value: Value) -> bool:
-    return isinstance(value.op, ops.Input) and value.op.role is Role.X
 
 
 def collect(program: Program, value: Value) -> None:

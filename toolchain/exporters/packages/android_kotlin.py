@@ -6,9 +6,10 @@ import json
 
 from toolchain.artifact import Artifact
 from toolchain.c_artifact import output_topologies
+from toolchain.errors import ExportError
 from toolchain.exporters.packages.packaged_model import Companion, PackagedModel
 from toolchain.exporters.packages.status_codes import status_codes
-from toolchain.feeds import Feed
+from toolchain.feeds import OF_ENTRIES, Feed
 from toolchain.topology import LoopAttributes, TopologySpec
 
 
@@ -93,6 +94,11 @@ def _topology(spec: TopologySpec) -> str:
 
 
 def _feed(feed: Feed) -> str:
+    if feed.kind in OF_ENTRIES:
+        raise ExportError(
+            f"{feed.name}: the inputs of an Android project are computed from whole rows of features. Export the file that goes "
+            "beside the C model with dense features."
+        )
     plain = Feed(feed.name, feed.kind)
     differing = {
         "topology": (feed.topology, plain.topology),

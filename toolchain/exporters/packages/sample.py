@@ -11,6 +11,7 @@ from toolchain.artifact import Artifact
 from toolchain.errors import ExportError
 from toolchain.exporters.c import literals
 from toolchain.inputs import GraphInputs
+from toolchain.sparse_features import SparseFeatures
 
 if TYPE_CHECKING:
     from toolchain.exporters.packages.packaged_model import PackagedModel
@@ -61,8 +62,8 @@ def synthetic_graph(artifact: Artifact, seed: int = 0) -> GraphInputs:
 
 def sparse_features(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where rows of 0 and 1 hold ones: x_pointer [N + 1] uint32 and x_index uint16, as gnn_features takes them."""
-    ones = x == 1
-    return np.concatenate([[0], np.cumsum(ones.sum(1))]).astype(np.uint32), np.nonzero(ones)[1].astype(np.uint16)
+    entries = SparseFeatures.of(x)
+    return entries.pointer.astype(np.uint32), entries.ones().astype(np.uint16)
 
 
 def sample_files(model: PackagedModel, folder: str, *, exact: bool) -> dict[str, str]:

@@ -1,0 +1,35 @@
+"""A Linear on sparse features in ONNX: the sum of the rows of its transposed weights that the entries of x name."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+
+from toolchain.exporters.constants import weight_scales
+from toolchain.exporters.onnx_ops import Site, activated, row_scaled
+from toolchain.exporters.onnx_segments import segment_sum_of_table
+from toolchain.ir.ops import Linear
+
+
+def sparse_linear(op: Linear, site: Site) -> str:
+    """f(x W^T + b), as float32.
+
+    Integer weights and biases are added as whole numbers, which float32 holds exactly, and their sums scaled: what an int8 kernel
+    makes of codes 0 and 1.
+    """
+    writer, feeds, graph = site.writer, site.feeds, site.graph
+    weight, bias = graph.values[site.value.inputs[1]], graph.operand(site.value, "bias")
+    is_integer = weight.type.dtype.is_integer
+    table = writer.constant(np.ascontiguousarray(graph.constant(weight).T))  # [F, out]
+    table = writer.op("Cast", table, to=TensorProto.FLOAT) if is_integer else table  # once, when the file is loaded
+    start = site.filled(feeds.x_start(), site.channels, 0.0)
+    is_summed = bias is not None and bias.type.dtype.is_integer is is_integer  # dynamic int8 has float biases
+    if bias is not None and is_summed:
+        start = writer.op("Add", start, writer.constant(graph.constant(bias).astype(np.float32)))
+    target = site.column(feeds.x_row())
+    y = segment_sum_of_table(writer, start, target, table, feeds.x_column(), feeds.x_value(), site.channels)
+    if is_integer:
+        y = writer.op("Mul", y, writer.constant(weight_scales(weight)))
+    if bias is not None and not is_summed:
+        y = writer.op("Add", y, writer.constant(graph.constant(bias)))
+    return row_scaled(site, activated(writer, y, op.activation), op.row_factor)
