@@ -17,6 +17,11 @@ RUNTIMES: dict[str, tuple[str, str]] = {
     "litert": ("runtimes.litert", "LiteRtRuntime"),
     "c": ("runtimes.native", "NativeRuntime"),
 }
+# formats that no library runs here, and what to do with them
+RUN_ELSEWHERE = {
+    "coreml": "Core ML runs on Apple's systems only: put it into a Swift package beside the C model (pocketgnn package "
+    "C_ARTIFACT --for ios --with COREML_ARTIFACT), whose self-test runs it there.",
+}
 
 
 def load(path: str | Path | Artifact, *, threads: int = 1) -> Runtime:
@@ -30,6 +35,8 @@ def load(path: str | Path | Artifact, *, threads: int = 1) -> Runtime:
         MissingDependency: the runtime's library is not installed.
     """
     artifact = Artifact.load(path.path if isinstance(path, Artifact) else path)
+    if artifact.format in RUN_ELSEWHERE:
+        raise ArtifactError(f"{artifact.path}: format {artifact.format!r}. {RUN_ELSEWHERE[artifact.format]}")
     if artifact.format not in RUNTIMES:
         raise ArtifactError(
             f"{artifact.path}: format {artifact.format!r}, this version runs {', '.join(sorted(RUNTIMES))}."

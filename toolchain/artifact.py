@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from toolchain.errors import ArtifactError, OutsideContract
@@ -130,8 +130,8 @@ class Artifact:
         path: the folder.
         format: "torchscript", "onnx", "executorch", ...
         precision: "float32", "dynamic-int8" or "static-int8".
-        model_file: name of the file that the runtime opens.
-        files: sha256 and size of every file beside the manifest.
+        model_file: the file that the runtime opens. Core ML's model is a package, a folder inside: its specification.
+        files: sha256 and size of every file beside the manifest, by path in the folder.
         quantization: scale and zero point of every integer value and weight, by value name.
         provenance: tool and library versions, seed, options, source scopes. No dates: the same inputs give the same bytes.
         parity: summary of the parity check made at export, or None.
@@ -154,10 +154,16 @@ class Artifact:
 
     @property
     def model_bytes(self) -> int:
-        """What the model takes on a device: its file, or the compiled constants where the file is source text."""
+        """What the model takes on a device: its file or package, or the compiled constants where the file is source text."""
         if "constant_bytes" in self.provenance:
             return int(self.provenance["constant_bytes"])
-        return int(self.files[self.model_file]["bytes"])
+        return sum(int(self.files[name]["bytes"]) for name in self.model_files)
+
+    @property
+    def model_files(self) -> tuple[str, ...]:
+        """The model file, or every file of the package that it is in."""
+        package, *inside = PurePosixPath(self.model_file).parts
+        return tuple(name for name in sorted(self.files) if name.startswith(f"{package}/")) if inside else (package,)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -184,7 +190,7 @@ class Artifact:
 
         Args:
             artifact: everything but `files`, which is computed here.
-            contents: bytes of each file by plain name.
+            contents: bytes of each file by path in the folder.
 
         Raises:
             ArtifactError: the folder exists and `overwrite` is off, or it exists and is not an artifact.
@@ -209,6 +215,8 @@ class Artifact:
         try:
             staging.chmod(0o755)
             for name, data in (*contents.items(), (MANIFEST, text.encode())):
+                assert _is_inside(name), name
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
                 with open(staging / name, "wb") as stream:
                     stream.write(data)
                     stream.flush()
@@ -274,7 +282,7 @@ def _check_files(artifact: Artifact) -> None:
         raise ArtifactError(f"{artifact.path}: the manifest names {artifact.model_file!r} but lists no such file.")
     for name, entry in artifact.files.items():
         path = artifact.path / name
-        if Path(name).name != name or name in ("", ".", "..") or path.is_symlink():
+        if not _is_inside(name) or _has_link(artifact.path, name):
             raise ArtifactError(f"{artifact.path}: {name!r} is not a plain file of the folder; refusing to follow it.")
         if not path.is_file():
             raise ArtifactError(f"{path}: missing, the manifest lists it. Copy the whole folder, or export again.")
@@ -289,6 +297,18 @@ def _check_files(artifact: Artifact) -> None:
             raise ArtifactError(
                 f"{path}: sha256 {digest[:16]}…, the manifest says {str(entry['sha256'])[:16]}…: damaged or changed. Copy it again."
             )
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name is a path of plain names below the folder, written in the one way that there is."""
+    path = PurePosixPath(name)
+    return name == str(path) and name != "." and not path.is_absolute() and ".." not in path.parts and "\\" not in name
+
+
+def _has_link(folder: Path, name: str) -> bool:
+    """Whether a file, or a folder on the way to it, is a symbolic link."""
+    parts = PurePosixPath(name).parts
+    return any(folder.joinpath(*parts[: depth + 1]).is_symlink() for depth in range(len(parts)))
 
 
 def _swap(staging: Path, target: Path) -> None:

@@ -28,6 +28,10 @@ def c_sources(artifact: Artifact) -> dict[str, bytes]:
     sources: dict[str, bytes] = {}
     for name, entry in sorted(artifact.files.items()):
         if name.endswith((".c", ".h")):
+            if "/" in name:
+                raise ArtifactError(
+                    f"{artifact.path}: {name!r} is not a plain file of the folder. Export the model again."
+                )
             sources[name] = (artifact.path / name).read_bytes()
             if hashlib.sha256(sources[name]).hexdigest() != entry["sha256"]:
                 raise ArtifactError(f"{artifact.path / name}: changed since the artifact was loaded. Load it again.")

@@ -169,7 +169,7 @@ def test_a_manifest_that_disagrees_with_the_file_is_one_clear_error(
         runtimes.load(artifact.path).run(GraphInputs.from_pyg(case_inputs("gcn_graph", "path_isolated")))
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "sub/file", ".."])
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "sub/../../outside", "sub//file", "./file", "..", ""])
 def test_a_file_outside_the_folder_is_not_followed(name: str, artifact: Artifact) -> None:
     def change(data: dict[str, Any]) -> None:
         data["files"][name] = {"sha256": "0" * 64, "bytes": 1}
@@ -188,6 +188,33 @@ def test_a_symbolic_link_is_not_followed(artifact: Artifact, tmp_path: Path) -> 
 
     with pytest.raises(ArtifactError, match="plain file"):
         Artifact.load(artifact.path)
+
+
+def test_a_symbolic_link_on_the_way_to_a_file_is_not_followed(artifact: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_bytes(b"1")
+    (artifact.path / "package").symlink_to(tmp_path / "elsewhere")
+
+    def change(data: dict[str, Any]) -> None:
+        data["files"]["package/file"] = {"sha256": hashlib.sha256(b"1").hexdigest(), "bytes": 1}
+
+    _agreeing_but_for(change, artifact)
+
+    with pytest.raises(ArtifactError, match="plain file"):
+        Artifact.load(artifact.path)
+
+
+def test_a_model_may_be_a_package_of_files_which_all_count(artifact: Artifact, tmp_path: Path) -> None:
+    contents = {"model.package/model": b"123", "model.package/data/weights": b"45", "beside": b"6"}
+    packaged = replace(artifact, path=tmp_path / "packaged", model_file="model.package/model")
+
+    loaded = Artifact.load(Artifact.save(packaged, contents).path)
+
+    assert loaded.model_files == ("model.package/data/weights", "model.package/model")
+    assert loaded.model_bytes == 5
+    (loaded.path / "model.package/data/weights").write_bytes(b"46")
+    with pytest.raises(ArtifactError, match=r"weights: sha256"):
+        Artifact.load(loaded.path)
 
 
 # --- graphs outside the contract ---

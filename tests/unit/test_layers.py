@@ -14,6 +14,7 @@ HEAVY = (
     "onnxruntime",
     "executorch",
     "ai_edge_litert",
+    "coremltools",
     "flatbuffers",
     "scipy",
     "click",

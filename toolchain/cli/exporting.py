@@ -22,8 +22,8 @@ to_formats = click.option(
 @click.command()
 @click.argument("model")
 @to_formats
-@click.option("--max-nodes", type=click.IntRange(1), help="Largest graph of files that plan memory ahead (c, executorch); by "
-              "default twice the largest of get_graphs().")  # fmt: skip
+@click.option("--max-nodes", type=click.IntRange(1), help="Largest graph of files that are built for one (c, executorch, coreml); "
+              "by default twice the largest of get_graphs().")  # fmt: skip
 @click.option("--max-edges", type=click.IntRange(1), help="The same for edges, self-loops included.")
 @click.option("--max-degree", type=click.IntRange(1), help="The same for the in-edges of a node, self-loops included.")
 @click.option("--max-graphs", type=click.IntRange(1), help="The same for the graphs of a batch; by default 1.")

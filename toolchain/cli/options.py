@@ -12,7 +12,7 @@ import click
 from toolchain.cli.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-FORMATS = ("torchscript", "onnx", "executorch", "litert", "c")
+FORMATS = ("torchscript", "onnx", "executorch", "litert", "coreml", "c")
 
 
 class Percentage(click.ParamType):

@@ -34,11 +34,11 @@ class Emission:
 
     Attributes:
         model: bytes of the model file.
-        file_name: such as "model.onnx".
+        file_name: such as "model.onnx"; in a package of several files, its path.
         inputs: the file's inputs in order, and how the host computes each.
         bounds: the bounds built into the file, or None where it takes any size.
         facts: what provenance should record: opset, lowering, delegate, engine.
-        extra_files: further files of the artifact by plain name.
+        extra_files: further files of the artifact by path.
     """
 
     model: bytes

@@ -30,11 +30,12 @@ EXPORTERS: dict[str, tuple[str, str]] = {
     "onnx": ("toolchain.exporters.onnx", "emit"),
     "executorch": ("toolchain.exporters.executorch", "emit"),
     "litert": ("toolchain.exporters.litert", "emit"),
+    "coreml": ("toolchain.exporters.coreml", "emit"),
     "c": ("toolchain.exporters.c.emitter", "emit"),
 }
 BAKES_FIXED_GRAPH = ("c",)  # formats that store the prepared edges in the model file itself
 STORES_CODEBOOKS = ("c",)  # formats that store shared weights as indices; the others get the plain weights
-PLANS_MEMORY = ("c", "executorch")  # formats whose file is built for a largest graph
+PLANS_MEMORY = ("c", "executorch", "coreml")  # formats whose file is built for a largest graph
 
 
 def export(
@@ -160,6 +161,7 @@ def _provenance(graph: Graph, emission: Emission, seed: int | None) -> dict[str,
         "onnxruntime",
         "executorch",
         "ai-edge-litert",
+        "coremltools",
     )
     return {
         "name": graph.name,

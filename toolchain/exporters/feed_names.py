@@ -31,6 +31,7 @@ class FeedNames(Generic[Name]):
         index_dtype: of the feeds that hold indices.
         lowering: the lowering being emitted.
         features: how the file takes x.
+        min_edges: rows that edge feeds are padded to, for runtimes that take no empty array.
     """
 
     topologies: tuple[TopologySpec, ...]
@@ -38,6 +39,7 @@ class FeedNames(Generic[Name]):
     index_dtype: str = "int64"
     lowering: Lowering = Lowering.SCATTER
     features: Features = Features.DENSE
+    min_edges: int = 0
     _feeds: dict[str, Feed] = field(default_factory=dict)
     _readers: dict[str, set[Lowering]] = field(default_factory=dict)
 
@@ -162,7 +164,8 @@ class FeedNames(Generic[Name]):
             + ([] if factors or kind is FeedKind.COEFFICIENT else ["unscaled"])
         )
         reduction = None if reduce is None else "mean" if reduce is Reduce.MEAN else "sum"
-        feed = Feed(name, kind, topology, reduction, dtype, tuple(dims), loops, factors)
+        min_rows = self.min_edges if dims[0] == "E" else 0
+        feed = Feed(name, kind, topology, reduction, dtype, tuple(dims), loops, factors, min_rows=min_rows)
         known = self._feeds.setdefault(name, feed)
         assert known == feed, f"two different feeds are named {name}: {known} and {feed}"
         self._readers.setdefault(name, set()).update({self.lowering, *readers})

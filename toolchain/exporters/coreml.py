@@ -1,0 +1,62 @@
+"""Graph → Core ML: an .mlpackage with an ML Program, written op by op from the Graph, for any sizes up to stated bounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from toolchain.errors import ExportError, require
+from toolchain.exporters.coreml_program import CoreMlProgram, Ref
+from toolchain.exporters.emission import Bounds, Emission, outputs_of
+from toolchain.exporters.feed_names import FeedNames
+from toolchain.exporters.lowerings import Lowering, choose_lowering
+from toolchain.ir import Graph
+
+PRECISIONS = ("float32", "float16")
+
+
+def emit(graph: Graph, *, bounds: Bounds | None = None, lowering: str = "auto", precision: str = "float32") -> Emission:
+    """Write a float Graph as a Core ML package for iOS 17, macOS 14 and newer. The same graph and options give the same bytes.
+
+    Args:
+        bounds: the largest graph that the file must take; Core ML wants a largest size of every input.
+        lowering: "auto", "dense" or "scatter" (see `toolchain.exporters.lowerings`). "auto" is "scatter".
+        precision: of weights and values inside: "float32", or "float16", which Apple's neural engine needs. What goes in
+            and comes out is float32 in both.
+
+    Raises:
+        ExportError: the Graph is quantized, the lowering or precision is unknown, or Core ML cannot express an op.
+        MissingDependency: coremltools is not installed.
+    """
+    require("coremltools", "coreml")
+    from toolchain.exporters.coreml_ops import emit as emit_op
+    from toolchain.exporters.coreml_serializer import package_files
+    from toolchain.exporters.coreml_site import Site
+
+    if precision not in PRECISIONS:
+        raise ExportError(f"precision {precision!r} is unknown to coreml. Precisions: {', '.join(PRECISIONS)}.")
+    _require_float(graph)
+    chosen = choose_lowering(graph, lowering)
+    chosen = Lowering.SCATTER if chosen is Lowering.AUTO else chosen
+    program = CoreMlProgram(precision)
+    feeds = FeedNames(
+        graph.topologies, name=program.input, index_dtype="int32", lowering=chosen, min_edges=1
+    )  # Core ML has no empty array
+    refs: dict[int, Ref] = {}
+    for value in graph.values:
+        refs[value.id] = emit_op(value.op, Site(graph, value, refs, program, feeds, chosen))
+    for output, o in zip(outputs_of(graph), graph.outputs, strict=True):
+        program.output(output.name, refs[o])
+    limits = replace(bounds or Bounds(), degree=None)
+    declared = feeds.declared(None)
+    facts = {"lowering": chosen.value, "coreml_precision": precision}
+    model, *others = package_files(program, declared, limits, {f"pocketgnn.{k}": v for k, v in facts.items()})
+    return Emission(model[1], model[0], declared, limits, facts, dict(others))
+
+
+def _require_float(graph: Graph) -> None:
+    integer = next((v for v in graph.values if v.type.dtype.is_integer), None)
+    if integer is not None:
+        raise ExportError(
+            f"{graph.name}: is quantized (%{integer.id} is {integer.type}), and a Core ML file here holds floats only. "
+            "Export the float graph, with precision='float16' (--set precision=float16) for half the bytes."
+        )
