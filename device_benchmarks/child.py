@@ -3,6 +3,7 @@
     {"command": "import", "subject": {...}, "graph": "graph.npz", "threads": 1, "folder": "..."}
     {"command": "open", "warmup": {...}}
     {"command": "window", "scope": "session_run", "window": {...}, "warmup": {...}}
+    {"command": "graph", "graph": "other.npz"}
     {"command": "close"}
 
 Every answer is one line: {"ok": {...}} or {"error": "...", "type": "..."}. Nothing is pickled on either side.
@@ -63,6 +64,11 @@ class MeasuringProcess:
             "weights": _grown(before, loaded), "working_set": _grown(loaded, warm),
         }  # fmt: skip
 
+    def change_graph(self, graph: GraphInputs) -> dict[str, Any]:
+        """Let the windows from now on run on another graph."""
+        self.graph, self.prepared = graph, self.subject.prepare(graph)
+        return {}
+
     def window(self, scope: Scope, window: Window, warmup: Window) -> dict[str, Any]:
         """A short warm-up (the other candidates have used the caches meanwhile), then the samples of one window."""
         inference: Callable[[], Any]
@@ -122,6 +128,8 @@ def _answer(
         return made, {}
     if message["command"] == "open" and process is not None:
         return process, process.open(Window(**message["warmup"]))
+    if message["command"] == "graph" and process is not None:
+        return process, process.change_graph(read_graph(message["graph"]))
     if message["command"] == "window" and process is not None:
         return process, process.window(
             Scope(message["scope"]), Window(**message["window"]), Window(**message["warmup"])

@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "bench": ("toolchain.cli.checking", "bench"),
     "devices": ("toolchain.cli.devices", "devices"),
     "compare": ("toolchain.cli.comparing", "compare"),
+    "tune": ("toolchain.cli.tuning", "tune"),
     "run": ("toolchain.cli.running", "run"),
     "report": ("toolchain.cli.reporting", "report"),
     "study": ("toolchain.cli.studying", "study"),
