@@ -86,12 +86,14 @@ class Stopwatch:
         files = [self._files[number] for number in (range(len(self._files)) if positions is None else positions)]
         rounds: dict[str, list[Rounds]] = {name: [[] for _ in files] for name in artifacts}
         sizes = {"window": asdict(protocol.window), "warmup": asdict(Window(protocol.warmup_samples, 0.0))}
-        for turn in range(protocol.rounds):
-            if turn % (protocol.rounds // TOLD) == 0:
-                self.progress(f"measuring {len(artifacts)} plans: {turn / protocol.rounds:.0%}")
-            for position, file in enumerate(files):
+        for position, file in enumerate(files):
+            for name in artifacts:
+                ask(name, {"command": "graph", "graph": str(file)}, 0.0)
+            for turn in range(protocol.rounds):
+                if turn % (protocol.rounds // TOLD) == 0:
+                    done = (position + turn / protocol.rounds) / len(files)
+                    self.progress(f"measuring {len(artifacts)} plans: {done:.0%}")
                 for name in artifacts:
-                    ask(name, {"command": "graph", "graph": str(file)}, 0.0)
                     window = {"command": "window", "scope": Scope.MODEL.value, **sizes}
                     answer = ask(name, window, protocol.window.seconds)
                     if answer is not None:

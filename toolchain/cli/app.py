@@ -72,6 +72,7 @@ def cli(context: click.Context) -> None:
                 pocketgnn export int8.pgnn --to onnx --to executorch --graphs model.py -o out
     Measure     pocketgnn verify out/model-onnx-static-int8 --model model.py --min-agreement 0.98
                 pocketgnn bench out/model-onnx-static-int8 --model model.py --quick
+    Choose      pocketgnn tune model.py -d ssh:pi4 -o recipe.yaml   format, lowering, order, precision: by measuring
     All at once pocketgnn run recipe.yaml -o out
     Reproduce   pocketgnn study digits-bogp --seeds 3
 
