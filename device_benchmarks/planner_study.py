@@ -8,7 +8,7 @@ of the model is measured on every size, all in turns, which gives the best plan,
 and over that of the default: medians over the rounds of the ratio within a round, so that a busy moment meets both. The choice
 is never judged by the measurements that it was made from; the best is the best of the very samples that judge it, so chance
 counts against the planner. Weights are random, and no model is a probe of the cost model. --output keeps every sample, in
-planner_study.json.
+planner_study.json, after each model; with --resume the models that are there are not done again.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ from device_benchmarks.planner.workshop import Workshop
 from device_benchmarks.protocol import Protocol
 from device_benchmarks.subjects import as_data
 from toolchain.artifact import Artifact
-from toolchain.errors import MeasurementError, PocketGnnError
+from toolchain.errors import MeasurementError, PocketGnnError, RecipeError
 from toolchain.frontend import lower
+from toolchain.graph_file import write_atomically
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts
@@ -200,10 +201,10 @@ def _artifacts(workshop: Workshop, wanted: Sequence[Plan]) -> tuple[dict[Plan, A
     return made, refused
 
 
-def table(found: Sequence[Verdict]) -> Table:
-    """One row for each choice."""
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One row for each verdict, as JSON has it."""
     made = Table(title="microseconds of one inference", box=None)
-    for column in (
+    columns = (
         "model",
         "nodes",
         "runtime",
@@ -216,33 +217,46 @@ def table(found: Sequence[Verdict]) -> Table:
         "us",
         "/ best",
         "/ default",
-    ):
+    )
+    for column in columns:
         is_text = column in ("model", "runtime", "chosen", "best")
         made.add_column(column, justify="left" if is_text else "right", no_wrap=True)
-    for v in found:
-        choice = v.choice
+    for row in rows:
         made.add_row(
-            v.model, str(choice.nodes), choice.runtime, str(len(choice.considered)), str(choice.measured),
-            f"{choice.seconds:.0f}", choice.chosen.name, f"{v.chosen_us:.1f}",
-            "the same" if v.best == choice.chosen else v.best.name, f"{v.best_us:.1f}", f"{v.over_best:.3f}",
-            f"{v.over_default:.3f}",
+            *(str(row[name]) for name in ("model", "nodes", "runtime", "plans", "measured")), f"{row['seconds']:.0f}",
+            row["chosen"], f"{row['chosen_us']:.1f}", "the same" if row["best"] == row["chosen"] else row["best"],
+            f"{row['best_us']:.1f}", f"{row['over_best']:.3f}", f"{row['over_default']:.3f}",
         )  # fmt: skip
     return made
 
 
-def summary(found: Sequence[Verdict]) -> list[str]:
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the figure asks for, by runtime."""
     lines = []
-    for runtime in dict.fromkeys(v.choice.runtime for v in found):
-        own = [v for v in found if v.choice.runtime == runtime]
-        close = sum(v.over_best <= CLOSE for v in own)
-        slower = [v.over_default for v in own if v.choice.chosen != v.choice.default and v.over_default > 1]
-        measured, considered = sum(v.choice.measured for v in own), sum(len(v.choice.considered) for v in own)
+    for runtime in dict.fromkeys(row["runtime"] for row in rows):
+        own = [row for row in rows if row["runtime"] == runtime]
+        over_best, over_default = ([row[name] for row in own] for name in ("over_best", "over_default"))
+        close, slower = sum(over <= CLOSE for over in over_best), sum(over > 1 for over in over_default)
+        measured, considered = (sum(row[name] for row in own) for name in ("measured", "plans"))
         lines.append(
-            f"{runtime}: {close} of {len(own)} within 10 % of the best, worst {max(v.over_best for v in own):.3f}; slower than the "
-            f"default {len(slower)}, worst {max(slower, default=1):.3f}; {measured} of {considered} plans measured"
+            f"{runtime}: {close} of {len(own)} within 10 % of the best, worst {max(over_best):.3f}; slower than the default "
+            f"{slower}, worst {max(over_default):.3f}, mean {np.mean(over_default):.3f}; {measured} of {considered} plans measured"
         )
     return lines
+
+
+def _finished(path: Path, options: Mapping[str, Any], resume: bool) -> dict[str, Any]:
+    """The record of an earlier run to go on after, or a new one.
+
+    Raises:
+        RecipeError: the record is one of other options.
+    """
+    if not (resume and path.is_file()):
+        return {"environment": environment(), "options": dict(options), "verdicts": [], "samples": []}
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["options"] != options:
+        raise RecipeError(f"{path}: was made with {record['options']}, not {dict(options)}. Choose another --output.")
+    return record
 
 
 def _say(console: Console, name: str, line: str) -> None:
@@ -255,24 +269,25 @@ def _say(console: Console, name: str, line: str) -> None:
 @click.option("--to", "runtimes", type=click.Choice(FORMATS), multiple=True, default=FORMATS, show_default=True)
 @click.option("--precision", "precisions", type=click.Choice(get_args(Precision)), multiple=True, default=("float32",))
 @click.option("--output", type=click.Path(path_type=Path), default=Path("out/bench"), show_default=True)
+@click.option("--resume", is_flag=True, help="Go on after the models that an earlier run has finished.")
 def main(
-    names: tuple[str, ...], nodes: tuple[int, ...], runtimes: tuple[str, ...], precisions: tuple[str, ...], output: Path
-) -> None:
+    names: tuple[str, ...], nodes: tuple[int, ...], runtimes: tuple[str, ...], precisions: tuple[str, ...], output: Path,
+    resume: bool,
+) -> None:  # fmt: skip
     torch.set_num_threads(1)
-    torch.manual_seed(0)
     console = Console(stderr=True)
-    found: list[Verdict] = []
-    samples: list[dict[str, Any]] = []
-    before = environment()
-    for name in names:
-        own, taken = study(name, nodes, runtimes, precisions, partial(_say, console, name))
-        found += own
-        samples.append(taken)
-        record = {"environment": before, "verdicts": [v.to_json() for v in found], "samples": samples}
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "planner_study.json").write_text(json.dumps(record))
-    Console(width=200).print(table(found))
-    for line in summary(found):
+    path = output / "planner_study.json"
+    options = {"nodes": list(nodes), "runtimes": list(runtimes), "precisions": list(precisions)}
+    record = _finished(path, options, resume)
+    done = {samples["model"] for samples in record["samples"]}
+    for name in (name for name in names if name not in done):
+        torch.manual_seed(0)
+        found, samples = study(name, nodes, runtimes, precisions, partial(_say, console, name))
+        record["verdicts"] += [verdict.to_json() for verdict in found]
+        record["samples"].append(samples)
+        write_atomically(path, json.dumps(record).encode())
+    Console(width=200).print(table(record["verdicts"]))
+    for line in summary(record["verdicts"]):
         print(line)
 
 

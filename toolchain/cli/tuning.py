@@ -17,7 +17,7 @@ from toolchain.cli.checking import command_line
 from toolchain.cli.console import Console, Progress
 from toolchain.cli.on_device import device_names, device_option, recipe_option, ssh_config_option
 from toolchain.graph_file import SUFFIX
-from toolchain.recipe import Export, Precision
+from toolchain.recipe import Export, Format, Precision
 
 if TYPE_CHECKING:
     from device_benchmarks.planner import Limits, Tuning
@@ -36,7 +36,7 @@ ROWS_SHOWN = 20
 @recipe_option
 @click.option("--for", "goal", type=click.Choice(["latency", "size"]), default="latency", show_default=True,
               help="The mean time of an inference over the sample graphs, or the bytes of the model.")  # fmt: skip
-@click.option("--to", "formats", type=click.Choice(options.FORMATS), multiple=True,
+@click.option("--to", "formats", type=click.Choice(get_args(Format)), multiple=True,
               help="Only these formats; the default to be beaten is the first. Repeatable.")  # fmt: skip
 @click.option("--precision", "precisions", type=click.Choice(get_args(Precision)), multiple=True, default=("float32",),
               show_default=True, help="Repeatable.")  # fmt: skip
