@@ -10,7 +10,7 @@ PocketGnnError
 ├── UnsafeCheckpoint      a checkpoint that only a full unpickle could load
 ├── MissingDependency     an optional library is not installed
 ├── RecipeError           a recipe or option is malformed
-├── TrainingDiverged      a training step has a loss that is not finite
+├── TrainingDiverged      a training step is one that no other can follow
 ├── QuantizationRefused   no integer configuration reaches the stated agreement
 ├── ExportError           a backend cannot take a graph
 ├── GateFailed            a stated parity, size or accuracy gate is not met
@@ -65,7 +65,7 @@ class RecipeError(PocketGnnError):
 
 
 class TrainingDiverged(PocketGnnError):
-    """The loss of a training step is infinite or not a number; the message names the epoch and the step."""
+    """A training step has a loss or a parameter that is not finite, or integers that do not fit; names the epoch and the step."""
 
 
 class QuantizationRefused(PocketGnnError):

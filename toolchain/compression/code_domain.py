@@ -20,7 +20,7 @@ from toolchain.compression.code_rounding import Rounding, exact_dtype, straight_
 from toolchain.compression.integer_constants import LinearCodes, largest_code
 from toolchain.errors import TypeMismatch
 from toolchain.ir import ops
-from toolchain.ir.integer import Q31_ONE, multipliers, recip_q31, rsqrt_q31
+from toolchain.ir.integer import Q31_ONE, late_bias_codes, multipliers, recip_q31, rsqrt_q31
 from toolchain.ir.ops import Function, Reduce
 from toolchain.ir.reference_integer import activation_table
 from toolchain.ir.reference_rows import wide_srdhm
@@ -186,8 +186,8 @@ class CodeCall:
         added = torch.ones_like(s) << (s - 1)
         smooth = total.float() * (slope if smooth_rows is None else slope * smooth_rows)
         if bias is not None:
-            real = bias.detach().numpy().astype(np.float64) / self.out_scale
-            codes, smooth_bias = np.rint(real * np.float64(2) ** s.numpy()).astype(np.int64), bias / self.out_step
+            codes = late_bias_codes(bias.detach().numpy(), float(self.out_scale), s.numpy())
+            smooth_bias = bias / self.out_step
             if bias_rows is not None:
                 codes = wide_srdhm(codes[None, :], bias_rows[:, None])
                 smooth_bias = smooth_bias * _as_real(torch.from_numpy(bias_rows)[:, None])

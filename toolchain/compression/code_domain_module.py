@@ -31,7 +31,7 @@ from toolchain.compression.integer_graph import integer_graph
 from toolchain.compression.integer_plan import IntegerPlan
 from toolchain.compression.quantizers import Quantizer, ValueQuantizer, WeightQuantizer
 from toolchain.compression.slots import slots_of
-from toolchain.errors import RecipeError
+from toolchain.errors import OutsideContract, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.ir import DType, Graph, TensorType, Value, interpret
 from toolchain.ir.ops import Const, HeadDot, Input, Linear, Mul, Propagate, Quantize, RowScale
@@ -226,7 +226,10 @@ class CodeDomainModule(nn.Module):
             else:
                 rounding = self._rounding(value, steps[-1], protection)
                 code = self._code_call(CodeCall(call, tuple(steps[i] for i in value.inputs), rounding))
-                tensors.append(self._codes(code, self._chance(value), is_seen=watch is not None))
+                try:
+                    tensors.append(self._codes(code, self._chance(value), is_seen=watch is not None))
+                except OutsideContract as error:
+                    raise OutsideContract(f"{value.place}: {error}") from error
                 if code.linear is not None and value.type.dtype is DType.I32:
                     # The scale of accumulators is a product with the weight's scale, which follows the weights.
                     parameters = accumulator_parameters(call.types[0], code.linear.codes.weight_qparams)

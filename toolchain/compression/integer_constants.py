@@ -92,6 +92,11 @@ def self_scale_codes(self_scale: float, x: TensorType, degree: int) -> tuple[np.
     Raises:
         OutsideContract: not even k = 0 fits.
     """
+    if not abs(self_scale) * largest_code(x) <= INT32_LIMIT:
+        raise OutsideContract(
+            f"its self term is {self_scale:g} times the node's own value, beyond int32. Train with a lower learning rate, or "
+            "keep the float model."
+        )
     bits = 0 if self_scale == round(self_scale) else MOST_SELF_SCALE_BITS
     while largest_code(x) * (degree * 2**bits + abs(round(self_scale * 2**bits))) > INT32_LIMIT:
         bits -= 1
@@ -100,18 +105,17 @@ def self_scale_codes(self_scale: float, x: TensorType, degree: int) -> tuple[np.
     return np.array([np.rint(self_scale * 2**bits)], np.int32), QParams((2.0**-bits,), 0, 32)
 
 
-def check_sums(x: TensorType, degree: int, scope: str) -> None:
+def check_sums(x: TensorType, degree: int) -> None:
     """Refuse in-degrees whose sums of codes could leave int32."""
     if largest_code(x) * degree > INT32_LIMIT:
-        raise OutsideContract((f"{scope}: " if scope else "") + _too_many(x, degree))
+        raise OutsideContract(_too_many(x, degree))
 
 
-def check_attention(degree: int, scope: str) -> None:
+def check_attention(degree: int) -> None:
     """Refuse in-degrees beyond those that the integer softmax is defined for."""
     if degree > MOST_EDGES:
         raise OutsideContract(
-            (f"{scope}: " if scope else "")
-            + f"integer attention takes {MOST_EDGES} in-edges of a node, max_degree is {degree}. "
+            f"integer attention takes {MOST_EDGES} in-edges of a node, max_degree is {degree}. "
             "Set max_degree to the largest in-degree that occurs, or use edge_arithmetic='float'."
         )
 

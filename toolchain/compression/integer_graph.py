@@ -21,7 +21,7 @@ from toolchain.compression.integer_forms import integer_values, is_input, needs_
 from toolchain.compression.integer_plan import INT16_HEADROOM, IntegerPlan
 from toolchain.compression.row_formats import row_codes, row_group, row_result
 from toolchain.compression.row_scaling import needs_scaled_rows
-from toolchain.errors import RecipeError
+from toolchain.errors import OutsideContract, RecipeError
 from toolchain.ir import DType, Graph, GraphBuilder, QParams, TensorType, Value, verify
 from toolchain.ir.integer import activation_qparams
 from toolchain.ir.integer_softmax import WEIGHT_QPARAMS
@@ -83,7 +83,7 @@ def integer_graph(graph: Graph, plan: IntegerPlan) -> IntegerGraph:
     Every op that has an integer form runs on codes; the others run in float between Dequantize and Quantize.
 
     Raises:
-        OutsideContract: sums over `max_degree` in-edges do not fit int32.
+        OutsideContract: sums over `max_degree` in-edges do not fit int32; names the value.
     """
     integerizer = _Integerizer(graph, plan)
     made = verify(integerizer.run())
@@ -122,7 +122,10 @@ class _Integerizer:
             if isinstance(value.op, Const):
                 continue  # stored by the op that reads it, as floats or as codes
             if value.id in self.integers:
-                self.codes[value.id] = self._integer(value)
+                try:
+                    self.codes[value.id] = self._integer(value)
+                except OutsideContract as error:
+                    raise OutsideContract(f"{value.place}: {error}") from error
             else:
                 operands = [self._float(o) for o in self.graph.operands(value)]
                 self.floats[value.id] = self.builder.add(value.op, *operands, scope=value.scope)
@@ -240,16 +243,12 @@ class _Integerizer:
             return self._head_dot(value)
         if isinstance(op, EdgeSoftmax):
             return self._edge_softmax(value, op)
-        if isinstance(op, Mul):
-            operands = [
-                self._factor(o) if isinstance(o.op, Const) else self._code(o) for o in self.graph.operands(value)
-            ]
-        else:
-            operands = [self._code(o) for o in self.graph.operands(value)]
+        is_mul, given = isinstance(op, Mul), self.graph.operands(value)
+        operands = [self._factor(o) if is_mul and isinstance(o.op, Const) else self._code(o) for o in given]
         if isinstance(op, Aggregate) and op.reduce in (Reduce.SUM, Reduce.MEAN):
             edges = self.builder.type(operands[0])
             assert edges.topology is not None
-            check_sums(edges, self.plan.max_degree[edges.topology], value.scope)
+            check_sums(edges, self.plan.max_degree[edges.topology])
         return self._add(value, operands, self.builder.type(operands[0]))
 
     def _add(self, value: Value, operands: list[int], first: TensorType) -> int:
@@ -358,7 +357,7 @@ class _Integerizer:
             codes, qparams = self_scale_codes(float(self.graph.constant(self_scale)[0]), x_type, degree)
             operands.append(self._const(self_scale, codes, self_scale.type.with_dtype(DType.I32, qparams)))
         else:
-            check_sums(x_type, degree, value.scope)
+            check_sums(x_type, degree)
         if bias is not None:
             operands.append(self._float(bias))
         return self._add(replace(value, op=op), operands, x_type)
@@ -380,7 +379,7 @@ class _Integerizer:
         logits = self._code(self.graph.values[value.inputs[0]])
         type_ = self.builder.type(logits)
         assert type_.qparams is not None and type_.topology is not None
-        check_attention(self.plan.max_degree[type_.topology], value.scope)
+        check_attention(self.plan.max_degree[type_.topology])
         if type_.dtype is not DType.I16:
             wide = self._quantized(logits, DType.I16, QParams(type_.qparams.scale, 0, 16), None, value.scope)
             self.grids[wide], logits = self.grids[logits], wide

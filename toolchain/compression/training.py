@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from toolchain.compression.best_epoch import BestEpoch, Criterion
 from toolchain.compression.distillation import Distillation, Teacher
 from toolchain.compression.evaluation import as_inputs, predict
 from toolchain.compression.step_report import Log, reported
-from toolchain.errors import InvalidInput, RecipeError, TrainingDiverged
+from toolchain.errors import InvalidInput, OutsideContract, RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, Value
 from toolchain.torch_module import GraphModule, TorchGraph
@@ -65,8 +66,10 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.epochs < 0:
             raise RecipeError(f"epochs: {self.epochs}, expected 0 or more.")
-        if self.lr <= 0:
+        if not 0 < self.lr < math.inf:
             raise RecipeError(f"lr: {self.lr}, expected a positive number, such as 1e-3.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise RecipeError(f"weight_decay: {self.weight_decay}, expected 0 or a positive number, such as 1e-4.")
         if self.batch_size < 1:
             raise RecipeError(f"batch_size: {self.batch_size}, expected at least 1.")
 
@@ -166,7 +169,8 @@ def train_module(
         after_epoch: called with the number of each epoch after it, the module in eval mode.
 
     Raises:
-        TrainingDiverged: the loss or a parameter is not finite; names the epoch, the step and the first value that is not.
+        TrainingDiverged: the loss or a parameter is not finite, or a value's integers do not fit; names the epoch, the step
+            and the first such value.
     """
     rng_state = torch.get_rng_state()
     torch.manual_seed(schedule.seed)
@@ -187,13 +191,16 @@ def train_module(
                 if last is None or last[0] is not batch.inputs:
                     last = batch.inputs, TorchGraph.of(batch.inputs.prepare(module.graph.topologies))
                 optimizer.zero_grad()
-                output = module(last[1])[0]
+                place = f"epoch {epoch + 1} of {schedule.epochs}, step {step + 1}, lr {schedule.lr:g}"
+                try:
+                    output = module(last[1])[0]
+                except OutsideContract as error:
+                    raise TrainingDiverged(f"{place}: {error}") from error
                 value = batch.loss(output, loss)
                 if teacher is not None:
                     value = value + teacher.loss(output, last[1])
                 if auxiliary_loss is not None and (added := auxiliary_loss()) is not None:
                     value = value + added
-                place = f"epoch {epoch + 1} of {schedule.epochs}, step {step + 1}, lr {schedule.lr:g}"
                 check_finite(value, place, partial(first_not_finite, module, last[1]))
                 losses.append(float(value.detach()))
                 value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -254,8 +261,7 @@ def first_not_finite(module: Trainable, batch: Structure) -> str:
 
     def watch(value: Value, tensor: Tensor) -> None:
         if not found and not torch.isfinite(tensor).all():
-            scope = f" of {value.scope}" if value.scope else ""
-            found.append(f"the first value that is not finite is %{value.id} {type(value.op).__name__}{scope}")
+            found.append(f"the first value that is not finite is {value.place}")
 
     with torch.no_grad():
         module(batch, watch)

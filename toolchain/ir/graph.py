@@ -36,6 +36,11 @@ class Value:
         """Whether this is x, the features of the nodes."""
         return isinstance(self.op, Input) and self.op.role is Role.X
 
+    @property
+    def place(self) -> str:
+        """Where it is, for messages: "%5 Linear of convs.0.nn"."""
+        return f"%{self.id} {type(self.op).__name__}" + (f" of {self.scope}" if self.scope else "")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:

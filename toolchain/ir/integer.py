@@ -108,11 +108,31 @@ def multipliers(ratios: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     m, s = np.floor(fraction * 2**31 + 0.5).astype(np.int64), 31 - exponent.astype(np.int64)
     m, s = np.where(m == 2**31, 2**30, m), np.where(m == 2**31, s - 1, s)
     if (s < 1).any():
+        channel = f" in channel {int(np.argmax(ratios))}" if np.size(ratios) > 1 else ""
         raise OutsideContract(
-            f"requantization ratio {np.max(ratios):g} is 2^30 or more; the output range is far too small"
+            f"one step of what it rounds is {np.max(ratios):g} steps of its result{channel}, expected less than 2^30: the range of "
+            "the result is far too small for weights and inputs as large as these. Calibrate it on graphs like those it runs on, "
+            "or train with a lower learning rate."
         )
     beyond = np.maximum(s - 62, 0)
     return np.where(beyond >= 31, 0, m >> np.minimum(beyond, 31)), np.minimum(s, 62)
+
+
+def late_bias_codes(bias: np.ndarray, scale: float, s: np.ndarray) -> np.ndarray:
+    """B_c = rint(b_c / s_y * 2^s), int64: a bias that joins a sum before its only rounding.
+
+    Args:
+        scale: s_y, of the result.
+        s: the shift of the multiplier.
+    """
+    real = bias.astype(np.float64) / np.float64(scale)
+    codes = np.rint(real * np.float64(2) ** s)
+    if (np.abs(codes) >= 2.0**61).any():
+        raise OutsideContract(
+            f"its bias is {np.abs(real).max():.3g} steps of its result, more than a sum can hold: the range of the result is far "
+            "too small. Calibrate it on graphs like those it runs on, or train with a lower learning rate."
+        )
+    return np.asarray(codes.astype(np.int64))
 
 
 def srdhm(a: np.ndarray, r: np.ndarray) -> np.ndarray:

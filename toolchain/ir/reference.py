@@ -11,7 +11,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from toolchain.errors import InvalidInput
+from toolchain.errors import InvalidInput, OutsideContract
 from toolchain.inputs import GraphInputs, PreparedGraph
 from toolchain.ir import ops
 from toolchain.ir.functions import ACTIVATIONS
@@ -64,6 +64,9 @@ def interpret(
 
     Returns:
         One array per graph output, float32.
+
+    Raises:
+        OutsideContract: an integer does not fit; names the value.
     """
     prepared = inputs.prepare(graph.topologies) if isinstance(inputs, GraphInputs) else inputs
     arrays: list[Array] = []
@@ -71,7 +74,10 @@ def interpret(
     for value in graph.values:
         operands = tuple(arrays[i] for i in value.inputs)
         types = tuple(graph.values[i].type for i in value.inputs)
-        result = evaluate(value.op, Call(value, operands, types, prepared, constants))
+        try:
+            result = evaluate(value.op, Call(value, operands, types, prepared, constants))
+        except OutsideContract as error:
+            raise OutsideContract(f"{value.place}: {error}") from error
         arrays.append(result)
         if watch is not None:
             watch(value, result)

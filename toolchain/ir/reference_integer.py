@@ -12,6 +12,7 @@ from toolchain.ir.functions import ACTIVATIONS
 from toolchain.ir.integer import (
     Q31_ONE,
     check_int32,
+    late_bias_codes,
     multipliers,
     quantize_input,
     recip_q31,
@@ -153,11 +154,9 @@ def biased(
     check_int32(total, "aggregated sum")
     out = qparams_of(call.type)
     m, s = multipliers(ratio)
-    added = np.rint(bias.astype(np.float64) / np.float64(out.scale[0]) * np.float64(2) ** s)
-    if (np.abs(added) >= 2.0**61).any():
-        raise TypeMismatch("the bias is beyond the output range by more than 2^29; recalibrate")
+    added = late_bias_codes(bias, out.scale[0], s)
     scaled = m if rows is None else srdhm(m, rows[:, None])
-    rounded = (total * scaled + added.astype(np.int64) + (np.int64(1) << (s - 1))) >> s
+    rounded = (total * scaled + added + (np.int64(1) << (s - 1))) >> s
     low, high = out.code_range
     low = max(low, out.zero_point) if activation is Function.RELU else low
     return store(np.clip(rounded + out.zero_point, low, high), call.type)

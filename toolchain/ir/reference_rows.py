@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolchain.errors import OutsideContract, TypeMismatch
+from toolchain.errors import TypeMismatch
 from toolchain.ir import ops
 from toolchain.ir.graph import Graph, Value
-from toolchain.ir.integer import Q31_ONE, check_int32, multipliers, srdhm
+from toolchain.ir.integer import Q31_ONE, check_int32, late_bias_codes, multipliers, srdhm
 from toolchain.ir.ops import Function
 from toolchain.ir.reference import Array, Call, activate, row_factor
 from toolchain.ir.reference_integer import centred, qparams_of, row_factor_q31, store
@@ -62,7 +62,7 @@ def scaled_codes(op: ops.RowScale, call: Call) -> Array:
     total, rows = centred(call.arrays[0], x_type), factors_q31(op)[groups]
     check_int32(total, "accumulator")
     m, s = multipliers(scale_ratio(op, x_type, out))
-    added = np.zeros((1, 1), np.int64) if bias is None else bias_codes(bias, s, out)[None, :]
+    added = np.zeros((1, 1), np.int64) if bias is None else late_bias_codes(bias, out.scale[0], s)[None, :]
     if op.row_factor is not None:
         degree = row_factor_q31(op.row_factor, call)
         rows, added = srdhm(rows, degree), wide_srdhm(added, degree[:, None])
@@ -91,14 +91,6 @@ def scale_ratio(op: ops.RowScale, x: TensorType, out: QParams) -> Array:
 def limit_codes(op: ops.RowScale, out: QParams) -> Array:
     """[K] int64: the limits in steps of the result."""
     return np.rint(np.array(op.limits, np.float64) / np.float64(out.scale[0])).astype(np.int64)
-
-
-def bias_codes(bias: Array, s: Array, out: QParams) -> Array:
-    """[C] int64 B_c = rint(b_c / s_y 2^s), which joins before the rounding."""
-    codes = np.rint(bias.astype(np.float64) / np.float64(out.scale[0]) * np.float64(2) ** s)
-    if (np.abs(codes) >= 2.0**61).any():
-        raise OutsideContract("the bias is beyond the output range by more than 2^29; recalibrate")
-    return np.asarray(codes.astype(np.int64))
 
 
 def wide_srdhm(a: Array, r: Array) -> Array:

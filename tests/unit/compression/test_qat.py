@@ -165,6 +165,20 @@ def test_a_step_that_leaves_a_weight_infinite_stops_with_its_name():
         quantize(graph, method)
 
 
+def test_weights_that_have_grown_beyond_the_integers_stop_with_the_step_and_the_value():
+    data = labelled(8)
+    method = QAT(data, 3, StaticInt8(data, mode="int8", min_agreement=0), lr=1e30)
+    message = r"epoch 1 of 3, step \d+, lr 1e\+30: %\d+ Propagate of convs\.0: its self term is -?1e\+30 times"
+    with pytest.raises(TrainingDiverged, match=message):
+        quantize(gin_graph(classes=2), replace(method, batch_size=4))
+
+
+@pytest.mark.parametrize("lr", [0.0, float("nan"), float("inf")])
+def test_a_learning_rate_that_is_no_positive_number_is_refused(lr):
+    with pytest.raises(RecipeError, match=f"lr: {lr}, expected a positive number"):
+        fine_tune(gcn_graph(classes=2), labelled(8), epochs=1, lr=lr)
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_value_that_it_comes_from():
     data, graph = labelled(8), gcn_graph(classes=2)
     huge = graph.with_constants({"head.weight": np.full((2, 16), 3e38, np.float32)})

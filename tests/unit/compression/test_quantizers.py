@@ -11,10 +11,10 @@ from tests.unit.compression.test_qat import MAKERS, differing_codes
 from toolchain.compression import Fixed, L1Unstructured, Learned, StaticInt8, prune
 from toolchain.compression.calibration import ValueStatistics
 from toolchain.compression.code_domain_module import CodeDomainModule
-from toolchain.compression.quantizers import Quantizer, ValueQuantizer
+from toolchain.compression.quantizers import FixedValue, Quantizer, ValueQuantizer
 from toolchain.compression.scale_search import GRID, best_value_qparams, best_weight_scales
 from toolchain.compression.static_int8 import select
-from toolchain.errors import RecipeError
+from toolchain.errors import OutsideContract, RecipeError
 from toolchain.ir import DType, Graph, QParams, interpret
 from toolchain.ir.integer import activation_qparams, weight_codes
 from toolchain.ir.ops import Const
@@ -177,6 +177,30 @@ class CutValue(ValueQuantizer):
 
     def qparams(self) -> QParams:
         return self._qparams
+
+
+class Finest:
+    """A quantizer of one's own: steps so small that no multiplier takes a sum to them."""
+
+    def for_value(self, slot):
+        return FixedValue(QParams((2.0**-60,), 0, 8))
+
+    def for_weight(self, slot):
+        raise AssertionError("named for a value")
+
+
+@pytest.mark.parametrize(
+    ("slot", "place"),
+    [("conv1.propagate", "Propagate of conv1: .*"), ("conv2.lin.linear", r"Linear of conv2.lin: .* in channel \d")],
+)
+def test_a_range_far_too_small_is_refused_with_the_value_in_training_and_after(slot, place):
+    module = module_of(node_gcn_graph(), 30, {slot: Finest()})
+    inputs = random_inputs(40, 90, 30)
+    message = rf"%\d+ {place}, expected less than 2\^30: the range of the result is far too small"
+    with pytest.raises(OutsideContract, match=message):
+        module(TorchGraph.of(inputs.prepare(module.graph.topologies)))
+    with pytest.raises(OutsideContract, match=message):
+        interpret(module.to_integer_graph(), inputs)
 
 
 def test_names_that_no_slot_has_are_refused():

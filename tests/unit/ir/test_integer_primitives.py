@@ -42,6 +42,13 @@ def test_multiplier_of_a_huge_ratio_is_refused() -> None:
         integer.multiplier(2.0**31)
 
 
+def test_a_bias_that_no_sum_holds_is_refused() -> None:
+    bias, shift = np.array([1.0, 2.0**20], np.float32), np.array([40])
+    assert integer.late_bias_codes(bias, 1.0, shift).tolist() == [2**40, 2**60]
+    with pytest.raises(OutsideContract, match=r"its bias is 2\.1e\+06 steps of its result"):
+        integer.late_bias_codes(2 * bias, 1.0, shift)
+
+
 @QUICK
 @given(INT32, st.floats(2.0**-30, 2.0**20), st.integers(-128, 127), st.sampled_from([8, 16]), st.booleans())
 def test_requantize_rounds_the_exact_product_half_up_once(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolchain.errors import ExportError
+from toolchain.errors import ExportError, OutsideContract
 from toolchain.exporters.c.layers import INT32, scale_of
 from toolchain.exporters.c.program import Program
 from toolchain.ir import Value
-from toolchain.ir.integer import multipliers
+from toolchain.ir.integer import late_bias_codes, multipliers
 
 HIGH_WORD = 32  # a sum whose shift is at least this needs only its high word
-LARGEST_BIAS = 2**61
 LARGEST_ADDEND = 2**62  # the product with the sum is less than that as well
 
 
@@ -49,8 +48,8 @@ def late_bias_fields(
 def late_bias(program: Program, value: Value, bias: Value, ratio: np.ndarray) -> list[int]:
     """B_c = rint(b_c / s_y * 2^s) of every channel."""
     _, s = multipliers(ratio)
-    given = program.graph.constant(bias).astype(np.float64)
-    codes = np.rint(given / np.float64(scale_of(value.type)) * np.float64(2) ** s)
-    if (np.abs(codes) >= LARGEST_BIAS).any():
-        raise ExportError(f"{value.scope}: the bias is beyond the output range by more than 2^29; recalibrate.")
+    try:
+        codes = late_bias_codes(program.graph.constant(bias), scale_of(value.type), s)
+    except OutsideContract as error:
+        raise ExportError(f"{value.place}: {error}") from error
     return [int(code) for code in np.broadcast_to(codes, (value.type.channels,))]

@@ -11,9 +11,9 @@ from toolchain.exporters.c.layers import is_integer, lowest, zero_of
 from toolchain.exporters.c.program import TYPE_NAMES, Program
 from toolchain.exporters.c.steps_integer import row_factor
 from toolchain.ir import Value, ops
-from toolchain.ir.integer import multipliers
+from toolchain.ir.integer import late_bias_codes, multipliers
 from toolchain.ir.ops import Function
-from toolchain.ir.reference_rows import bias_codes, factors_q31, limit_codes, peak_bounds, scale_ratio
+from toolchain.ir.reference_rows import factors_q31, limit_codes, peak_bounds, scale_ratio
 
 
 @singledispatch
@@ -58,7 +58,7 @@ def _(op: ops.RowScale, program: Program, value: Value) -> None:
     if op.limits:
         limit = program.constant(f"limit_{number}", limit_codes(op, out).astype(np.int16))
     if bias is not None:
-        added = program.constant(f"bias_{number}", bias_codes(program.graph.constant(bias), s, out))
+        added = program.constant(f"bias_{number}", late_bias_codes(program.graph.constant(bias), out.scale[0], s))
     fields = [
         f".factor = {program.constant(f'factor_{number}', factors_q31(op).astype(np.int32))}, .limit = {limit}",
         f".bias = {added}, .channels = {value.type.channels}, .zero_point = {zero_of(operand.type)}",
