@@ -14,7 +14,8 @@ from torch_geometric.data import Data
 from tests.cases import FEATURES, example
 from tests.graph_zoo import make_graph, random_edges
 from tests.model_zoo import MODELS, randomize
-from toolchain.compression import StaticInt8, quantize
+from toolchain.compression import A2Q, QAT, Learned, StaticInt8, quantize
+from toolchain.compression.a2q import Choice
 from toolchain.exporters.emission import Bounds
 from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
@@ -52,6 +53,13 @@ def _int8(model: str) -> Graph:
     return quantize(_zoo(model), StaticInt8(_calibration(FEATURES), min_agreement=0, calibration="minmax"))
 
 
+def _row_scales(model: str, choice: Choice) -> Graph:
+    """Steps for three groups of nodes in every value that can have them, as calibration gives them."""
+    static = StaticInt8(_calibration(FEATURES), mode="int8", min_agreement=0, calibration="minmax")
+    scales = A2Q(3, choice, groups=3, others=Learned(8))
+    return quantize(_zoo(model), QAT([], 0, static, quantizers={"*": scales}))
+
+
 def _binary() -> Graph:
     torch.manual_seed(0)
     model = BinaryGcn().eval()
@@ -74,6 +82,11 @@ _GRAPHS: dict[str, tuple[Callable[[], Graph], bool]] = {
     ),  # float; edge attributes, self-loops that replace others, softmax
     "integer": (lambda: _int8("gin_graph"), False),
     "sparse": (_binary, True),  # integer; positions of ones instead of rows
+    "degree_groups": (
+        lambda: _row_scales("gcn_graph", "degree"),
+        False,
+    ),  # integer; a factor for each group, beside the degree's
+    "peak_groups": (lambda: _row_scales("gin_graph", "nearest"), False),
 }
 NAMES = tuple(_GRAPHS)
 

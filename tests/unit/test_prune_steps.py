@@ -143,6 +143,15 @@ def test_a_step_becomes_its_method_with_all_that_it_says(name: str, parts: Graph
         assert getattr(method, "seed") == 5  # noqa: B009  # not every method has one
 
 
+def test_masks_are_chosen_on_the_validation_graphs_and_trained_on_the_training_graphs(parts: GraphParts):
+    (step,) = parsed({"prune": STEPS["bogp"][0]}).steps
+    method = pruning(step, lambda: parts, seed=0)
+
+    assert isinstance(method, BoGP)
+    assert list(method.validation) == list(parts.validation)
+    assert list(method.loader.dataset) == list(parts.train)  # type: ignore[union-attr]  # it is a DataLoader
+
+
 def test_graphs_are_asked_for_only_where_a_method_needs_them():
     def refuse() -> GraphParts:
         raise AssertionError("no graphs are needed")

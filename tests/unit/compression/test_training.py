@@ -12,8 +12,10 @@ from torch_geometric.loader import DataLoader
 
 from tests.unit.compression.hand_built import gcn_graph, gin_graph, many_inputs, node_gcn_graph, random_inputs
 from toolchain.compression import DynamicInt8, L1Unstructured, StepReport, evaluate, fine_tune, prune, quantize
+from toolchain.compression.training import Schedule, train_module
 from toolchain.errors import InvalidInput, RecipeError
 from toolchain.inputs import GraphInputs
+from toolchain.torch_module import GraphModule
 
 
 def labelled(count: int, seed: int = 0) -> list[Data]:
@@ -65,6 +67,20 @@ def test_pruned_weights_stay_zero_and_the_others_move():
         if name.endswith("weight") and array.ndim == 2 and name != "head.weight":
             np.testing.assert_array_equal(array == 0, tuned.constants[name] == 0)
             assert not np.array_equal(array, tuned.constants[name])
+
+
+def test_pruned_weights_are_zero_after_every_epoch_not_only_at_the_end():
+    graph = prune(gin_graph(classes=2), L1Unstructured(0.4))
+    module = GraphModule(graph)
+    regrown = []
+
+    def look(epoch: int) -> None:
+        regrown.append(sum(int(module.constant(name)[~mask].count_nonzero()) for name, mask in module.masks.items()))
+
+    train_module(module, labelled(20), Schedule(2, lr=1e-2), after_epoch=look)
+
+    assert module.masks
+    assert regrown == [0, 0]
 
 
 def test_batch_norm_statistics_are_trained():
