@@ -25,12 +25,13 @@ from toolchain.artifact import Artifact
 from toolchain.compression import DynamicInt8, StaticInt8, quantize
 from toolchain.datasets import planetoid, split, tu
 from toolchain.errors import PocketGnnError
+from toolchain.export_bounds import bounds_for
 from toolchain.exporters import PLANS_MEMORY, export
 from toolchain.frontend import lower
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts
 from toolchain.models import GCN, GIN, NodeGCN, train
-from toolchain.pipeline import History, bounds_for
+from toolchain.pipeline import History
 from toolchain.recipe import Export, Format, Precision
 
 FORMATS: tuple[str, ...] = get_args(Format)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from toolchain.artifact import Artifact
+from toolchain.artifact_limits import Read
 from toolchain.compression import (
-    QAT,
-    DynamicInt8,
-    KMeans,
-    StaticInt8,
     StepReport,
     TensorBoard,
     fine_tune,
@@ -24,12 +19,11 @@ from toolchain.compression import (
     quantize,
     share,
 )
-from toolchain.compression.bit_search import MixedPrecision
 from toolchain.compression.training import Watch
 from toolchain.datasets import loader
 from toolchain.errors import ExportError, RecipeError, require
+from toolchain.export_bounds import bounds_for, bounds_of
 from toolchain.exporters import PLANS_MEMORY, export
-from toolchain.exporters.emission import Bounds
 from toolchain.exporters.exporting import check_options
 from toolchain.exporters.sparse_input import Features
 from toolchain.finished_steps import FinishedSteps, Log, origin_of, results_of
@@ -40,10 +34,11 @@ from toolchain.ir.ops import Order
 from toolchain.model_source import GraphParts, parts_of
 from toolchain.passes.propagate_ordering import with_order
 from toolchain.pruning_methods import pruning
-from toolchain.qat_method import mixed_precision, training
 from toolchain.recipe import Bench, Export, FineTune, PruneStep, Quantize, Recipe, ShareWeights, Verify, step_name
+from toolchain.rehearsal import rehearse
+from toolchain.step_methods import quantization, sharing
 
-__all__ = ["BuildResult", "Built", "Recipe", "build"]
+__all__ = ["BuildResult", "Built", "Recipe", "bounds_for", "bounds_of", "build"]
 
 logger = logging.getLogger("pocketgnn")
 History = tuple[tuple[str, Graph], ...]  # the step that made it, and the Graph
@@ -88,6 +83,7 @@ def build(
     resume: bool = False,
     check: Callable[[Verify | Bench, BuildResult], None] | None = None,
     tensorboard: str | Path | None = None,
+    latency: Read | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> BuildResult:
     """Take a trained PyG model through the steps of a recipe.
@@ -101,10 +97,12 @@ def build(
         resume: take the steps that an earlier run has finished from there; artifacts are written again.
         check: does the verify and bench steps. They run artifacts, which this package does not: `pocketgnn run` does.
         tensorboard: folder for event files of every fine-tuning and QAT, one folder for each in it.
+        latency: µs of an inference of an artifact, for a search that has a limit of it; picklable where several processes search.
         progress: called with a line of text before each step.
 
     Raises:
-        RecipeError: the recipe has verify or bench steps and there is no `check`.
+        RecipeError: the recipe has verify or bench steps and there is no `check`; or a step does not fit the model, which is
+            found out before any training (`rehearse`).
         ExportError: an unknown option of an exporter.
         MissingDependency: `tensorboard` is given and not installed.
         ArtifactError: artifacts or finished steps are there already, or with `resume` the steps are those of another run.
@@ -125,6 +123,7 @@ def build(
     lowered = lower(model, parts.train[0], name=recipe.name)
     result.history = (("lowering", lowered if recipe.order is None else with_order(lowered, Order(recipe.order))),)
     output, origin = Path(output), origin_of(result.graph, parts, recipe.seed)
+    rehearse(recipe, result.graph, parts, latency)
     results = results_of(recipe, origin)
     finished = FinishedSteps.open(
         output / f"{recipe.name}-steps", origin, results.values(), resume=resume, overwrite=overwrite
@@ -148,7 +147,7 @@ def build(
                 result.variants = dict.fromkeys(step.precisions, result.history)
                 for precision in step.precisions:
                     if precision != "float32":
-                        make = partial(_variant, precision, step, result.graph, parts, recipe.seed)
+                        make = partial(_variant, precision, step, result.graph, parts, recipe.seed, latency)
                         stage = ("quantization", made(number, precision, "quantization", make))
                         result.variants[precision] = (*result.history, stage)
             case Export():
@@ -177,34 +176,11 @@ def _compressed(
 
 
 def _variant(
-    precision: str, step: Quantize, graph: Graph, parts: GraphParts, seed: int, watch: Watch | None, log: Log
-) -> Graph:
-    return quantize(graph, quantization(precision, step, parts, seed, watch), validation=parts.validation, log=log)
-
-
-def sharing(step: ShareWeights, seed: int) -> KMeans:
-    """The method that a share step names."""
-    targets = None if step.targets is None else tuple(step.targets)
-    return KMeans(step.clusters, step.scope, step.init, targets=targets, include_head=step.include_head, seed=seed)
-
-
-def quantization(
-    precision: str, step: Quantize, parts: GraphParts, seed: int, watch: Watch | None = None
-) -> DynamicInt8 | StaticInt8 | QAT | MixedPrecision:
-    """The method that a quantize step names for one precision."""
-    if precision == "dynamic-int8":
-        return DynamicInt8()
-    static = StaticInt8(
-        parts.train[: step.calibration_graphs], mode=step.mode, calibration=step.calibration,
-        percentile=step.percentile, weight_bits=step.weight_bits, min_agreement=step.min_agreement,
-        edge_arithmetic=step.edge_arithmetic, seed=seed,
-    )  # fmt: skip
-    if step.training is None:
-        return static
-    method = training(step.training, loader(parts.train, step.batch_size, seed), static, parts.validation, seed)
-    method = replace(method, watch=watch)
-    search = step.training.search
-    return method if search is None else mixed_precision(search, method, list(parts.validation))
+    precision: str, step: Quantize, graph: Graph, parts: GraphParts, seed: int, latency: Read | None, watch: Watch | None, log: Log,
+) -> Graph:  # fmt: skip
+    return quantize(
+        graph, quantization(precision, step, parts, seed, watch, latency), validation=parts.validation, log=log
+    )
 
 
 def _exported(
@@ -243,19 +219,3 @@ def export_for(
     except ExportError as error:
         log(f"{path.name}: features stay dense ({error})")
         return export(graph, format, path, **options)
-
-
-def bounds_for(step: Export, parts: GraphParts) -> Bounds:
-    """The stated bounds; where none are stated, twice the largest graph of the data set, one graph at a time."""
-    return bounds_of(step, (GraphInputs.from_pyg(data) for data in (*parts.train, *parts.validation, *parts.test)))
-
-
-def bounds_of(step: Export, graphs: Iterable[GraphInputs]) -> Bounds:
-    """The stated bounds; where none are stated, twice the largest of these graphs, one graph at a time."""
-    nodes = edges = degree = 1
-    for inputs in graphs:
-        nodes, edges = max(nodes, inputs.num_nodes), max(edges, inputs.num_edges + inputs.num_nodes)
-        degree = max(degree, *(int(np.bincount(ends, minlength=1).max()) + 1 for ends in inputs.edge_index))
-    return Bounds(
-        step.max_nodes or 2 * nodes, step.max_edges or 2 * edges, step.max_graphs or 1, step.max_degree or 2 * degree
-    )

@@ -19,7 +19,7 @@ from toolchain.compression import (
     Percentile,
     StaticInt8,
 )
-from toolchain.compression.bit_search import MixedPrecision
+from toolchain.compression.bit_search import Budget, MixedPrecision
 from toolchain.compression.observers import Observer
 from toolchain.compression.quantizers import Quantizer
 from toolchain.qat_step import RowScales, Search, Training
@@ -39,12 +39,15 @@ def training(step: Training, batches: Iterable[Any], static: StaticInt8, validat
     )  # fmt: skip
 
 
-def mixed_precision(search: Search, qat: QAT, validation: Sequence[Any]) -> MixedPrecision:
-    """The search that a step names, with its training."""
+def mixed_precision(
+    search: Search, qat: QAT, validation: Sequence[Any], limits: tuple[Budget, ...] = ()
+) -> MixedPrecision:
+    """The search that a step names, with its training. With limits, operations count only where a budget is stated."""
     storage = None if search.storage is None else Path(search.storage)
+    budget = 1.0 if limits and "budget" not in search.model_fields_set else search.budget
     return MixedPrecision(
-        qat, validation, search.method, search.budget, search.accounting, search.widths, search.penalty,
-        search.probe_epochs, search.finalists, search.trials, storage, search.workers,
+        qat, validation, search.method, budget, search.accounting, search.widths, search.penalty,
+        search.probe_epochs, search.finalists, search.trials, storage, search.workers, limits, tuple(search.channels),
     )  # fmt: skip
 
 

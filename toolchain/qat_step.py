@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from toolchain.schema import STRICT
 
@@ -58,12 +58,36 @@ class Distill(BaseModel):
     temperature: Annotated[float, Field(gt=0)] = 1.0
 
 
+class Limits(BaseModel):
+    """The most that the quantized model may take once it is exported to `format`.
+
+    `size_bytes` is of its file (of C: of its constants), `memory_bytes` the working memory of C for twice the largest graph, and
+    `latency_us` the median time of an inference of a validation graph on this machine.
+    """
+
+    model_config = STRICT
+
+    format: Literal["torchscript", "onnx", "executorch", "litert", "c"] = "c"
+    size_bytes: Annotated[int, Field(ge=1)] | None = None
+    memory_bytes: Annotated[int, Field(ge=1)] | None = None
+    latency_us: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _check_any(self) -> Limits:
+        if self.size_bytes is None and self.memory_bytes is None and self.latency_us is None:
+            raise ValueError("limits nothing; give size_bytes, memory_bytes or latency_us")
+        if self.memory_bytes is not None and self.format != "c":
+            raise ValueError(f"memory_bytes is known of c only, and the format is {self.format}")
+        return self
+
+
 class Search(BaseModel):
     """Choose the bits of every value and weight before (compression.MixedPrecision).
 
     `budget` is a share of the float model's cost, "relaxed" has a penalty instead. `widths` are the candidates, for all or by
-    name or pattern. A `storage` file keeps the trials of "optuna"; an interrupted search goes on with it, and `workers`
-    processes share it.
+    name or pattern. "optuna" also tries to remove the shares of `channels`, and stays within `limits` of the exported model;
+    then `budget` counts only where it is stated. A `storage` file keeps its trials; an interrupted search goes on with it, and
+    `workers` processes share it.
     """
 
     model_config = STRICT
@@ -71,22 +95,33 @@ class Search(BaseModel):
     method: Literal["sensitivity", "relaxed", "optuna"] = "sensitivity"
     budget: Annotated[float, Field(gt=0, le=1)] = 0.25
     accounting: Literal["bit_operations", "bops", "storage"] = "bit_operations"
-    widths: list[Bits] | dict[str, list[Bits]] = [2, 4, 8]
+    widths: dict[str, Annotated[list[Bits], Field(min_length=1)]] = {"*": [2, 4, 8]}
     penalty: Annotated[float, Field(ge=0)] = 1.0
     probe_epochs: Annotated[int, Field(ge=1)] = 10
     finalists: Annotated[int, Field(ge=1)] = 3
     trials: Annotated[int, Field(ge=1)] = 30
     storage: str | None = None
     workers: Annotated[int, Field(ge=1)] = 1
+    channels: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=1)] = [0.0]
+    limits: Limits | None = None
+
+    @field_validator("widths", mode="before")
+    @classmethod
+    def _read_widths(cls, widths: Any) -> Any:
+        """Turn [2, 4] into {"*": [2, 4]}."""
+        return {"*": widths} if isinstance(widths, list) else widths
 
     @model_validator(mode="after")
     def _check_method(self) -> Search:
         for name, methods in (
             ("budget", ("sensitivity", "optuna")), ("penalty", ("relaxed",)), ("probe_epochs", ("sensitivity",)),
             ("finalists", ("sensitivity",)), ("trials", ("optuna",)), ("storage", ("optuna",)), ("workers", ("optuna",)),
+            ("channels", ("optuna",)), ("limits", ("optuna",)),
         ):  # fmt: skip
             if name in self.model_fields_set and self.method not in methods:
                 raise ValueError(f"{name} belongs to method {' or '.join(methods)}; this search has {self.method}")
+        if self.workers > 1 and self.storage is None:
+            raise ValueError(f"workers: {self.workers} without a storage; they meet in its file. Give storage: FILE")
         if self.accounting == "bops" and self.method != "optuna":
             raise ValueError(
                 f"accounting bops does not add up over slots, which {self.method} needs; take method optuna"

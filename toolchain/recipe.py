@@ -82,9 +82,11 @@ class Quantize(_Strict):
         _check_once("precisions", self.precisions)
         for name in stated:
             if name != "precisions" and "static-int8" not in self.precisions:
+                value = getattr(self, name)
+                said = name if isinstance(value, BaseModel) else f"{name}: {value!r}"
                 raise ValueError(
-                    f"{name}: {getattr(self, name)!r} is of static-int8, but precisions are {', '.join(self.precisions)}. Add "
-                    f"static-int8, or leave {name} out"
+                    f"{said} is of static-int8, but precisions are {', '.join(self.precisions)}. Add static-int8, or leave "
+                    f"{name} out"
                 )
             if name in ("qat_lr", "batch_size") and self.training is None:
                 raise ValueError(

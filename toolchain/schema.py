@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 """A mapping with exactly the stated keys and types; unknown keys are errors."""
 
 

@@ -20,8 +20,9 @@ from toolchain.ir import DType, interpret
 from toolchain.ir.ops import Propagate
 from toolchain.model_source import GraphParts, ModelSource, parts_of
 from toolchain.passes import deployable
-from toolchain.pipeline import BuildResult, build, quantization
+from toolchain.pipeline import BuildResult, build
 from toolchain.recipe import Recipe
+from toolchain.step_methods import quantization
 
 STEPS: list[Any] = [
     {"prune": {"amount": 0.5}},
@@ -249,11 +250,20 @@ def test_training_with_learned_widths_and_a_teacher_runs_in_a_recipe(
         ({"a2q": {"choice": "nearest", "groups": [2]}}, "choice nearest takes their number"),
         ({"a2q": {"groups": [3, 2]}}, "do not ascend"),
         ({"a2q": {"penalty": 2}}, "penalty belongs to mean_bits"),
+        ({"lr": float("inf")}, "qat.lr: Input should be a finite number"),
+        ({"search": {"widths": [0, 4]}}, r"search\.widths\.\*\.0: Input should be 1, 2, "),
+        ({"search": {"widths": {"*": []}}}, r"search\.widths\.\*: List should have at least 1 item"),
+        ({"search": {"method": "optuna", "workers": 2}}, "workers: 2 without a storage"),
     ],
 )
 def test_malformed_training_is_refused_with_its_place(qat: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         recipe({"quantize": {"qat": qat}})
+
+
+def test_training_without_the_variant_that_it_trains_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"steps\.0\.quantize: qat is of static-int8, but precisions are float32\."):
+        recipe({"quantize": {"precisions": ["float32"], "qat": {"epochs": 1}}})
 
 
 def test_two_ways_of_naming_the_epochs_are_refused() -> None:

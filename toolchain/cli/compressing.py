@@ -22,7 +22,8 @@ from toolchain.recipe import FineTune, Quantize, ShareWeights, Step, read_step
 if TYPE_CHECKING:
     from toolchain.ir import Graph
 
-SEARCH_OPTIONS = ("search", "budget", "widths", "penalty", "trials", "storage", "workers")
+SEARCH_OPTIONS = ("search", "budget", "widths", "penalty", "trials", "storage", "workers", "channels")
+LIMITS = {"max_size": "size_bytes", "max_memory": "memory_bytes", "max_latency": "latency_us"}
 
 
 @click.command()
@@ -125,7 +126,7 @@ def share(
         clusters=clusters, scope=scope, init=init, targets=list(targets) or None, include_head=include_head
     )  # fmt: skip
     from toolchain.compression import share as shared
-    from toolchain.pipeline import sharing
+    from toolchain.step_methods import sharing
 
     opened = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed)
     method = sharing(step, seed)
@@ -243,6 +244,15 @@ def _checked(name: str, options: dict[str, Any]) -> Step:
     "--storage", type=click.Path(dir_okay=False), help="Of --search optuna: a file of trials; a search over it goes on."
 )
 @click.option("--workers", type=click.IntRange(1), help="Of --search optuna: processes that share the storage.")
+@click.option("--channels", metavar="SHARE,...",
+              help="Of --search optuna: shares of the channels that it may remove, such as 0,25%,50%.")  # fmt: skip
+@click.option(
+    "--max-size", type=click.IntRange(1), metavar="BYTES", help="Of --search optuna: of the C model's constants."
+)
+@click.option("--max-memory", type=click.IntRange(1), metavar="BYTES",
+              help="Of --search optuna: of the C model's working memory for twice the largest graph.")  # fmt: skip
+@click.option("--max-latency", type=click.FloatRange(0, min_open=True), metavar="US",
+              help="Of --search optuna: microseconds of the C model for a validation graph, on this machine.")  # fmt: skip
 @options.output_file("int8.pgnn")
 @options.graphs
 @options.checkpoint
@@ -264,11 +274,12 @@ def quantize(
     pocketgnn quantize model.py --qat-epochs 30 --qat-lr 0.01 --estimator learned --bits '*=4' --distill 10
     pocketgnn quantize model.py --qat-epochs 100 --qat-lr 0.01 --a2q degree --mean-bits 2 --bits '*weight=4'
     pocketgnn quantize model.py --qat-epochs 30 --qat-lr 0.01 --search sensitivity --budget 10% --distill 10
+    pocketgnn quantize model.py --qat-epochs 30 --search optuna --max-size 20000 --max-memory 8000 --channels 0,25%,50%
     """
     from toolchain.compression import StepReport
     from toolchain.compression import quantize as quantized
     from toolchain.graph_file import save_graph
-    from toolchain.pipeline import quantization
+    from toolchain.step_methods import quantization
 
     given = {
         "precisions": [precision], "mode": mode, "calibration": calibration, "percentile": percentile,
@@ -282,11 +293,19 @@ def quantize(
         saved = opened.graph(name, progress)
         validation = opened.parts.validation if opened.source is not None else None
         parts = opened.parts if precision == "static-int8" else GraphParts((), (), ())
-        method = quantization(precision, step, parts, seed)
+        method = quantization(precision, step, parts, seed, None, _latency(parts))
         progress(f"quantizing to {precision}")
         graph = quantized(saved.graph, method, validation=validation, log=reports.append)
         save_graph(graph, (*saved.steps, "quantization"), output, overwrite=overwrite)
     console.result({"file": str(output), "steps": [asdict(report) for report in reports]}, str(output))
+
+
+def _latency(parts: GraphParts) -> Any:
+    """Measures candidates on a validation graph, where there is one."""
+    from device_benchmarks.host_latency import HostLatency
+    from toolchain.inputs import GraphInputs
+
+    return HostLatency(GraphInputs.from_pyg(parts.validation[0])) if parts.validation else None
 
 
 def _training(epochs: int, lr: float, given: dict[str, Any]) -> dict[str, Any]:
@@ -312,13 +331,20 @@ def _training(epochs: int, lr: float, given: dict[str, Any]) -> dict[str, Any]:
     if "distill" in stated:
         stated["distill"] = {"weight": stated["distill"]}
     search = {name: stated.pop(name) for name in SEARCH_OPTIONS if name in stated}
+    limits = {name: stated.pop(option) for option, name in LIMITS.items() if option in stated}
+    search |= {"limits": limits} if limits else {}
     if search and "search" not in search:
         raise RecipeError(f"--{next(iter(search))}: is of --search. Name one: --search sensitivity, relaxed or optuna.")
     if search:
         search["method"] = search.pop("search")
         search |= {"widths": _widths(search["widths"])} if "widths" in search else {}
+        search |= {"channels": _shares(search["channels"])} if "channels" in search else {}
         stated["search"] = search
     return {"qat": {"epochs": epochs, "lr": lr, **stated}}
+
+
+def _shares(text: str) -> list[float]:
+    return [options.Percentage().convert(part, None, None) for part in text.split(",")]
 
 
 def _widths(text: str) -> list[int]:

@@ -89,11 +89,12 @@ def write(
     seed: int, overwrite: bool, progress: Callable[[str], None], fixed_graph: bool = False,
 ) -> Any:  # fmt: skip
     """Export one format under its usual folder name."""
+    from toolchain.export_bounds import bounds_for
     from toolchain.exporters import PLANS_MEMORY, precision_of
     from toolchain.exporters import export as exported
     from toolchain.exporters.emission import Bounds
     from toolchain.inputs import GraphInputs
-    from toolchain.pipeline import bounds_for, export_for
+    from toolchain.pipeline import export_for
 
     if format in PLANS_MEMORY:
         if opened.source is not None:

@@ -46,8 +46,10 @@ def run(
     """
     from device_benchmarks import terminal
     from device_benchmarks.checks import Checks
+    from device_benchmarks.host_latency import HostLatency
     from device_benchmarks.report import Report, refuse_existing
     from toolchain.errors import GateFailed, RecipeError
+    from toolchain.inputs import GraphInputs
     from toolchain.model_source import ModelSource, parts_of
     from toolchain.pipeline import build
     from toolchain.recipe import Recipe
@@ -80,6 +82,7 @@ def run(
                 resume=resume,
                 check=checks,
                 tensorboard=tensorboard,
+                latency=HostLatency(GraphInputs.from_pyg(parts.validation[0])) if parts.validation else None,
                 progress=progress,
             )
         except KeyboardInterrupt:

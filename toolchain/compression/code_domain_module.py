@@ -81,7 +81,7 @@ class CodeDomainModule(nn.Module):
         self.latent = GraphModule(source)
         self.plan = plan
         self._dropout = self._dropped(dropout)
-        chosen = self.slots.assign(quantizers)
+        chosen = self.slots.assign("bits", quantizers)
         self._attach(
             {s.name: chosen[s.name].for_value(s) for s in self.slots.values if s.name in chosen},
             {s.name: chosen[s.name].for_weight(s) for s in self.slots.weights if s.name in chosen},
@@ -100,7 +100,7 @@ class CodeDomainModule(nn.Module):
         for pattern, p in dropout.items():
             if not 0 <= p < 1:
                 raise RecipeError(f"dropout of {pattern!r}: {p}, expected a probability in [0, 1).")
-        stated = self.slots.assign(dropout)
+        stated = self.slots.assign("dropout", dropout)
         weights = [slot.name for slot in self.slots.weights if stated.get(slot.name)]
         if weights:
             raise RecipeError(f"dropout of {weights[0]!r}: is a weight; dropout is of values.")

@@ -18,7 +18,7 @@ from toolchain.compression.distillation import Distillation
 from toolchain.compression.evaluation import as_inputs, batches
 from toolchain.compression.integer_plan import IntegerPlan
 from toolchain.compression.quantizers import Quantizer
-from toolchain.compression.static_int8 import Selection, StaticInt8, select
+from toolchain.compression.static_int8 import Selection, StaticInt8, first_form, select
 from toolchain.compression.training import Loss, Schedule, StepDecay, Watch, train_module
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
@@ -114,10 +114,7 @@ def trained(graph: Graph, method: QAT, after_epoch: AfterEpoch | None = None) ->
         InvalidInput: a batch without labels.
         QuantizationRefused: no integer form can hold the calibration graphs' sums.
     """
-    static = method.static
-    if method.quantizers and static.equalization == "auto":
-        static = replace(static, equalization=None)
-    selection = select(graph, static, accept_best=True)
+    selection = select(graph, _calibration(method), accept_best=True)
     module = CodeDomainModule(selection.source, selection.plan, method.quantizers, method.degree_quant, method.dropout)
     module.start(selection.split.calibration)
     distillation = method.distillation
@@ -142,6 +139,26 @@ def trained(graph: Graph, method: QAT, after_epoch: AfterEpoch | None = None) ->
     if best.state is not None:
         module.restore(best.state)
     return Trained(module, best.epoch)
+
+
+def check_names(graph: Graph, method: QAT, searched: Iterable[str] = ()) -> None:
+    """Refuse what training would refuse of a graph with these weights marked as pruned or shared, without any training.
+
+    Args:
+        searched: further names and patterns of slots.
+
+    Raises:
+        RecipeError: a name or pattern that no slot has, a width that a slot cannot have, or options that contradict each other.
+    """
+    source, plan = first_form(graph, _calibration(method))
+    module = CodeDomainModule(source, plan, method.quantizers, method.degree_quant, method.dropout)
+    module.slots.assign("widths", dict.fromkeys(searched))
+
+
+def _calibration(method: QAT) -> StaticInt8:
+    """The calibration of a training: without the equalization that static int8 has by itself, where quantizers are named."""
+    is_default = bool(method.quantizers) and method.static.equalization == "auto"
+    return replace(method.static, equalization=None) if is_default else method.static
 
 
 def _each(functions: list[Callable[[int], None]]) -> Callable[[int], None] | None:

@@ -76,10 +76,11 @@ class Slots:
     def names(self) -> tuple[str, ...]:
         return (*(slot.name for slot in self.values), *(slot.name for slot in self.weights))
 
-    def assign(self, choices: Mapping[str, T]) -> dict[str, T]:
+    def assign(self, option: str, choices: Mapping[str, T]) -> dict[str, T]:
         """For each slot that a pattern names the choice of the last such pattern.
 
         Args:
+            option: what the errors call the choices.
             choices: by name, or by a pattern with `*` and `?`, as in "conv1.*": general ones first.
 
         Raises:
@@ -89,7 +90,9 @@ class Slots:
         for pattern, choice in choices.items():
             matching = [name for name in self.names if fnmatchcase(name, pattern)]
             if not matching:
-                raise RecipeError(f"{pattern!r}: no value or weight has this name. There are {', '.join(self.names)}.")
+                raise RecipeError(
+                    f"{option} of {pattern!r}: no value or weight has this name. There are {', '.join(self.names)}."
+                )
             assigned.update(dict.fromkeys(matching, choice))
         return assigned
 

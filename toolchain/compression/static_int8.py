@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -131,19 +131,14 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
         RecipeError: no calibration graphs.
     """
     split = _split(graph, as_inputs(method.calibration_graphs), method)
-    ready = deployable(graph)
-    if method.alpha is not None:
-        ready = equalize(ready, observe(ready, split.calibration, node_mask=split.calibration_nodes), method.alpha)
-    source = scale_sources(ready)
-    statistics = observe(source, split.calibration, node_mask=split.calibration_nodes)
-    degrees = _max_degrees(source, split.calibration, method.max_degree)
+    source, first = _first_form(graph, method, split)
+    statistics = first.statistics
     expected = split.outputs(graph)
     tail = heaviest_tail(source, statistics, method.edge_arithmetic)
     made: list[Selection] = []
     failures: list[str] = []
     for mode in MODES if method.mode == "auto" else (method.mode,):
-        percentile = method.percentile if method.calibration == "percentile" else None
-        plan = IntegerPlan(mode, statistics, percentile, method.weight_bits, degrees, method.edge_arithmetic)
+        plan = replace(first, mode=mode)
         try:
             candidate = integer_graph(source, plan).graph
             found = split.outputs(candidate)
@@ -178,6 +173,23 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
             f"({len(split.calibration)} were used), or lower min_agreement."
         )
     return best
+
+
+def first_form(graph: Graph, method: StaticInt8) -> tuple[Graph, IntegerPlan]:
+    """What the first mode that `select` would try is made of, from all calibration graphs: the float graph, and the plan."""
+    return _first_form(graph, method, Split(as_inputs(method.calibration_graphs), ()))
+
+
+def _first_form(graph: Graph, method: StaticInt8, split: Split) -> tuple[Graph, IntegerPlan]:
+    ready = deployable(graph)
+    if method.alpha is not None:
+        ready = equalize(ready, observe(ready, split.calibration, node_mask=split.calibration_nodes), method.alpha)
+    source = scale_sources(ready)
+    statistics = observe(source, split.calibration, node_mask=split.calibration_nodes)
+    degrees = _max_degrees(source, split.calibration, method.max_degree)
+    percentile = method.percentile if method.calibration == "percentile" else None
+    mode = MODES[0] if method.mode == "auto" else method.mode
+    return source, IntegerPlan(mode, statistics, percentile, method.weight_bits, degrees, method.edge_arithmetic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -135,6 +135,11 @@ def test_the_number_of_nodes_can_be_stated(trained: Any):
     assert search(trained, small(nodes=6, database=2, trials=1))[0].adjacency.shape == (6, 6)
 
 
+def test_more_nodes_than_channels_are_refused_before_a_graph_is_drawn(trained: Any):
+    with pytest.raises(RecipeError, match=r"nodes: 5000, but no pruned weight has more than \d+ channels"):
+        search(trained, small(nodes=5000))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

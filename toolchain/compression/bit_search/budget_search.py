@@ -179,13 +179,14 @@ class _Run:
         bits = {name: widths[trial.suggest_int(name, 0, len(widths) - 1)] for name, widths in searched.items()}
         shape = space.integer(bits)
         costs = {budget.name: float(budget.measure(shape)) for budget in method.budgets}
-        excess = [costs[budget.name] / max(budget.limit, 1e-30) - 1 for budget in method.budgets]
-        is_within = max(excess, default=0.0) <= 0
+        excess = {budget.name: costs[budget.name] / max(budget.limit, 1e-30) - 1 for budget in method.budgets}
+        for name, share in excess.items():
+            trial.set_constraint(name, share)
+        is_within = max(excess.values(), default=0.0) <= 0
         accuracy = evaluate(self.trained(channels, bits) if is_within else shape, method.validation)
         trial.set_user_attr("candidate", {
             "channels": channels, "bits": bits, "accuracy": accuracy, "costs": costs, "is_within": is_within,
         })  # fmt: skip
-        trial.set_user_attr("excess", excess)
         logger.info("trial %d: %.2f %% on validation graphs, %s", trial.number, 100 * accuracy, costs)
         return accuracy
 
@@ -208,9 +209,7 @@ class _Run:
             method.storage.parent.mkdir(parents=True, exist_ok=True)
             storage = JournalStorage(JournalFileBackend(str(method.storage)))
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        sampler = optuna.samplers.GPSampler(
-            seed=method.seed + worker, n_startup_trials=method.initial, constraints_func=_excess_of
-        )
+        sampler = optuna.samplers.GPSampler(seed=method.seed + worker, n_startup_trials=method.initial)
         study = optuna.create_study(
             storage=storage, sampler=sampler, study_name=STUDY, direction="maximize", load_if_exists=True
         )
@@ -235,7 +234,3 @@ class _Run:
             f"{self.graph.name}, {self.graph.weight_bytes} B, widths {widths}, channels {list(method.channels)}, "
             f"budgets {budgets}, {method.qat.epochs} epochs, seed {method.seed}"
         )
-
-
-def _excess_of(trial: Any) -> Sequence[float]:
-    return trial.user_attrs["excess"]

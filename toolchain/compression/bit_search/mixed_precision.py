@@ -40,6 +40,8 @@ class MixedPrecision:
         penalty: of "relaxed".
         probe_epochs, finalists: of "sensitivity".
         trials, storage, workers: of "optuna".
+        limits: further budgets of "optuna", such as of bytes of an exported file.
+        channels: shares of the channels of every group that "optuna" may remove before.
     """
 
     qat: QAT
@@ -54,6 +56,8 @@ class MixedPrecision:
     trials: int = 30
     storage: Path | None = None
     workers: int = 1
+    limits: tuple[Budget, ...] = ()
+    channels: tuple[float, ...] = (0.0,)
 
     def __post_init__(self) -> None:
         if self.search not in SEARCHES:
@@ -62,6 +66,8 @@ class MixedPrecision:
             raise RecipeError(
                 f"budget: {self.budget:g}, expected a share of the float model's cost in (0, 1], such as 0.1."
             )
+        if self.search != "optuna" and (self.limits or self.channels != (0.0,)):
+            raise RecipeError(f"search: {self.search!r} knows no limits and no channels to remove. Take 'optuna'.")
         if not list(self.validation):
             raise RecipeError("validation: no graphs, expected some with labels: bits are chosen on them.")
 
@@ -78,10 +84,12 @@ def mixed_precision(graph: Graph, method: MixedPrecision) -> Graph:
     if method.search == "optuna":
         budget = Budget(method.accounting, limit, partial(_cost_of, space.accounting, space.sizes))
         found = budget_search(graph, BudgetSearch(
-            method.qat, method.validation, (budget,), method.widths, trials=method.trials,
+            method.qat, method.validation, (budget, *method.limits), method.widths, method.channels, trials=method.trials,
             initial=min(10, method.trials), seed=method.qat.seed, storage=method.storage, workers=method.workers,
         ))  # fmt: skip
-        logger.info("bits: %s", _words(found.best.bits))
+        costs = ", ".join(f"{name} {short(cost)}" for name, cost in found.best.costs.items())
+        removed = f"{found.best.channels:.0%} of channels removed; " if found.best.channels else ""
+        logger.info("%sbits: %s; %s", removed, _words(found.best.bits), costs)
         return found.graph
     assignment = _chosen(graph, space, method, limit)
     cost = space.cost(assignment)

@@ -69,7 +69,7 @@ class SearchSpace:
             static = replace(static, equalization=None)
         selection = select(graph, static, accept_best=True)
         slots = slots_of(selection.source, selection.plan, integer_graph(selection.source, selection.plan))
-        stated = slots.assign(widths if isinstance(widths, Mapping) else {"*": widths})
+        stated = slots.assign("widths", widths if isinstance(widths, Mapping) else {"*": widths})
         present = {slot.name: slot.qparams.bits for slot in slots.values} | {
             slot.name: slot.bits for slot in slots.weights
         }

@@ -128,7 +128,7 @@ def search(graph: Graph, method: BoGP) -> list[Trial]:
     names = selected_weights(graph, method.targets, method.include_head)
     rng = np.random.default_rng(method.seed)
     nodes = method.nodes if method.nodes is not None else _default_nodes(graph, names)
-    check_nodes(nodes)
+    check_nodes(nodes, max(max(graph.constants[name].shape) for name in names))
     drawn = [(a, random_relational_graph(nodes, a, rng)) for a in method.amounts for _ in range(method.database)]
     properties = np.stack([graph_properties(adjacency) for _, adjacency in drawn])
     validation = list(method.validation)

@@ -60,6 +60,12 @@ def weight_mask(adjacency: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return adjacency[np.ix_(rows, columns)]
 
 
-def check_nodes(nodes: int) -> None:
+def check_nodes(nodes: int, channels: int | None = None) -> None:
+    """Refuse a number of nodes that makes no graph, or more than a weight has channels at most: some would own none."""
     if nodes < 2:
         raise RecipeError(f"nodes: {nodes}, expected at least 2 nodes of the relational graph.")
+    if channels is not None and nodes > channels:
+        raise RecipeError(
+            f"nodes: {nodes}, but no pruned weight has more than {channels} channels, which nodes share out. Give at "
+            "most so many."
+        )

@@ -1,0 +1,74 @@
+"""rehearse: what a step would refuse of this model is refused before anything is trained or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.small_model import write_model_file
+from toolchain.errors import RecipeError
+from toolchain.frontend import lower
+from toolchain.model_source import GraphParts, ModelSource, parts_of
+from toolchain.pipeline import build
+from toolchain.recipe import Recipe
+from toolchain.rehearsal import rehearse
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
+    return ModelSource(str(write_model_file(tmp_path_factory.mktemp("model"))))
+
+
+@pytest.fixture(scope="module")
+def parts(source: ModelSource) -> GraphParts:
+    return parts_of(source.graphs())
+
+
+def recipe(*steps: Any) -> Recipe:
+    return Recipe.parse({"version": 1, "name": "small", "steps": list(steps)})
+
+
+def qat(**options: Any) -> dict[str, Any]:
+    return {"quantize": {"qat": options}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([qat(bits={"conv7.*": 4})], r"bits of 'conv7\.\*': no value or weight has this name\. There are x, conv1"),
+        ([qat(bits={"*": 8}, dropout={"conv7.*": 0.5})], r"dropout of 'conv7\.\*': no value or weight has this name"),
+        ([qat(dropout={"conv1.lin.weight": 0.5})], r"dropout of 'conv1\.lin\.weight': is a weight"),
+        ([qat(search={"widths": {"conv7.*": [2]}})], r"widths of 'conv7\.\*': no value or weight has this name"),
+        ([qat(bits={"*": 16})], r"weight: 16 bits, weights have 1 to 8"),
+        (["prune", qat(bits={"*weight": 1})], r"conv1\.lin\.weight: 1-bit codes are \+1 and -1, and its pruned weights"),
+        ([{"prune": {"method": "snip"}}, qat(bits={"conv2*weight": 1})], r"conv2\.lin\.weight: 1-bit codes"),
+        ([{"prune": {"targets": ["conv7"]}}], r"targets: 'conv7' names no weight"),
+        ([{"prune": {"method": "ecs", "targets": ["conv7"]}}], r"targets: 'conv7' names no weight"),
+        ([{"prune": {"method": "channels", "channels": 50}}], r"channels: 50 of conv1\.lin, which has 8"),
+        ([{"share": {"clusters": 5000}}], r"40 weights, fewer than the 5000 clusters"),
+        (["share", {"share": {"clusters": 4}}], "has its values from the codebook .* already"),
+    ],
+)  # fmt: skip
+def test_steps_that_do_not_fit_the_model_are_refused_before_any_training(
+    source: ModelSource, parts: GraphParts, tmp_path: Path, steps: list[Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        build(source.model(), parts, recipe(*steps), tmp_path, progress=_no_training)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def _no_training(line: str) -> None:
+    assert line == "lowering the model"
+
+
+def test_steps_that_fit_the_model_are_rehearsed_without_a_word(source: ModelSource, parts: GraphParts) -> None:
+    steps = recipe(
+        {"prune": {"method": "channels", "amount": 0.5}}, {"prune": {"method": "bogp", "amount": 0.5}},
+        {"prune": {"amount": 0.6, "rounds": 2, "epochs": 1}}, {"fine_tune": {"epochs": 100}}, {"share": {"clusters": 4}},
+        qat(bits={"*": 4, "conv1.lin.weight": 2}, dropout={"x": 0.5}, epochs=100),
+    )  # fmt: skip
+
+    rehearse(steps, lower(source.model(), parts.train[0]), parts)
