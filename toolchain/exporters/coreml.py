@@ -43,7 +43,7 @@ def emit(graph: Graph, *, bounds: Bounds | None = None, lowering: str = "auto", 
     )  # Core ML has no empty array
     refs: dict[int, Ref] = {}
     for value in graph.values:
-        refs[value.id] = emit_op(value.op, Site(graph, value, refs, program, feeds, chosen))
+        refs[value.id] = emit_op(value.op, Site(graph, value, feeds, chosen, refs, program))
     for output, o in zip(outputs_of(graph), graph.outputs, strict=True):
         program.output(output.name, refs[o])
     limits = replace(bounds or Bounds(), degree=None)

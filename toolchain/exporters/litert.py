@@ -47,7 +47,7 @@ def emit(
     feeds = FeedNames(graph.topologies, name=writer.input, index_dtype="int32", lowering=chosen, features=features)
     values = Values(graph, writer)
     for value in graph.values:
-        emit_value(Site(graph, value, values, writer, feeds, chosen, Compat(compat)))
+        emit_value(Site(graph, value, feeds, chosen, values, writer, Compat(compat)))
     for output, o in zip(outputs_of(graph), graph.outputs, strict=True):
         writer.output(output.name, values.real(o))
     model = writer.serialize(graph.name, {"pocketgnn": f"lowering={chosen.value} compat={compat}"})

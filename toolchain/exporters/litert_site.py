@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.schema_py_generated import ActivationFunctionType, TensorType
 
-from toolchain.exporters.constants import real_constant
-from toolchain.exporters.feed_names import FeedNames
 from toolchain.exporters.litert_values import Values
 from toolchain.exporters.litert_writer import LiteRtWriter
-from toolchain.exporters.lowerings import Lowering
-from toolchain.exporters.sparse_input import Features
-from toolchain.ir import Domain, Graph, Value
+from toolchain.exporters.value_site import ValueSite
+from toolchain.ir import Domain
 from toolchain.ir.ops import RowFactor
 
 NONE, RELU = (
@@ -34,45 +31,19 @@ class Compat(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """One value to emit: where it stands and which tensors its operands are.
+class Site(ValueSite[int]):
+    """One value to emit into a .tflite file.
 
     Attributes:
         values: what was emitted so far.
-        lowering: DENSE or SCATTER.
     """
 
-    graph: Graph
-    value: Value
     values: Values
     writer: LiteRtWriter
-    feeds: FeedNames[int]
-    lowering: Lowering
     compat: Compat = Compat.LITERT
 
-    @property
-    def operands(self) -> tuple[int, ...]:
-        return tuple(self.values.real(i) for i in self.value.inputs)
-
-    @property
-    def x(self) -> int:
-        """The first operand."""
-        return self.values.real(self.value.inputs[0])
-
-    def operand(self, slot: str) -> int | None:
-        """Tensor of the operand in a slot, or None where the op was built without it."""
-        value = self.graph.operand(self.value, slot)
-        return None if value is None else self.values.real(value.id)
-
-    def number(self, slot: str) -> float:
-        """The one number of the constant in a slot."""
-        value = self.graph.operand(self.value, slot)
-        assert value is not None, f"%{self.value.id} has no {slot}"
-        return float(real_constant(self.graph, value)[0])
-
-    @property
-    def channels(self) -> int:
-        return self.value.type.channels
+    def real(self, id: int) -> int:
+        return self.values.real(id)
 
     def rowwise(self, kind: str, *inputs: int, channels: int | None = None, version: int = 1, **options: Any) -> int:
         """An operator whose float result has one row for each row of the value, and its channels unless stated."""
@@ -98,13 +69,6 @@ class Site:
     def shape(self, x: int) -> int:
         """The shape of a tensor, int32: known before the model runs, once the inputs have theirs."""
         return self.writer.once("SHAPE", x, shape=(self.writer.rank(x),), dtype="int32", OutType=INT32)
-
-    @property
-    def nodes(self) -> int:
-        """A tensor with one row a node."""
-        if self.feeds.features is not Features.DENSE:
-            return self.feeds.x_start()
-        return next(self.values.real(v.id) for v in self.graph.inputs if v.type.domain is Domain.NODE)
 
     def node_shape(self, channels: int) -> int:
         """[number of nodes, channels], from the first tensor of that shape where there is one."""

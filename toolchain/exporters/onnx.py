@@ -47,7 +47,7 @@ def emit(
         feeds.lowering = lowered
         values = Values(graph, writer)
         for value in graph.values:
-            emit_value(Site(graph, value, values, writer, feeds, lowered))
+            emit_value(Site(graph, value, feeds, lowered, values, writer))
         return tuple(values.real(o) for o in graph.outputs)
 
     def is_small() -> str:

@@ -11,62 +11,28 @@ from onnx import TensorProto
 
 from toolchain.errors import ExportError
 from toolchain.exporters.constants import head_blocks, real_constant
-from toolchain.exporters.feed_names import FeedNames
 from toolchain.exporters.lowerings import Lowering
 from toolchain.exporters.onnx_segments import segment_reduce
 from toolchain.exporters.onnx_values import Values
 from toolchain.exporters.onnx_writer import OnnxWriter
-from toolchain.exporters.sparse_input import Features
-from toolchain.ir import Domain, Graph, Value, ops
+from toolchain.exporters.value_site import ValueSite
+from toolchain.ir import ops
 from toolchain.ir.ops import End, Extent, Function, Reduce, RowFactor
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """One value to emit: where it stands and what its operands are called in the file.
+class Site(ValueSite[str]):
+    """One value to emit into an ONNX file.
 
     Attributes:
         values: what was emitted so far.
-        lowering: DENSE or SCATTER.
     """
 
-    graph: Graph
-    value: Value
     values: Values
     writer: OnnxWriter
-    feeds: FeedNames[str]
-    lowering: Lowering
 
-    @property
-    def operands(self) -> tuple[str, ...]:
-        return tuple(self.values.real(i) for i in self.value.inputs)
-
-    @property
-    def x(self) -> str:
-        """The first operand."""
-        return self.values.real(self.value.inputs[0])
-
-    def operand(self, slot: str) -> str | None:
-        """Name of the operand in a slot, or None where the op was built without it."""
-        value = self.graph.operand(self.value, slot)
-        return None if value is None else self.values.real(value.id)
-
-    def array(self, slot: str) -> np.ndarray:
-        """The constant in a slot."""
-        value = self.graph.operand(self.value, slot)
-        assert value is not None, f"%{self.value.id} has no {slot}"
-        return self.graph.constant(value)
-
-    @property
-    def channels(self) -> int:
-        return self.value.type.channels
-
-    @property
-    def nodes(self) -> str:
-        """An array with one row a node."""
-        if self.feeds.features is not Features.DENSE:
-            return self.feeds.x_start()
-        return next(self.values.real(v.id) for v in self.graph.inputs if v.type.domain is Domain.NODE)
+    def real(self, id: int) -> str:
+        return self.values.real(id)
 
     def column(self, index: str) -> str:
         """[E] to [E, 1], as ScatterND takes it."""
