@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from toolchain.compression.calibration import ValueStatistics, observe
+from toolchain.compression.dead_channels import settle_dead_channels
 from toolchain.compression.equalization import equalize
 from toolchain.compression.evaluation import agreement, as_inputs, batches, predict_all
 from toolchain.compression.integer_forms import EDGE_ARITHMETICS, EdgeArithmetic, is_input
@@ -181,7 +182,7 @@ def first_form(graph: Graph, method: StaticInt8) -> tuple[Graph, IntegerPlan]:
 
 
 def _first_form(graph: Graph, method: StaticInt8, split: Split) -> tuple[Graph, IntegerPlan]:
-    ready = deployable(graph)
+    ready = deployable(settle_dead_channels(graph, split.calibration))
     if method.alpha is not None:
         ready = equalize(ready, observe(ready, split.calibration, node_mask=split.calibration_nodes), method.alpha)
     source = scale_sources(ready)
