@@ -4,7 +4,8 @@
 
 trains GCN 3x64 and GIN 5x64 on PROTEINS, boots a virtual 64-bit Arm computer, runs the whole test split there over ssh and adb,
 and compares each output with the host's. What a benchmark takes beside its measuring is timed against an sshd and an adbd on this
-machine, since a virtual one has no time worth telling. Needs root and what .ci/run installs.
+machine, since a virtual one has no time worth telling. What each run gave is a line of devices.jsonl as soon as it ends, so that an
+interrupted study loses nothing; the table is in devices.csv at the end. Needs root and what .ci/run installs.
 """
 
 from __future__ import annotations
@@ -74,6 +75,25 @@ def artifacts_of(parts: Any, output: Path, seed: int, say: Any) -> dict[tuple[st
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class RawResults:
+    """A file of the results of single runs, a line each, which is complete after every one."""
+
+    path: Path
+
+    def start(self) -> None:
+        """Begin an empty file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("")
+
+    def keep(self, part: str, result: dict[str, Any]) -> None:
+        """Append one result."""
+        with open(self.path, "a") as file:
+            file.write(json.dumps({"part": part, **result}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
 @contextmanager
 def private_adb() -> Iterator[None]:
     """An adb server of this study alone."""
@@ -89,7 +109,7 @@ def private_adb() -> Iterator[None]:
 
 
 def on_arm(
-    artifacts: dict[tuple[str, str], Artifact], graphs: Sequence[GraphInputs], systems: Path, say: Any
+    artifacts: dict[tuple[str, str], Artifact], graphs: Sequence[GraphInputs], systems: Path, raw: RawResults, say: Any
 ) -> list[tuple[DeviceParity, float]]:
     """Every artifact on the virtual machine, with the seconds that it took."""
     found = []
@@ -103,11 +123,15 @@ def on_arm(
                 for transport in ways:
                     begin = time.monotonic()
                     say(f"{name}, {format}, {transport.kind}: {len(graphs)} graphs on arm64")
-                    found.append((verify_on(transport, artifact, graphs), time.monotonic() - begin))
+                    parity = verify_on(transport, artifact, graphs)
+                    found.append((parity, time.monotonic() - begin))
+                    raw.keep("parity", {**parity.to_json(), "seconds": found[-1][1]})
     return found
 
 
-def overheads(artifact: Artifact, graph: GraphInputs, systems: Path, repetitions: int, say: Any) -> list[DeviceResult]:
+def overheads(
+    artifact: Artifact, graph: GraphInputs, systems: Path, repetitions: int, raw: RawResults, say: Any
+) -> list[DeviceResult]:
     """Benchmarks over ssh and over adb on this machine; one before them builds the program."""
     found = []
     with tempfile.TemporaryDirectory(prefix="pocketgnn-sshd-") as folder, ExitStack() as stack:
@@ -116,7 +140,9 @@ def overheads(artifact: Artifact, graph: GraphInputs, systems: Path, repetitions
         for transport in (SshTransport("board", server.config), AdbTransport(device.serial)):
             say(f"{transport.kind}: {repetitions} benchmarks on this machine")
             verify_on(transport, artifact, [graph])
-            found += [bench_on(transport, artifact, graph, protocol=QUICK) for _ in range(repetitions)]
+            for _ in range(repetitions):
+                found.append(bench_on(transport, artifact, graph, protocol=QUICK))
+                raw.keep("benchmark", found[-1].to_json())
     return found
 
 
@@ -164,14 +190,16 @@ def main(data_root: Path, output: Path, systems: Path | None, repetitions: int, 
         build(systems / name)
     parts = split(tu(data_root, "PROTEINS"), seed=seed)
     artifacts, test = artifacts_of(parts, output, seed, say), as_inputs(parts.test)
-    load = os.getloadavg()[0]
+    load, raw = os.getloadavg()[0], RawResults(output / "devices.jsonl")
+    raw.start()
     with private_adb():
-        parities = on_arm(artifacts, test, systems, say)
-        runs = overheads(artifacts["gcn", "c"], test[0], systems, repetitions, say)
+        parities = on_arm(artifacts, test, systems, raw, say)
+        runs = overheads(artifacts["gcn", "c"], test[0], systems, repetitions, raw, say)
     sizes = {}
     for name in MODELS:
         with tempfile.TemporaryDirectory(prefix="pocketgnn-program-") as folder:
             sizes[name] = build_program(artifacts[name, "c"], MACHINES["aarch64"], Path(folder)).path.stat().st_size
+        raw.keep("program", {"model": name, "bytes": sizes[name]})
     rows = figures([parity for parity, _ in parities], runs, sizes)
     (output / "devices.json").write_text(
         json.dumps(

@@ -27,7 +27,7 @@ KINDS = ("cmake", "arduino", "zephyr", "android", "ios")
 )  # fmt: skip
 @click.option(
     "--with", "others", metavar="ARTIFACT", multiple=True, type=click.Path(path_type=Path),
-    help="The same model in another format, beside the C one (android: onnx, executorch, litert). Repeat for several.",
+    help="The same model in another format, beside the C one (android: onnx, executorch, litert; ios: coreml). Repeat for several.",
 )  # fmt: skip
 @options.seed
 @options.common
@@ -40,6 +40,7 @@ def package(
     pocketgnn export int8.pgnn --to c --to onnx --graphs model.py -o out
     pocketgnn package out/model-c-static-int8 --for cmake --to my-model
     pocketgnn package out/model-c-static-int8 --for android --with out/model-onnx-static-int8 --to my-app
+    pocketgnn package out/model-c-float32 --for ios --with out/model-coreml-float32 --to my-package
     """
     import runtimes
     from toolchain.c_artifact import c_sources
@@ -58,7 +59,11 @@ def package(
         given = synthetic_graph(loaded, seed) if graphs is None else _first_graph(graphs, loaded, seed)
         graph = runtime.checked(given.x if loaded.contract.fixed_graph else given)
         sample = Sample(graph, runtime.run(graph))
-        companions = [Companion(other, runtimes.load(other).run(graph)) for other in beside]
+        companions = [
+            # a file that cannot run here is recorded with what the C model computed
+            Companion(o, sample.outputs if o.format in runtimes.RUN_ELSEWHERE else runtimes.load(o).run(graph))
+            for o in beside
+        ]
         progress(f"writing {folder}")
         write_package(loaded, kind, folder, sample, companions)
     data = {"path": str(folder), "for": kind, "nodes": graph.num_nodes, "edges": graph.num_edges}

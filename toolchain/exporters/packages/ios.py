@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
-
-from toolchain.c_artifact import output_topologies
+from toolchain.exporters.packages.ios_coreml import coreml_files, resources_of
 from toolchain.exporters.packages.packaged_model import PackagedModel
 from toolchain.exporters.packages.project_tree import project_tree
 from toolchain.exporters.packages.recorded_arrays import recorded_arrays
 from toolchain.exporters.packages.sample import FLOAT_TOLERANCE
 from toolchain.exporters.packages.status_codes import status_codes
+from toolchain.exporters.packages.swift_literals import camel, contract_literal, string
+
+_CORE_ML = "operations, types and shapes checked by coremltools; values by an interpreter of them. **Never run by Core ML: no Mac**"
+_CORE_ML_USAGE = (
+    "- `CoreMLModel` takes the same calls as `Model` and computes with Core ML on iOS 17 and macOS 14: "
+    "`let model = try await CoreMLModel.load()`.\n"
+)
 
 
 def project_files(model: PackagedModel) -> dict[str, str | bytes]:
@@ -26,10 +31,17 @@ def project_files(model: PackagedModel) -> dict[str, str | bytes]:
         "title": model.title,
         "how": model.agreement,
         "usage": _usage(model),
+        "resources": "".join(f', .copy("Resources/{name}")' for c in model.companions for name in resources_of(c)),
+        "core_ml": _CORE_ML if model.companions else "not in this package",
+        "core_ml_usage": _CORE_ML_USAGE if model.companions else "",
     }
     recorded = f"Sources/{module}Recorded/recorded"
+    beside: dict[str, str | bytes] = {}
+    for companion in model.companions:
+        beside |= coreml_files(model, companion, values)
     return {
         **project_tree("ios", values),
+        **beside,
         f"Sources/{module}/Status.swift": _status_file(model),
         f"Sources/{module}/ModelContract.swift": _contract_file(model),
         **{f"{recorded}/{name}": data for name, data in recorded_arrays(model).items()},
@@ -38,8 +50,8 @@ def project_files(model: PackagedModel) -> dict[str, str | bytes]:
 
 def _status_file(model: PackagedModel) -> str:
     codes = status_codes(model.sources)
-    cases = "\n".join(f"    case {_camel(code.name)} = {code.code}" for code in codes)
-    meanings = "\n".join(f"        case .{_camel(code.name)}: return {_string(code.meaning)}" for code in codes)
+    cases = "\n".join(f"    case {camel(code.name)} = {code.code}" for code in codes)
+    meanings = "\n".join(f"        case .{camel(code.name)}: return {string(code.meaning)}" for code in codes)
     return f"""\
 /// Why the native code refuses a graph: the values of `gnn_status` in `gnn.h`.
 public enum Status: Int, Sendable {{
@@ -55,33 +67,7 @@ public enum Status: Int, Sendable {{
 
 
 def _contract_file(model: PackagedModel) -> str:
-    contract, sample = model.artifact.contract, model.sample
-    outputs = "".join(
-        f"        OutputInfo(name: {_string(output.name)}, domain: .{output.domain}, channels: {output.channels}, "
-        f"addsSelfLoops: {_bool(spec is not None and spec.self_loops.adds)}),\n"
-        for output, spec in zip(model.artifact.signature.outputs, output_topologies(model.artifact), strict=True)
-    )
-    fixed = "nil"
-    if contract.fixed_graph:
-        rows = ", ".join(str(len(output)) for output in sample.outputs)
-        fixed = f"FixedGraph(nodes: {sample.inputs.num_nodes}, edges: {sample.inputs.num_edges}, rows: [{rows}])"
-    return f"""\
-/// From the manifest.
-let modelContract = Contract(
-    name: {_string(model.name)},
-    features: {contract.features},
-    edgeFeatures: {contract.edge_features or 0},
-    edgeWeight: {_bool(contract.edge_weight)},
-    maxNodes: {contract.max_nodes},
-    maxEdges: {contract.max_edges},
-    maxGraphs: {contract.max_graphs},
-    maxDegree: {contract.max_degree},
-    sparseFeatures: {_bool(model.has_sparse_features)},
-    fixedGraph: {fixed},
-    outputs: [
-{outputs}    ]
-)
-"""
+    return f"/// From the manifest.\nlet modelContract = {contract_literal(model, model.artifact)}\n"
 
 
 def _usage(model: PackagedModel) -> str:
@@ -94,17 +80,3 @@ def _usage(model: PackagedModel) -> str:
     weight = ", weight: weight" if contract.edge_weight else ""
     edges = f"EdgeList(nodes: nodes, source: source, target: target{weight})"
     return f"let model = try Model()\ntry model.prepare({edges})  // edges in any order, as in edge_index\n{run}"
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.lower().split("_")
-    return first + "".join(part.capitalize() for part in rest)
-
-
-def _bool(value: bool) -> str:
-    return str(value).lower()
-
-
-def _string(text: str) -> str:
-    """A Swift string literal: JSON's, without a way into an interpolation, as every backslash of JSON's is its own."""
-    return json.dumps(text, ensure_ascii=False)

@@ -47,6 +47,7 @@ PACKAGES: dict[str, PackageKind] = {
         "toolchain.exporters.packages.ios",
         sources="Sources/C{module}",
         manifest=f"Sources/{{module}}/Resources/{MANIFEST}",
+        companions=("coreml",),
     ),
 }
 

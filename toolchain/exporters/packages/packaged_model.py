@@ -29,10 +29,22 @@ class Companion:
         Raises:
             ArtifactError: it changed after the artifact was loaded.
         """
-        data = self.artifact.model_path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != self.artifact.files[self.artifact.model_file]["sha256"]:
-            raise ArtifactError(f"{self.artifact.model_path}: changed since the artifact was loaded. Load it again.")
-        return data
+        return self.model_contents()[self.artifact.model_file]
+
+    def model_contents(self) -> dict[str, bytes]:
+        """The same of every file of a model that is a package, by path.
+
+        Raises:
+            ArtifactError: one changed after the artifact was loaded.
+        """
+        contents = {}
+        for name in self.artifact.model_files:
+            contents[name] = (self.artifact.path / name).read_bytes()
+            if hashlib.sha256(contents[name]).hexdigest() != self.artifact.files[name]["sha256"]:
+                raise ArtifactError(
+                    f"{self.artifact.path / name}: changed since the artifact was loaded. Load it again."
+                )
+        return contents
 
 
 @dataclass(frozen=True, slots=True)

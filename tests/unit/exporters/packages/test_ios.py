@@ -5,17 +5,25 @@ from __future__ import annotations
 import json
 import plistlib
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
 
+import toolchain
 from tests.c_tools import STRICT, ZIG, compile_objects
+from tests.coreml_files import coremltools
+from tests.fuzz.models import BOUNDS, fuzzed_graph
 from tests.package_builds import wrong
 from tests.swift_tools import swift
 from toolchain.artifact import Artifact
-from toolchain.exporters.packages import Sample, write_package
+from toolchain.errors import ArtifactError, ExportError
+from toolchain.exporters.packages import Companion, Sample, write_package
+from toolchain.exporters.packages.ios_coreml import KINDS
+from toolchain.feeds import FeedKind, build_feeds
 
 MACH_O_64 = bytes.fromhex("cffaedfe")
 TEXTS = (".swift", ".md", ".modulemap", ".xcprivacy")
@@ -153,3 +161,91 @@ def test_an_app_links_two_models(exported: dict[str, tuple[Artifact, Sample]], t
     )
 
     assert swift(app, "run", "app").splitlines()[-1] == "binary gat_mean_edge"
+
+
+# --- with a Core ML file ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def beside(exported: dict[str, tuple[Artifact, Sample]], tmp_path_factory: pytest.TempPathFactory) -> Companion:
+    """A Core ML file of the float model with edge attributes, with the record of its C model."""
+    with coremltools():
+        folder = tmp_path_factory.mktemp("coreml") / "attributed"
+        artifact = toolchain.export(fuzzed_graph("attributed")[0], "coreml", folder, bounds=BOUNDS)
+    return Companion(artifact, exported["attributed"][1].outputs)
+
+
+@pytest.fixture(scope="module")
+def with_coreml(
+    exported: dict[str, tuple[Artifact, Sample]], beside: Companion, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    artifact, sample = exported["attributed"]
+    return write_package(artifact, "ios", tmp_path_factory.mktemp("ios") / "with_coreml", sample, [beside])
+
+
+def test_the_core_ml_file_is_a_resource_unchanged(with_coreml: Path, beside: Companion) -> None:
+    resources = with_coreml / "Sources" / "GnnGatMeanEdge" / "Resources"
+    listed = re.findall(r'\.copy\("Resources/(\S+?)"\)', (with_coreml / "Package.swift").read_text())
+
+    assert {"model.mlpackage", "coreml-manifest.json"} <= set(listed)
+    assert all((resources / name).exists() for name in listed)
+    for name in beside.artifact.files:
+        assert (resources / name).read_bytes() == (beside.artifact.path / name).read_bytes()
+    assert not [path for path in with_coreml.rglob("*.swift") if re.search(r"@[a-z]+@", path.read_text())]
+
+
+def test_the_record_holds_what_the_core_ml_file_is_given(
+    with_coreml: Path, beside: Companion, exported: dict[str, tuple[Artifact, Sample]]
+) -> None:
+    contract, recorded = beside.artifact.contract, with_coreml / "Sources" / "GnnGatMeanEdgeRecorded" / "recorded"
+    prepared = exported["attributed"][1].inputs.prepare(contract.topologies)
+
+    for name, array in build_feeds(beside.artifact.signature.inputs, prepared).items():
+        kind = "f32" if array.dtype == np.float32 else "i32"
+        np.testing.assert_array_equal(
+            np.fromfile(recorded / "coreml" / "inputs" / f"{name}.{kind}", f"<{kind[0]}4"), array.ravel()
+        )
+
+
+def test_the_package_s_swift_knows_every_kind_of_input_that_it_may_be_asked_for(with_coreml: Path) -> None:
+    text = (with_coreml / "Sources" / "GnnGatMeanEdge" / "CoreML" / "Feeds.swift").read_text()
+    cases = {
+        re.sub(r"([A-Z])", r"_\1", name).lower() for name in re.findall(r"^    case (\w+)  //", text, re.MULTILINE)
+    }
+
+    assert cases == {kind.value for kind in KINDS}
+    assert FeedKind.IN_EDGES not in KINDS
+
+
+def test_core_ml_beside_an_integer_model_or_another_graph_is_refused(
+    exported: dict[str, tuple[Artifact, Sample]], beside: Companion, tmp_path: Path
+) -> None:
+    attributed, sample = exported["attributed"]
+    integer = replace(attributed, precision="static-int8")
+    with pytest.raises(ExportError, match=r"goes beside a float32 C model only"):
+        write_package(integer, "ios", tmp_path / "package", sample, [beside])
+    other = replace(beside.artifact, provenance={**beside.artifact.provenance, "graph_sha256": "0"})
+    with pytest.raises(ExportError, match=r"was not exported from the Graph of"):
+        write_package(attributed, "ios", tmp_path / "package", sample, [replace(beside, artifact=other)])
+
+
+def test_a_core_ml_file_that_changed_since_it_was_loaded_is_refused(
+    exported: dict[str, tuple[Artifact, Sample]], beside: Companion, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(beside.artifact.path, tmp_path / "copy")
+    changed = replace(beside, artifact=Artifact.load(copy))
+    (copy / "model.mlpackage" / "Data" / "com.apple.CoreML" / "weights" / "weight.bin").write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"weight\.bin: changed since"):
+        write_package(exported["attributed"][0], "ios", tmp_path / "package", exported["attributed"][1], [changed])
+
+
+@pytest.mark.packages
+def test_swift_computes_the_inputs_of_a_core_ml_file_bit_for_bit(
+    exported: dict[str, tuple[Artifact, Sample]], beside: Companion, tmp_path: Path
+) -> None:
+    artifact, sample = exported["attributed"]
+    printed = swift(
+        write_package(artifact, "ios", tmp_path / "package", sample, [beside]), "test", "--filter", "CoreML"
+    )
+
+    assert re.search(r"Executed 2 tests, with 0 failures", printed)

@@ -21,7 +21,7 @@ let package = Package(
         .target(
             name: "@module@",
             dependencies: ["C@module@"],
-            resources: [.copy("Resources/manifest.json"), .copy("Resources/PrivacyInfo.xcprivacy")]
+            resources: [.copy("Resources/manifest.json"), .copy("Resources/PrivacyInfo.xcprivacy")@resources@]
         ),
         .target(name: "@module@Recorded", dependencies: ["@module@"], resources: [.copy("recorded")]),
         .executableTarget(name: "@module@Example", dependencies: ["@module@", "@module@Recorded"]),

@@ -29,9 +29,12 @@ public enum RecordedRun {
     public static func edgeAttr() throws -> [Float]? { try floats("edge_attr") }
 
     /// What the model computed, by output.
-    public static func outputs() throws -> [[Float]] {
+    public static func outputs() throws -> [[Float]] { try outputs("c") }
+
+    /// The same of the model in a format.
+    static func outputs(_ format: String) throws -> [[Float]] {
         var outputs: [[Float]] = []
-        while let output = try floats("c/output_\(outputs.count)") { outputs.append(output) }
+        while let output = try floats("\(format)/output_\(outputs.count)") { outputs.append(output) }
         return outputs
     }
 
@@ -39,12 +42,16 @@ public enum RecordedRun {
     public static func difference(_ model: Model) throws -> String? {
         if let edges = try edges() { try model.prepare(edges) }
         let given = if let ones = try ones() { try model.run(ones, edgeAttr: edgeAttr()) } else { try model.run(x(), edgeAttr: edgeAttr()) }
-        let recorded = try outputs()
-        if given.count != recorded.count { return "\(given.count) outputs, recorded are \(recorded.count)" }
-        return zip(given, recorded).lazy.compactMap { difference($0, $1) }.first
+        return try difference(given, "c", tolerance)
     }
 
-    private static func difference(_ output: Output, _ recorded: [Float]) -> String? {
+    static func difference(_ given: [Output], _ format: String, _ tolerance: Float) throws -> String? {
+        let recorded = try outputs(format)
+        if given.count != recorded.count { return "\(given.count) outputs, recorded are \(recorded.count)" }
+        return zip(given, recorded).lazy.compactMap { difference($0, $1, tolerance) }.first
+    }
+
+    private static func difference(_ output: Output, _ recorded: [Float], _ tolerance: Float) -> String? {
         if output.values.count != recorded.count { return "\(output.name): \(output.values.count) values, recorded are \(recorded.count)" }
         let allowed = tolerance * (recorded.map(abs).max() ?? 0)
         for (place, (value, expected)) in zip(output.values, recorded).enumerated() where value.bitPattern != expected.bitPattern {
@@ -55,11 +62,11 @@ public enum RecordedRun {
         return nil
     }
 
-    private static func floats(_ name: String) throws -> [Float]? {
+    static func floats(_ name: String) throws -> [Float]? {
         try words("\(name).f32")?.map(Float.init(bitPattern:))
     }
 
-    private static func ints(_ name: String) throws -> [Int]? {
+    static func ints(_ name: String) throws -> [Int]? {
         try words("\(name).i32")?.map { Int(Int32(bitPattern: $0)) }
     }
 
