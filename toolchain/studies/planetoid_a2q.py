@@ -77,7 +77,7 @@ def wanted(scope: Scope, settings: Settings) -> Iterable[Key]:
 def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[Found]:
     """Rows of one data set, model and seed share the float model."""
     for (name, model, seed), group in itertools.groupby(keys, key=lambda key: key[:3]):
-        data = load(scope.data_root, name)
+        data = load(scope.data_root, name, model)
         graph = float_model(model, data, settings.train_epochs, seed)
         for *_, configuration in group:
             start = time.perf_counter()

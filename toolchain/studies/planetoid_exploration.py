@@ -22,7 +22,7 @@ from toolchain.compression.bit_search import Assignment, SearchSpace, Trial, ass
 from toolchain.compression.qat import quantization_aware
 from toolchain.ir import Graph
 from toolchain.studies.planetoid_models import DATA_SETS, float_model, load
-from toolchain.studies.planetoid_search import WIDTHS, static, training
+from toolchain.studies.planetoid_search import MODEL, WIDTHS, static, training
 from toolchain.studies.study import Found, Key, Scope, Study
 
 SLOTS = (
@@ -55,8 +55,8 @@ def wanted(scope: Scope, settings: Settings) -> Iterable[Key]:
 def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[Found]:
     """Rows of one data set and seed share all trials."""
     for (name, seed), group in itertools.groupby(keys, key=lambda key: key[:2]):
-        data = load(scope.data_root, name)
-        graph = float_model("GCN 128", data, settings.train_epochs, seed)
+        data = load(scope.data_root, name, MODEL)
+        graph = float_model(MODEL, data, settings.train_epochs, seed)
         validation, test = tried(graph, data, settings, seed)
         effects = {(e.slot, e.bits): e for e in main_effects(test)}
         seen = {(e.slot, e.bits): e.accuracy for e in main_effects(validation)}
