@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -12,6 +12,11 @@ from toolchain.compression.evaluation import accuracy, mean_loss
 T = TypeVar("T")
 Criterion = Literal["accuracy", "loss"]
 CRITERIA: tuple[Criterion, ...] = ("accuracy", "loss")
+
+
+def validation_score(data: Sequence[Any], outputs: Callable[[], np.ndarray], criterion: Criterion) -> float:
+    """Of outputs [rows, C] on PyG graphs with labels (node tasks: in `val_mask`): accuracy, or minus the cross entropy."""
+    return accuracy(data, outputs) if criterion == "accuracy" else -mean_loss(data, outputs)
 
 
 class BestEpoch(Generic[T]):
@@ -39,6 +44,6 @@ class BestEpoch(Generic[T]):
             outputs: on the validation graphs, [rows, C].
             state: what is kept where it is better.
         """
-        score = accuracy(self._data, outputs) if self._criterion == "accuracy" else -mean_loss(self._data, outputs)
+        score = validation_score(self._data, outputs, self._criterion)
         if self.state is None or score > self._score:
             self._score, self.epoch, self.state = score, epoch, state()

@@ -9,9 +9,9 @@ values as the float model's own training does. `bit_operations` are 10^9 in MixQ
 accounting, both for the dense features that the literature counts.
 
 `simulated` is the accuracy of training's own forward pass, `integer` that of the integer model in the reference interpreter,
-on the test nodes, at the epoch with the lowest loss on the validation nodes (500 nodes make accuracies that differ by chance);
-the float model keeps its most accurate one. `codes_differing` counts outputs of the two that are not
-equal. Bits of "sensitivity", "rule" and "relaxed" were found by `planetoid-search`, on validation nodes.
+on the test nodes, at an epoch chosen on the validation nodes: the most accurate one from labels, the one of the lowest loss with a
+teacher. `codes_differing` counts outputs of the two that are not equal. Bits of "sensitivity", "rule" and "relaxed" were found by
+`planetoid-search`, on validation nodes.
 """
 
 from __future__ import annotations

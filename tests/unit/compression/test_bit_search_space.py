@@ -13,6 +13,7 @@ from tests.unit.compression.hand_built import gcn_graph, many_inputs, node_gcn_g
 from tests.unit.compression.test_training import labelled
 from toolchain import torch_sparse
 from toolchain.compression import QAT, StaticInt8, evaluate
+from toolchain.compression.best_epoch import Criterion
 from toolchain.compression.bit_search import (
     Budget,
     BudgetSearch,
@@ -120,15 +121,17 @@ def test_a_mostly_zero_input_is_mixed_as_the_whole_matrix_would_be(monkeypatch: 
         torch.testing.assert_close(sparse, dense, rtol=1e-3, atol=1e-4)
 
 
-def test_the_sensitivity_search_stays_within_its_budget() -> None:
+@pytest.mark.parametrize("criterion", ["accuracy", "loss"])
+def test_the_sensitivity_search_stays_within_its_budget(criterion: Criterion) -> None:
     found = space()
     budget = 0.6 * found.cost(found.widest)
-    method = SensitivitySearch(qat(), LABELLED, budget, probe_epochs=1, finalists=2)
+    method = SensitivitySearch(replace(qat(), criterion=criterion), LABELLED, budget, probe_epochs=1, finalists=2)
 
     choice = sensitivity_search(gcn_graph(), found, method)
 
     assert choice.cost <= budget and choice.cost == found.cost(choice.assignment)
-    assert choice.accuracy == max(accuracy for _, accuracy in choice.finalists)
+    assert choice.score == max(score for _, score in choice.finalists)
+    assert (choice.score > 0) == (criterion == "accuracy")
     assert set(choice.losses) == set(found.candidates)
 
 
