@@ -6,8 +6,9 @@ A GCN of two layers and 128 hidden channels is trained in float. `sensitivity` n
 the losses and trains the best assignments within the budget in full; `rule` is what one would do by hand: the result at 8
 bits, the input of the last aggregation at 4 or more, the rest of the second layer at 8, and the budget spent on the first
 Linear; `relaxed` is MixQ's softmax mixture at the penalty whose result comes nearest below the budget. Everything is chosen
-on the validation nodes, by their loss: widths that differ by a point of accuracy or less are beyond what 500 nodes can tell. `bit_operations` is in MixQ's accounting, `share` of the float model's. The seed draws the weights of
-the float model; it starts at 100, apart from those of `planetoid`.
+on the validation nodes, by their loss: widths that differ by a point of accuracy or less are beyond what 500 nodes can tell.
+`bit_operations` is in MixQ's accounting, `share` of the float model's. The seed draws the weights of the float model; it starts
+at 100, apart from those of `planetoid`.
 """
 
 from __future__ import annotations
