@@ -10,9 +10,10 @@ import torch
 from torch_geometric.data import Data
 
 from toolchain.datasets import Split, with_degrees
+from toolchain.ir.ops import BatchNorm
 from toolchain.passes import deployable
 from toolchain.studies import tu
-from toolchain.studies.tu_models import float_model
+from toolchain.studies.tu_models import first_weight, float_model, norm_place
 
 LIMITS = {"float": 32.0, "8 static": 16.0, "mixed": 5.0, "mixed, distilled": 5.0}
 
@@ -31,10 +32,29 @@ def stars_and_rings(count: int) -> list[Data]:
 
 
 @pytest.fixture(scope="module")
-def subject() -> tu.Subject:
+def parts() -> Split:
     graphs = with_degrees(stars_and_rings(40))
-    parts = Split(tuple(graphs[:20]), tuple(graphs[20:30]), tuple(graphs[30:]))
-    return tu.Subject(float_model(parts, 6, 0, 10), parts, replace(tu.Settings(), epochs=2, search_epochs=8), 0, 10)
+    return Split(tuple(graphs[:20]), tuple(graphs[20:30]), tuple(graphs[30:]))
+
+
+@pytest.fixture(scope="module")
+def subject(parts: Split) -> tu.Subject:
+    return subject_of(parts, "PROTEINS")
+
+
+def subject_of(parts: Split, name: str) -> tu.Subject:
+    """The model that a data set is given, trained on other graphs."""
+    model = float_model(parts, 6, 0, 10, norm=norm_place(name))
+    settings = replace(tu.Settings(), epochs=2, search_epochs=8)
+    return tu.Subject(model, parts, settings, 0, 10, first_weight(name))
+
+
+def test_the_published_model_keeps_five_batch_norms_and_its_integers_equal_their_simulation(parts: Split):
+    subject = subject_of(parts, "REDDIT-BINARY")
+    row = subject.row("8 Degree-Quant")
+
+    assert sum(isinstance(value.op, BatchNorm) for value in subject.model.graph.values) == 5
+    assert row["codes_differing"] == 0 and row["simulated"] == row["integer"]
 
 
 def test_degrees_are_one_hot_and_from_a_limit_on_one_standardized_number():
