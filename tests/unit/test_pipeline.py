@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch_geometric.data import Data
+from torch_geometric.nn import SAGEConv
 
 import runtimes
 import toolchain
@@ -15,12 +18,13 @@ from tests.small_model import write_model_file
 from toolchain.compression import A2Q, QAT, DegreeQuant, Learned, Observed, Percentile
 from toolchain.compression.bit_search import MixedPrecision
 from toolchain.errors import ArtifactError, ExportError, MissingDependency, RecipeError
+from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
 from toolchain.ir import DType, interpret
 from toolchain.ir.ops import Propagate
 from toolchain.model_source import GraphParts, ModelSource, parts_of
 from toolchain.passes import deployable
-from toolchain.pipeline import BuildResult, build
+from toolchain.pipeline import BuildResult, build, export_for
 from toolchain.recipe import Recipe
 from toolchain.step_methods import quantization
 
@@ -269,3 +273,33 @@ def test_training_without_the_variant_that_it_trains_is_refused() -> None:
 def test_two_ways_of_naming_the_epochs_are_refused() -> None:
     with pytest.raises(RecipeError, match="qat_epochs: 3 stands beside qat"):
         recipe({"quantize": {"qat": {"epochs": 2}, "qat_epochs": 3}})
+
+
+@pytest.mark.parametrize(("scale", "form"), [(1.0, "binary"), (0.5, "values")])
+def test_features_that_the_user_gives_sparse_stay_sparse(scale: float, form: str, tmp_path: Path) -> None:
+    parts, graph = sparse_parts(scale), lower(SAGEConv(6, 2), DENSE)
+    said: list[str] = []
+
+    artifact = export_for(parts, graph, "onnx", tmp_path / "model", said.append)
+
+    assert artifact.provenance["sparse_features"] == form
+    assert not said
+
+
+def test_sparse_features_are_made_dense_and_it_is_said_where_the_model_reads_whole_rows(tmp_path: Path) -> None:
+    parts, graph = sparse_parts(1.0), lower(SAGEConv(6, 2, aggr="max"), DENSE)
+    said: list[str] = []
+
+    artifact = export_for(parts, graph, "onnx", tmp_path / "model", said.append)
+
+    assert "sparse_features" not in artifact.provenance
+    assert len(said) == 1
+    assert "features stay dense (sparse features: Propagate" in said[0]
+
+
+DENSE = Data(x=torch.eye(6), edge_index=torch.tensor([[0, 1, 2], [1, 2, 3]]))  # SAGEConv itself gathers no sparse rows
+
+
+def sparse_parts(scale: float) -> GraphParts:
+    graph = Data(x=scale * torch.eye(6).to_sparse_csr(), edge_index=DENSE.edge_index)
+    return GraphParts([graph], [graph], [graph])
