@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from toolchain.errors import ExportError, require
@@ -27,6 +28,7 @@ def emit(graph: Graph, *, bounds: Bounds | None = None, lowering: str = "auto", 
         ExportError: the Graph is quantized, the lowering or precision is unknown, or Core ML cannot express an op.
         MissingDependency: coremltools is not installed.
     """
+    logging.getLogger("coremltools").setLevel(logging.ERROR)  # it warns of libraries that only Apple's machines have
     require("coremltools", "coreml")
     from toolchain.exporters.coreml_ops import emit as emit_op
     from toolchain.exporters.coreml_serializer import package_files

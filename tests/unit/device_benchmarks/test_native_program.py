@@ -103,14 +103,16 @@ def test_a_benchmark_has_samples_of_both_scopes_memory_and_why_it_is_valid(artif
     assert found["inputs"]["nodes"] == GRAPHS[0].num_nodes
 
 
-def test_too_few_samples_make_a_result_invalid(artifact):
+@pytest.mark.parametrize(
+    ("asked", "reason"), [({"samples": 10**9}, "min samples met"), ({"seconds": 1e9}, "min duration met")]
+)
+def test_too_few_samples_or_too_little_time_make_a_result_invalid(artifact, asked, reason):
     result = bench_on(LocalTransport(), artifact, GRAPHS[0], protocol=SHORT)
-    short = type(result.answers)(result.answers.computed, result.answers.windows[:2])
 
-    cut = dataclasses.replace(result, answers=short)
+    strict = dataclasses.replace(result, protocol=dataclasses.replace(SHORT, **asked))
 
-    assert not cut.is_valid
-    assert cut.reasons == ["min duration met"] or cut.reasons == ["min samples met", "min duration met"]
+    assert result.is_valid and not strict.is_valid
+    assert strict.reasons == [reason]
 
 
 def test_a_result_is_written_once(artifact, tmp_path):
