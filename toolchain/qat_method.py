@@ -33,7 +33,7 @@ def training(step: Training, batches: Iterable[Any], static: StaticInt8, validat
     return QAT(
         batches, step.epochs, static, lr=step.lr, weight_decay=step.weight_decay, seed=seed,
         quantizers=_quantizers(step), scale_lr=step.scale_lr,
-        degree_quant=None if masks is None else DegreeQuant(masks.p_min, masks.change), dropout=step.dropout,
+        degree_quant=None if masks is None else DegreeQuant(masks.p_min, masks.change, masks.linears), dropout=step.dropout,
         distillation=None if teacher is None else Distillation(None, teacher.weight, teacher.temperature),
         validation=validation if step.keep_best else None,
     )  # fmt: skip

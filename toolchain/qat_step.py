@@ -13,12 +13,16 @@ Bits = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16]
 
 
 class DegreeMasks(BaseModel):
-    """Protective masks (compression.DegreeQuant)."""
+    """Protective masks (compression.DegreeQuant).
+
+    `linears: false` leaves out what Linears read and write, as published for GIN.
+    """
 
     model_config = STRICT
 
     p_min: Probability = 0.0
     change: Probability = 0.1
+    linears: bool = True
 
 
 class RowScales(BaseModel):

@@ -205,7 +205,7 @@ def test_a_search_in_the_qat_part_chooses_the_bits(parts: GraphParts) -> None:
 def test_the_qat_part_of_a_quantize_step_names_the_training(parts: GraphParts) -> None:
     stated = {
         "epochs": 3, "lr": 0.01, "estimator": "observed", "observer": "percentile", "bits": {"*": 8, "*.weight": 4},
-        "degree_quant": {"change": 0.2}, "dropout": {"x": 0.5}, "distill": {"weight": 5}, "keep_best": True,
+        "degree_quant": {"change": 0.2, "linears": False}, "dropout": {"x": 0.5}, "distill": {"weight": 5}, "keep_best": True,
     }  # fmt: skip
     (step,) = recipe({"quantize": {"qat": stated}}).steps
     method = quantization("static-int8", step, parts, seed=0)
@@ -213,7 +213,7 @@ def test_the_qat_part_of_a_quantize_step_names_the_training(parts: GraphParts) -
     assert isinstance(method, QAT)
     assert (method.epochs, method.lr, method.validation) == (3, 0.01, parts.validation)
     assert method.quantizers == {"*": Observed(8, Percentile()), "*.weight": Observed(4, Percentile())}
-    assert method.degree_quant == DegreeQuant(0.0, 0.2) and method.dropout == {"x": 0.5}
+    assert method.degree_quant == DegreeQuant(0.0, 0.2, linears=False) and method.dropout == {"x": 0.5}
     assert method.distillation is not None and method.distillation.weight == 5
 
 

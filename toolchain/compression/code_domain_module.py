@@ -35,7 +35,6 @@ from toolchain.errors import OutsideContract, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.ir import DType, Graph, TensorType, Value, interpret
 from toolchain.ir.ops import Const, HeadDot, Input, Linear, Mul, Propagate, Quantize, RowScale
-from toolchain.ir.types import Domain
 from toolchain.torch_module import GraphModule
 from toolchain.torch_ops import Call, emit
 from toolchain.torch_sparse import SparseMatrix
@@ -144,6 +143,7 @@ class CodeDomainModule(nn.Module):
         rows = {id: format for id, quantizer in self._by_id.items() if (format := quantizer.rows()) is not None}
         plan = replace(self._plan, formats=formats, weights={**self._plan.weights, **weights}, rows=rows)
         self.made = integer_graph(self.latent.to_graph(), plan)
+        self._protected = frozenset[int]() if self.degree_quant is None else self.degree_quant.values(self.made.graph)
         self._rounded_first = {grid.source: id for id, grid in sorted(self.made.grids.items(), reverse=True)}
         # Values are dropped where they are read: codes of groups of rows, where there are any.
         grouped = {source: id for id, source in self.made.rows.items() if self._is_cut(id)}
@@ -299,7 +299,7 @@ class CodeDomainModule(nn.Module):
     def _rounding(self, value: Value, step: Tensor | None, protection: Protection | None) -> Rounding:
         grid = self.made.grids.get(value.id)
         quantizer = self._by_id.get(grid.source) if grid is not None else None
-        rows = protection if value.type.domain is Domain.NODE else None
+        rows = protection if value.id in self._protected else None
         fractions = protection is not None or (self.training and bool(self._dropout))
         if grid is None or quantizer is None:
             return Rounding(step, protection=rows, keeps_fractions=fractions)

@@ -35,7 +35,16 @@ from toolchain.compression.training import fine_tune
 from toolchain.ir import Graph
 from toolchain.ir.operation_counts import GraphSizes, operation_counts
 from toolchain.studies.planetoid_models import DATA_SETS, LR, MODELS, WEIGHT_DECAY, float_model, load
-from toolchain.studies.planetoid_search import METHODS, MODEL, WIDTHS, found_assignment, static, text_of, training
+from toolchain.studies.planetoid_search import (
+    LOSSES,
+    METHODS,
+    MODEL,
+    WIDTHS,
+    found_assignment,
+    static,
+    text_of,
+    training,
+)
 from toolchain.studies.study import Found, Key, Scope, Study
 from toolchain.torch_structure import TorchGraph
 
@@ -46,7 +55,6 @@ FIXED = {  # of Cora: bits of the slots of a GCN in the order of execution, valu
     "x 4, first 2, then 8": (4, 2, 8, 8, 8, 2, 2),
     "1-bit first weight": (2, 2, 8, 8, 8, 1, 8),
 }
-LOSSES = ("labels", "distilled")
 EPOCHS = {
     "Cora": 1.0,
     "CiteSeer": 1.0,
@@ -98,7 +106,7 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
                 values = float_row(graph, data, epochs, seed, is_distilled=loss == "distilled")
                 yield {**values, "seconds": round(time.perf_counter() - start, 1)}
                 continue
-            assignment = bits_of(space, name, configuration, settings.path)
+            assignment = bits_of(space, name, configuration, loss, settings.path)
             chosen = text_of(assignment), loss
             if chosen not in trained:
                 method = training(
@@ -109,13 +117,13 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
             yield trained[chosen]
 
 
-def bits_of(space: SearchSpace, data: str, configuration: str, path: Path) -> Assignment:
+def bits_of(space: SearchSpace, data: str, configuration: str, loss: str, path: Path) -> Assignment:
     """What a configuration gives every slot."""
     if configuration in UNIFORM:
         return dict.fromkeys(space.candidates, UNIFORM[configuration])
     if configuration in FIXED:
         return dict(zip(space.candidates, FIXED[configuration], strict=True))
-    return found_assignment(path, data, configuration)
+    return found_assignment(path, data, configuration, loss)
 
 
 def float_row(graph: Graph, data: Data, epochs: int, seed: int, *, is_distilled: bool) -> Found:

@@ -79,8 +79,8 @@ def load(data_root: Path | None, name: str, model: str) -> Data:
 
 
 def float_model(name: str, data: Data, epochs: int, seed: int) -> Graph:
-    """A trained model with the weights of the best validation epoch."""
+    """A trained model with the weights of the epoch of the lowest validation loss."""
     torch.manual_seed(seed)
     model = MODELS[name](data.x.shape[1], int(data.y.max()) + 1)
-    train(model, [data], [data], epochs=epochs, seed=seed, lr=LR, weight_decay=WEIGHT_DECAY)
+    train(model, [data], [data], epochs=epochs, seed=seed, lr=LR, weight_decay=WEIGHT_DECAY, criterion="loss")
     return lower(model, data, name=name.split()[0].lower())

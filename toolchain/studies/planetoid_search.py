@@ -7,8 +7,9 @@ the losses and trains the best assignments within the budget in full; `rule` is 
 bits, the input of the last aggregation at 4 or more, the rest of the second layer at 8, and the budget spent on the first
 Linear; `relaxed` is MixQ's softmax mixture at the penalty whose result comes nearest below the budget. Everything is chosen
 on the validation nodes, by their loss: widths that differ by a point of accuracy or less are beyond what 500 nodes can tell.
-`bit_operations` is in MixQ's accounting, `share` of the float model's. The seed draws the weights of the float model; it starts
-at 100, apart from those of `planetoid`.
+`loss` is "labels" or "distilled", as in `planetoid`: what sensitivity trains is trained in that way; the other two do not
+depend on it. `bit_operations` is in MixQ's accounting, `share` of the float model's. The seed draws the weights of the float
+model; it starts at 100, apart from those of `planetoid`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch_geometric.data import Data
@@ -42,6 +43,7 @@ WIDTHS = (2, 4, 8)
 FLOAT_GIGA = {"Cora": 16.134, "CiteSeer": 50.708, "PubMed": 41.862}  # of the float model, 32 bits everywhere
 BUDGETS = {"Cora": (1.1,), "CiteSeer": (50.708 / 12,), "PubMed": (41.862 / 12,)}  # 10^9 bit operations
 METHODS = ("sensitivity", "rule", "relaxed")
+LOSSES = ("labels", "distilled")
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
 FIRST_SEED = 100
 MODEL = "GCN 128"
@@ -71,8 +73,8 @@ class Settings:
 def wanted(scope: Scope, settings: Settings) -> Iterable[Key]:
     """Every method at every budget of every data set."""
     for name, seed in itertools.product(scope.models, range(scope.seeds)):
-        for budget, method in itertools.product(BUDGETS[name], settings.methods.split("+")):
-            yield name, seed, method, round(budget, 3)
+        for budget, method, loss in itertools.product(BUDGETS[name], settings.methods.split("+"), LOSSES):
+            yield name, seed, method, loss, round(budget, 3)
 
 
 def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[Found]:
@@ -81,10 +83,15 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
         data = load(scope.data_root, name, MODEL)
         graph = float_model(MODEL, data, settings.train_epochs, FIRST_SEED + seed)
         space = SearchSpace.of(graph, static(data), WIDTHS, [data])
-        for _, _, method, budget in group:
-            start = time.perf_counter()
-            assignment = chosen(graph, space, data, method, budget * 1e9, settings, seed)
-            qat = training(graph, space, data, assignment, settings.epochs, seed, is_distilled=True)
+        alike: dict[tuple[str, float], Assignment] = {}  # of the methods that do not depend on the loss
+        for _, _, method, loss, budget in group:
+            start, is_distilled = time.perf_counter(), loss == "distilled"
+            assignment = alike.get((method, budget)) or chosen(
+                graph, space, data, method, budget * 1e9, settings, seed, is_distilled=is_distilled
+            )
+            if method != "sensitivity":
+                alike[method, budget] = assignment
+            qat = training(graph, space, data, assignment, settings.epochs, seed, is_distilled=is_distilled)
             made = quantization_aware(graph, qat)
             cost = space.cost(assignment)
             yield {
@@ -95,11 +102,12 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
 
 
 def chosen(
-    graph: Graph, space: SearchSpace, data: Data, method: str, budget: float, settings: Settings, seed: int
-) -> Assignment:
+    graph: Graph, space: SearchSpace, data: Data, method: str, budget: float, settings: Settings, seed: int, *, is_distilled: bool,
+) -> Assignment:  # fmt: skip
     """The assignment that a method takes."""
     if method == "sensitivity":
-        qat = training(graph, space, data, {}, settings.epochs, seed, is_distilled=True)
+        qat = training(graph, space, data, {}, settings.epochs, seed, is_distilled=is_distilled)
+        qat = replace(qat, criterion="loss")  # finer than accuracy, whose steps are those of single nodes
         search = SensitivitySearch(
             qat, [data], budget, settings.probe_epochs, settings.finalists, settings.search_seeds
         )
@@ -155,7 +163,7 @@ def text_of(assignment: Assignment) -> str:
     return " ".join(f"{name}:{bits}" for name, bits in assignment.items())
 
 
-def found_assignment(path: Path, data: str, method: str) -> Assignment:
+def found_assignment(path: Path, data: str, method: str, loss: str) -> Assignment:
     """What a run of this study found for seed 0.
 
     Raises:
@@ -166,13 +174,15 @@ def found_assignment(path: Path, data: str, method: str) -> Assignment:
     )
     rows = RowFile(path, STUDY.keys, STUDY.values, "", settings).rows if path.exists() else []
     for row in rows:
-        if (row["data"], row["seed"], row["method"]) == (data, "0", method):
+        if (row["data"], row["seed"], row["method"], row["loss"]) == (data, "0", method, loss):
             return {name: int(bits) for name, bits in (cell.rsplit(":", 1) for cell in row["bits"].split())}
-    raise RecipeError(f"{path}: has no bits for {data} by {method}. Run `pocketgnn study planetoid-search` first.")
+    raise RecipeError(
+        f"{path}: has no bits for {data}, {loss}, by {method}. Run `pocketgnn study planetoid-search` first."
+    )
 
 
 STUDY = Study(
-    "planetoid-search", keys=("data", "seed", "method", "budget"),
+    "planetoid-search", keys=("data", "seed", "method", "loss", "budget"),
     values=("bits", "bit_operations", "share", "validation", "seconds"), settings=Settings, wanted=wanted, measure=measure,
     shown=("bit_operations", "share", "validation"), models=DATA_SETS, default_models=("Cora",), seeds=1,
     data_sets=DATA_SETS,

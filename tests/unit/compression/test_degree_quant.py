@@ -15,6 +15,7 @@ from toolchain.compression.code_domain_module import CodeDomainModule
 from toolchain.compression.static_int8 import select
 from toolchain.errors import RecipeError
 from toolchain.inputs import GraphInputs
+from toolchain.ir.ops import Linear
 from toolchain.ir.types import Domain
 from toolchain.torch_module import TorchGraph
 
@@ -80,6 +81,21 @@ def test_protected_rows_are_the_real_codes_of_node_values_and_the_others_are_rou
         fraction = (codes - codes.round()).abs()
         assert (fraction[~is_protected] == 0).all()
         assert fraction[is_protected].max() > 0.01
+
+
+def test_without_linears_only_what_no_linear_reads_or_writes_is_protected():
+    module = protected_module(DegreeQuant(p_min=1.0, linears=False))
+    batch = TorchGraph.of(random_inputs(80, 240, 30, 4).prepare(module.graph.topologies))
+    module.train()
+    fractions: dict[int, float] = {}
+    module(batch, lambda value, codes: fractions.update({value.id: float((codes - codes.round()).abs().max())}))
+    codes = {v.id for v in module.graph.values if v.id in fractions and v.type.dtype.is_integer}
+    linears = [v for v in module.graph.values if isinstance(v.op, Linear)]
+    beside = {id for v in linears for id in (v.id, v.inputs[0])}
+
+    assert len(linears) == 2 and len(codes - beside) > 0
+    assert all(fractions[id] == 0 for id in codes & beside)
+    assert all(fractions[id] > 0.01 for id in codes - beside)
 
 
 def test_with_every_node_protected_the_float_model_is_computed():

@@ -57,7 +57,7 @@ def test_fixed_widths_train_on_as_the_integers_that_ship(
     subject: tuple[Data, Graph, SearchSpace], configuration: str
 ) -> None:
     data, graph, space = subject
-    bits = planetoid.bits_of(space, "Cora", configuration, Path())
+    bits = planetoid.bits_of(space, "Cora", configuration, "labels", Path())
     row = planetoid.integer_row(graph, training(graph, space, data, bits, 2, 0, is_distilled=False), space, bits, data)
 
     assert list(bits) == list(space.candidates)
@@ -79,20 +79,22 @@ def test_what_a_search_wrote_is_what_the_table_reads(tmp_path: Path, subject: tu
     study, path = planetoid_search.STUDY, tmp_path / "found.csv"
     values = dict.fromkeys(study.values, 0.0) | {"bits": text_of(assignment)}
     study.row_file(path, study.settings(), "made by a test").add(
-        data="Cora", seed=0, method="rule", budget=1.1, **values
+        data="Cora", seed=0, method="rule", loss="labels", budget=1.1, **values
     )
 
-    assert found_assignment(path, "Cora", "rule") == assignment
-    with pytest.raises(RecipeError, match="no bits for PubMed by rule"):
-        found_assignment(path, "PubMed", "rule")
+    assert found_assignment(path, "Cora", "rule", "labels") == assignment
+    for data, loss in (("PubMed", "labels"), ("Cora", "distilled")):
+        with pytest.raises(RecipeError, match=f"no bits for {data}, {loss}, by rule"):
+            found_assignment(path, data, "rule", loss)
 
 
 def test_a_search_stays_within_its_budget(subject: tuple[Data, Graph, SearchSpace]) -> None:
     data, graph, space = subject
     settings = replace(planetoid_search.Settings(), probe_epochs=1, epochs=1, finalists=1)
     budget = 0.5 * space.cost(space.widest)
-    for method in ("sensitivity", "rule"):
-        assert space.cost(planetoid_search.chosen(graph, space, data, method, budget, settings, 0)) <= budget
+    for method, is_distilled in (("sensitivity", True), ("sensitivity", False), ("rule", False)):
+        found = planetoid_search.chosen(graph, space, data, method, budget, settings, 0, is_distilled=is_distilled)
+        assert space.cost(found) <= budget
 
 
 def test_the_float_rows_are_the_model_and_one_trained_on(subject: tuple[Data, Graph, SearchSpace]) -> None:
