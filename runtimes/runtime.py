@@ -69,10 +69,8 @@ class Runtime(ABC):
         fixed = self._fixed
         if fixed is not None:
             x = inputs.x if isinstance(inputs, GraphInputs) else inputs
-            if isinstance(inputs, GraphInputs) and not np.array_equal(inputs.edge_index, fixed.edge_index):
-                raise OutsideContract(
-                    "edge_index: differs from the fixed graph of this artifact. Pass x alone, or export without a fixed graph."
-                )
+            if isinstance(inputs, GraphInputs):
+                _check_same_graph(inputs, fixed)
             if np.ndim(x) == 2 and len(x) != fixed.num_nodes:
                 raise OutsideContract(
                     f"x: {len(x)} rows, the fixed graph of this artifact has {fixed.num_nodes} nodes."
@@ -93,6 +91,17 @@ class Runtime(ABC):
 
     def close(self) -> None:  # noqa: B027 - most runtimes hold nothing to release
         """Release what the runtime holds."""
+
+
+def _check_same_graph(given: GraphInputs, fixed: GraphInputs) -> None:
+    """Weights, features of edges and the batch may be left out; those that are given are the stored ones."""
+    for name in ("edge_index", "edge_weight", "edge_attr", "batch"):
+        array, stored = getattr(given, name), getattr(fixed, name)
+        is_one_graph = name == "batch" and stored is None and array is not None and not array.any()
+        if array is not None and not is_one_graph and (stored is None or not np.array_equal(array, stored)):
+            raise OutsideContract(
+                f"{name}: differs from the fixed graph of this artifact. Pass x alone, or export without a fixed graph."
+            )
 
 
 def _load_fixed_graph(artifact: Artifact) -> GraphInputs:

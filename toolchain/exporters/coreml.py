@@ -9,13 +9,18 @@ from toolchain.errors import ExportError, require
 from toolchain.exporters.coreml_program import CoreMlProgram, Ref
 from toolchain.exporters.emission import Bounds, Emission, outputs_of
 from toolchain.exporters.feed_names import FeedNames
+from toolchain.exporters.fixed_feeds import FixedFeeds
 from toolchain.exporters.lowerings import Lowering, choose_lowering
+from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 
 PRECISIONS = ("float32", "float16")
 
 
-def emit(graph: Graph, *, bounds: Bounds | None = None, lowering: str = "auto", precision: str = "float32") -> Emission:
+def emit(
+    graph: Graph, *, bounds: Bounds | None = None, lowering: str = "auto", precision: str = "float32",
+    fixed_graph: GraphInputs | None = None,
+) -> Emission:  # fmt: skip
     """Write a float Graph as a Core ML package for iOS 17, macOS 14 and newer. The same graph and options give the same bytes.
 
     Args:
@@ -23,6 +28,7 @@ def emit(graph: Graph, *, bounds: Bounds | None = None, lowering: str = "auto", 
         lowering: "auto", "dense" or "scatter" (see `toolchain.exporters.lowerings`). "auto" is "scatter".
         precision: of weights and values inside: "float32", or "float16", which Apple's neural engine needs. What goes in
             and comes out is float32 in both.
+        fixed_graph: store the arrays of these edges: then x is the only input, and its size the only one.
 
     Raises:
         ExportError: the Graph is quantized, the lowering or precision is unknown, or Core ML cannot express an op.
@@ -37,18 +43,20 @@ def emit(graph: Graph, *, bounds: Bounds | None = None, lowering: str = "auto", 
     if precision not in PRECISIONS:
         raise ExportError(f"precision {precision!r} is unknown to coreml. Precisions: {', '.join(PRECISIONS)}.")
     _require_float(graph)
-    chosen = choose_lowering(graph, lowering)
+    fixed = FixedFeeds.of(graph, fixed_graph)
+    chosen = choose_lowering(graph, lowering, fixed)
     chosen = Lowering.SCATTER if chosen is Lowering.AUTO else chosen
     program = CoreMlProgram(precision)
     feeds = FeedNames(
-        graph.topologies, name=program.input, index_dtype="int32", lowering=chosen, min_edges=1
-    )  # Core ML has no empty array
+        graph.topologies, name=program.input, index_dtype="int32", lowering=chosen, min_edges=1, fixed=fixed,
+        constant=program.constant,
+    )  # fmt: skip  # Core ML has no empty array
     refs: dict[int, Ref] = {}
     for value in graph.values:
         refs[value.id] = emit_op(value.op, Site(graph, value, feeds, chosen, refs, program))
     for output, o in zip(outputs_of(graph), graph.outputs, strict=True):
         program.output(output.name, refs[o])
-    limits = replace(bounds or Bounds(), degree=None)
+    limits = replace(bounds or Bounds(), degree=None) if fixed is None else fixed.bounds
     declared = feeds.declared(None)
     facts = {"lowering": chosen.value, "coreml_precision": precision}
     model, *others = package_files(program, declared, limits, {f"pocketgnn.{k}": v for k, v in facts.items()})

@@ -78,7 +78,7 @@ class CoreMlProgram:
 
     def constant(self, array: np.ndarray) -> Ref:
         """A stored tensor; equal tensors are stored once."""
-        return self.once("const", val=array.astype(self.dtype))
+        return self.once("const", val=self._stored(array))
 
     def input(self, feed: Feed) -> Ref:
         """An input, in the program's precision."""

@@ -18,9 +18,11 @@ from toolchain.exporters.emission import Bounds, Emission
 from toolchain.exporters.executorch_int8 import XnnpackInt8Module
 from toolchain.exporters.executorch_module import ExecuTorchModule
 from toolchain.exporters.feed_module import FeedModule, Lowering
+from toolchain.exporters.fixed_feeds import FixedFeeds
 from toolchain.exporters.neighbour_lists import DenseAdjacency, NeighbourLists, ScatterAdd
 from toolchain.exporters.quantized_module import is_quantized
 from toolchain.feeds import Feed, FeedKind
+from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 
 MODEL_FILE = "model.pte"
@@ -36,6 +38,7 @@ def emit(
     bounds: Bounds | None = None,
     lowering: str = "auto",
     wide_linear: str = "auto",
+    fixed_graph: GraphInputs | None = None,
 ) -> Emission:
     """Write a deployable Graph for ExecuTorch. Its memory is planned for a graph of the size of the bounds.
 
@@ -46,6 +49,7 @@ def emit(
             along the edges; "dense" multiplies with an [N, N] adjacency; "auto" takes "scatter" where the bounds allow
             hubs so large that the padding outweighs its slow kernel, and "neighbours" otherwise.
         wide_linear: how a Linear reads an int16 value, see `XnnpackInt8Module`.
+        fixed_graph: store the arrays of these edges: then x is the only input, and memory is planned for its size.
 
     Raises:
         ExportError: an unknown backend or lowering, or ExecuTorch cannot take the module.
@@ -54,14 +58,15 @@ def emit(
         raise ExportError(f"backend {backend!r} is unknown to executorch. Backends: {', '.join(BACKENDS)}.")
     if lowering not in ("auto", *LOWERINGS):
         raise ExportError(f"lowering {lowering!r} is unknown to executorch. Lowerings: auto, {', '.join(LOWERINGS)}.")
-    bounds = bounds or Bounds()
+    fixed = FixedFeeds.of(graph, fixed_graph)
+    bounds = (bounds or Bounds()) if fixed is None else fixed.bounds
     lowering = cheapest_lowering(bounds) if lowering == "auto" else lowering
     structure: Lowering = partial(LOWERINGS[lowering], graph.topologies)
     facts = {"backend": backend, "lowering": lowering}
     if not is_quantized(graph):
-        module: FeedModule = ExecuTorchModule(graph, structure)
+        module: FeedModule = ExecuTorchModule(graph, structure, fixed=fixed)
     elif backend == "xnnpack":
-        module = XnnpackInt8Module(graph, structure, wide_linear=wide_linear)
+        module = XnnpackInt8Module(graph, structure, wide_linear=wide_linear, fixed=fixed)
         facts["wide_linear"] = wide_linear
     else:
         raise ExportError(

@@ -11,6 +11,7 @@ from torch import Tensor
 from toolchain.errors import ExportError
 from toolchain.exporters.executorch_module import ExecuTorchModule
 from toolchain.exporters.feed_module import Lowering
+from toolchain.exporters.fixed_feeds import FixedFeeds
 from toolchain.exporters.quantized_module import QuantizedModule, qparams_of, scale_of, scales_of
 from toolchain.ir import Graph, ops
 from toolchain.ir.graph import Value
@@ -37,11 +38,13 @@ class XnnpackInt8Module(QuantizedModule, ExecuTorchModule):
             a row is a graph (a pool of many nodes needs its 16 bits, and there are few rows) and as rows elsewhere.
     """
 
-    def __init__(self, graph: Graph, lowering: Lowering, *, wide_linear: str = "auto") -> None:
+    def __init__(
+        self, graph: Graph, lowering: Lowering, *, wide_linear: str = "auto", fixed: FixedFeeds | None = None
+    ) -> None:
         if wide_linear not in WIDE_LINEARS:
             raise ExportError(f"wide_linear {wide_linear!r} is unknown. Choices: {', '.join(WIDE_LINEARS)}.")
         self.wide_linear = wide_linear
-        super().__init__(graph, lowering)
+        super().__init__(graph, lowering, fixed=fixed)
 
     def prepare(self) -> None:
         import torch.ao.quantization.fx._decomposed  # noqa: F401  # registers torch.ops.quantized_decomposed

@@ -33,7 +33,6 @@ EXPORTERS: dict[str, tuple[str, str]] = {
     "coreml": ("toolchain.exporters.coreml", "emit"),
     "c": ("toolchain.exporters.c.emitter", "emit"),
 }
-BAKES_FIXED_GRAPH = ("c",)  # formats that store the prepared edges in the model file itself
 STORES_CODEBOOKS = ("c",)  # formats that store shared weights as indices; the others get the plain weights
 PLANS_MEMORY = ("c", "executorch", "coreml")  # formats whose file is built for a largest graph
 
@@ -55,7 +54,7 @@ def export(
         graph: float or quantized; BatchNorm is folded and propagation fused here if that was not done before.
         format: a key of `EXPORTERS`.
         path: folder to write. It appears complete or not at all.
-        fixed_graph: store these edges in the artifact, so that only x is given at run time.
+        fixed_graph: store these edges, their weights and features in the model file, so that x is its only input.
         seed: recorded in the provenance.
         parity: summary of a parity check to record in the manifest.
         options: passed to the exporter: bounds, lowering, backend, ...
@@ -69,7 +68,7 @@ def export(
     check_options(format, options)
     ready = verify(deployable(with_features_transformed_first(graph) if _is_sparse(options) else graph))
     module, function = EXPORTERS[format]
-    if fixed_graph is not None and format in BAKES_FIXED_GRAPH:
+    if fixed_graph is not None:
         options["fixed_graph"] = fixed_graph
     emitted = ready if format in STORES_CODEBOOKS else remove_codebooks(ready)
     emission: Emission = getattr(import_module(module), function)(emitted, **options)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from toolchain.exporters.fixed_feeds import FixedFeeds
 from toolchain.exporters.sparse_input import Features, reads_features
 from toolchain.feeds import Feed, FeedKind, build_feed
 from toolchain.inputs import GraphInputs, PreparedGraph
@@ -35,10 +36,14 @@ class SparseStructure(Protocol):
 
 
 class FeedPlan:
-    """Notes each feed that is asked for, in order, and serves it from an example graph."""
+    """Notes each feed that is asked for, in order, and serves it from an example graph.
 
-    def __init__(self, example: PreparedGraph) -> None:
-        self.example = example
+    Args:
+        fixed: what is known of a fixed graph: `stored` are its arrays, all feeds but the features.
+    """
+
+    def __init__(self, example: PreparedGraph, fixed: FixedFeeds | None = None) -> None:
+        self.example, self.fixed = example, fixed
         self.feeds: dict[str, Feed] = {}
         self.tensors: dict[str, Tensor] = {}
 
@@ -51,12 +56,25 @@ class FeedPlan:
         assert self.feeds[feed.name] == feed, f"{feed.name} names two different feeds"
         return self.tensors[feed.name]
 
+    @property
+    def given(self) -> tuple[Feed, ...]:
+        """The inputs of the file."""
+        if self.fixed is None:
+            return tuple(self.feeds.values())
+        return tuple(self.fixed.sized(feed) for feed in self.feeds.values() if self.fixed.is_given(feed))
+
+    @property
+    def stored(self) -> dict[str, Tensor]:
+        """The arrays in the file, by the name of their feed."""
+        names = {feed.name for feed in self.given}
+        return {name: tensor for name, tensor in self.tensors.items() if name not in names}
+
 
 class BoundFeeds:
-    """Serves the tensors that a model file was called with."""
+    """Serves the tensors that a model file was called with, and those that it holds."""
 
-    def __init__(self, feeds: tuple[Feed, ...], tensors: tuple[Tensor, ...]) -> None:
-        self.tensors = {feed.name: tensor for feed, tensor in zip(feeds, tensors, strict=True)}
+    def __init__(self, feeds: tuple[Feed, ...], tensors: tuple[Tensor, ...], stored: Mapping[str, Tensor]) -> None:
+        self.tensors = {feed.name: tensor for feed, tensor in zip(feeds, tensors, strict=True)} | dict(stored)
 
     def take(self, feed: Feed) -> Tensor:
         return self.tensors[feed.name]
@@ -70,27 +88,35 @@ class FeedModule(GraphModule):
 
     Args:
         features: how x is fed; the structures that `lowering` makes take it so.
+        fixed: what is known of a fixed graph: all feeds but the features are buffers.
 
     Attributes:
         feeds: the inputs in order: those that the ops asked of the structure, in the order of asking.
         examples: one tensor per feed, of a small graph with edges, several graphs and no special case.
     """
 
-    def __init__(self, graph: Graph, lowering: Lowering, *, features: Features = Features.DENSE) -> None:
+    def __init__(
+        self, graph: Graph, lowering: Lowering, *, features: Features = Features.DENSE, fixed: FixedFeeds | None = None
+    ) -> None:
         super().__init__(graph)
         self.eval().requires_grad_(False)
         self.lowering, self.features = lowering, features
         self.prepare()
-        plan = FeedPlan(example_graph(graph, binary=features is Features.BINARY))
+        example = example_graph(graph, binary=features is Features.BINARY) if fixed is None else fixed.prepared
+        plan = FeedPlan(example, fixed)
         self.run(lowering(plan))
-        self.feeds = tuple(plan.feeds.values())
-        self.examples = tuple(plan.tensors.values())
+        self.feeds = plan.given
+        self.examples = tuple(plan.tensors[feed.name] for feed in self.feeds)
+        self._stored = tuple(plan.stored)
+        for name, tensor in plan.stored.items():
+            self.register_buffer(f"fixed_{name}", tensor)
 
     def prepare(self) -> None:
         """Store what the ops need beside the constants; called once, before the first run."""
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]  # feeds instead of a structure
-        return self.run(self.lowering(BoundFeeds(self.feeds, tensors)))
+        stored = {name: getattr(self, f"fixed_{name}") for name in self._stored}
+        return self.run(self.lowering(BoundFeeds(self.feeds, tensors, stored)))
 
     def emit(self, op: ops.Op, call: Call) -> Tensor:
         if (

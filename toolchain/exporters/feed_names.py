@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
+import numpy as np
+
+from toolchain.exporters.fixed_feeds import FixedFeeds
 from toolchain.exporters.lowerings import Lowering
 from toolchain.exporters.sparse_input import Features
 from toolchain.feeds import Feed, FeedKind
@@ -32,6 +35,7 @@ class FeedNames(Generic[Name]):
         lowering: the lowering being emitted.
         features: how the file takes x.
         min_edges: rows that edge feeds are padded to, for runtimes that take no empty array.
+        fixed: what is known of a fixed graph: its arrays are no inputs, but stored by `constant`.
     """
 
     topologies: tuple[TopologySpec, ...]
@@ -40,6 +44,8 @@ class FeedNames(Generic[Name]):
     lowering: Lowering = Lowering.SCATTER
     features: Features = Features.DENSE
     min_edges: int = 0
+    fixed: FixedFeeds | None = None
+    constant: Callable[[np.ndarray], Name] | None = None
     _feeds: dict[str, Feed] = field(default_factory=dict)
     _readers: dict[str, set[Lowering]] = field(default_factory=dict)
 
@@ -166,6 +172,11 @@ class FeedNames(Generic[Name]):
         reduction = None if reduce is None else "mean" if reduce is Reduce.MEAN else "sum"
         min_rows = self.min_edges if dims[0] == "E" else 0
         feed = Feed(name, kind, topology, reduction, dtype, tuple(dims), loops, factors, min_rows=min_rows)
+        if self.fixed is not None:
+            if not self.fixed.is_given(feed):
+                assert self.constant is not None, "a fixed graph needs a place for its arrays"
+                return self.constant(self.fixed.array(feed))
+            feed = self.fixed.sized(feed)
         known = self._feeds.setdefault(name, feed)
         assert known == feed, f"two different feeds are named {name}: {known} and {feed}"
         self._readers.setdefault(name, set()).update({self.lowering, *readers})

@@ -44,11 +44,14 @@ from __future__ import annotations
 from enum import Enum
 
 from toolchain.errors import ExportError
+from toolchain.exporters.fixed_feeds import FixedFeeds
 from toolchain.ir import Domain, Graph
 from toolchain.ir.ops import Gather, Propagate, Reduce
 
 # Largest graph that a file with both lowerings aggregates as a dense product.
 DENSE_UP_TO_NODES = 112
+# Largest matrix that a file of a fixed graph stores: 4 bytes a place, where an edge takes 12 to 20 bytes and more time.
+DENSE_PLACES_PER_EDGE = 16
 
 
 class Lowering(Enum):
@@ -67,8 +70,8 @@ def takes_dense(graph: Graph) -> bool:
     return bool(propagates) and all(op.reduce in (Reduce.SUM, Reduce.MEAN) for op in propagates)
 
 
-def choose_lowering(graph: Graph, name: str) -> Lowering:
-    """The lowering of a name: SCATTER for "auto" where dense cannot express the model.
+def choose_lowering(graph: Graph, name: str, fixed: FixedFeeds | None = None) -> Lowering:
+    """The lowering of a name: SCATTER for "auto" where dense cannot express the model, DENSE or SCATTER for a fixed graph.
 
     Raises:
         ExportError: the name is unknown, or dense was asked for and cannot express the model.
@@ -83,4 +86,11 @@ def choose_lowering(graph: Graph, name: str) -> Lowering:
             f"{graph.name}: lowering 'dense' cannot express edge values, maxima or a model without propagation. "
             "Use 'auto' or 'scatter'."
         )
-    return Lowering.SCATTER if wanted is Lowering.AUTO and not takes_dense(graph) else wanted
+    if wanted is not Lowering.AUTO:
+        return wanted
+    if not takes_dense(graph):
+        return Lowering.SCATTER
+    if fixed is None:
+        return Lowering.AUTO
+    is_small = fixed.num_nodes <= DENSE_UP_TO_NODES and fixed.num_nodes**2 <= DENSE_PLACES_PER_EDGE * fixed.num_edges
+    return Lowering.DENSE if is_small else Lowering.SCATTER

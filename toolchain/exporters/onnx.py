@@ -5,9 +5,11 @@ from __future__ import annotations
 from toolchain.errors import require
 from toolchain.exporters.emission import Emission, outputs_of
 from toolchain.exporters.feed_names import FeedNames
+from toolchain.exporters.fixed_feeds import FixedFeeds
 from toolchain.exporters.lowerings import DENSE_UP_TO_NODES, Lowering, choose_lowering
 from toolchain.exporters.sparse_input import check_features, chosen_features, features_fact
 from toolchain.feeds import FeedKind
+from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 
 _ROW_SYMBOLS = {"node": "N", "graph": "G"}
@@ -15,7 +17,7 @@ _ROW_SYMBOLS = {"node": "N", "graph": "G"}
 
 def emit(
     graph: Graph, *, lowering: str = "auto", dense_up_to_nodes: int = DENSE_UP_TO_NODES, sparse_weights: bool = False,
-    sparse_features: bool | str = False,
+    sparse_features: bool | str = False, fixed_graph: GraphInputs | None = None,
 ) -> Emission:  # fmt: skip
     """Write a Graph as an ONNX file. The same graph and options give the same bytes.
 
@@ -26,6 +28,7 @@ def emit(
             onnxruntime fills them up when it loads the file, so memory and speed stay as they are. Off by default, because
             other readers may not know them: the type inference of the onnx package 1.23 takes no sparse operand.
         sparse_features: take x as its entries other than 0: "values", or True or "binary" where all of them are 1.
+        fixed_graph: store the arrays of these edges: then x is the only input, and "auto" chooses at once.
 
     Raises:
         ExportError: the lowering is unknown or cannot express the model, or something reads whole rows of sparse features.
@@ -38,10 +41,13 @@ def emit(
     from toolchain.exporters.onnx_values import Values
     from toolchain.exporters.onnx_writer import OPSET, OnnxWriter
 
-    chosen, features = choose_lowering(graph, lowering), chosen_features(sparse_features)
+    fixed, features = FixedFeeds.of(graph, fixed_graph), chosen_features(sparse_features)
+    chosen = choose_lowering(graph, lowering, fixed)
     check_features(graph, features)
     writer = OnnxWriter(sparse_weights)
-    feeds = FeedNames(graph.topologies, name=lambda feed: feed.name, features=features)
+    feeds = FeedNames(
+        graph.topologies, name=lambda feed: feed.name, features=features, fixed=fixed, constant=writer.constant
+    )
 
     def body(lowered: Lowering) -> tuple[str, ...]:
         feeds.lowering = lowered
@@ -65,7 +71,10 @@ def emit(
         graph.name,
         declared,
         {output.name: result for output, result in zip(outputs, results, strict=True)},
-        {output.name: (_rows(graph, o), output.channels) for output, o in zip(outputs, graph.outputs, strict=True)},
+        {
+            output.name: (_rows(graph, o, fixed), output.channels)
+            for output, o in zip(outputs, graph.outputs, strict=True)
+        },
         {"pocketgnn.lowering": chosen.value},
     )
     return Emission(
@@ -73,6 +82,8 @@ def emit(
     )
 
 
-def _rows(graph: Graph, output: int) -> str:
+def _rows(graph: Graph, output: int, fixed: FixedFeeds | None) -> str | int:
     type = graph.values[output].type
+    if fixed is not None:
+        return fixed.rows(type)
     return _ROW_SYMBOLS.get(type.domain.value, f"E{type.topology}")

@@ -16,10 +16,14 @@ from toolchain.errors import ExportError
 from toolchain.exporters.edge_list import EdgeList
 from toolchain.exporters.emission import Emission
 from toolchain.exporters.feed_module import FeedModule, Lowering
+from toolchain.exporters.fixed_feeds import FixedFeeds
+from toolchain.exporters.lowerings import Lowering as Aggregation
+from toolchain.exporters.lowerings import choose_lowering
 from toolchain.exporters.quantized_module import is_quantized
 from toolchain.exporters.sparse_input import Features, check_features, chosen_features, features_fact
 from toolchain.exporters.torchscript_int8 import PackedModule
-from toolchain.exporters.torchscript_lowerings import DENSE_RATIO, SwitchingEdgeList
+from toolchain.exporters.torchscript_lowerings import DENSE_RATIO, StoredAdjacency, SwitchingEdgeList
+from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
 
 MODEL_FILE = "model.pt"
@@ -31,7 +35,7 @@ _CLASS_FILE = re.compile(r"__torch__/toolchain/exporters/\w+(/___torch_mangle_\d
 
 def emit(
     graph: Graph, *, lite: bool = False, lowering: str = "auto", engine: str = "qnnpack", wide_linear: str = "digits",
-    sparse_features: bool | str = False,
+    sparse_features: bool | str = False, fixed_graph: GraphInputs | None = None,
 ) -> Emission:  # fmt: skip
     """Write a deployable Graph as TorchScript. Any number of nodes, edges and graphs.
 
@@ -44,6 +48,7 @@ def emit(
         wide_linear: how a Linear reads an int16 value, see `PackedModule`.
         sparse_features: take x as its entries other than 0: "values", or True or "binary" where all of them are 1. Not of a
             quantized Graph, whose packed weights have no rows to add.
+        fixed_graph: store the arrays of these edges: then x is the only input.
 
     Raises:
         ExportError: an unknown lowering, engine or wide_linear, or something reads whole rows of sparse features.
@@ -56,12 +61,14 @@ def emit(
             "features, or the float graph."
         )
     facts = {"lowering": lowering, **features_fact(features)}
+    fixed = FixedFeeds.of(graph, fixed_graph)
+    structure = _lowering(graph, lowering, features, fixed)
     with _quantized_engine(engine):
         if is_quantized(graph):
             facts |= {"engine": engine, "wide_linear": wide_linear}
-            module: FeedModule = PackedModule(graph, _lowering(graph, lowering), wide_linear=wide_linear)
+            module: FeedModule = PackedModule(graph, structure, wide_linear=wide_linear, fixed=fixed)
         else:
-            module = FeedModule(graph, _lowering(graph, lowering, features), features=features)
+            module = FeedModule(graph, structure, features=features, fixed=fixed)
         model = canonical_archive(freeze(module)._c.save_to_buffer({}))
         extra = {LITE_FILE: _lite(model)} if lite else {}
     return Emission(model, MODEL_FILE, module.feeds, facts=facts, extra_files=extra)
@@ -80,7 +87,10 @@ def _quantized_engine(name: str) -> Iterator[None]:
         engines.engine = before
 
 
-def _lowering(graph: Graph, name: str, features: Features = Features.DENSE) -> Lowering:
+def _lowering(graph: Graph, name: str, features: Features, fixed: FixedFeeds | None) -> Lowering:
+    if name == "auto" and fixed is not None:
+        is_dense = choose_lowering(graph, name, fixed) is Aggregation.DENSE
+        return partial(StoredAdjacency if is_dense else EdgeList, graph.topologies, features=features)
     if name == "auto":
         return partial(SwitchingEdgeList, graph.topologies, dense_ratio=DENSE_RATIO, features=features)
     if name == "edges":

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from toolchain.errors import ExportError
 from toolchain.exporters.feed_module import Lowering
+from toolchain.exporters.fixed_feeds import FixedFeeds
 from toolchain.exporters.quantized_module import QuantizedModule, qparams_of, scale_of, scales_of
 from toolchain.ir import Graph
 from toolchain.ir.graph import Value
@@ -33,11 +34,13 @@ class PackedModule(QuantizedModule):
             8-bit codes over the range that the value has in this run.
     """
 
-    def __init__(self, graph: Graph, lowering: Lowering, *, wide_linear: str = "digits") -> None:
+    def __init__(
+        self, graph: Graph, lowering: Lowering, *, wide_linear: str = "digits", fixed: FixedFeeds | None = None
+    ) -> None:
         if wide_linear not in WIDE_LINEARS:
             raise ExportError(f"wide_linear {wide_linear!r} is unknown. Choices: {', '.join(WIDE_LINEARS)}.")
         self.wide_linear = wide_linear
-        super().__init__(graph, lowering)
+        super().__init__(graph, lowering, fixed=fixed)
 
     def prepare(self) -> None:
         """Pack the weights of each Linear, and store what its input's range needs."""

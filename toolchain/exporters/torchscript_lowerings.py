@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from toolchain.exporters.edge_list import EdgeList, mean_or_sum
-from toolchain.exporters.feed_module import FeedSource
+from toolchain.exporters.feed_module import FeedSource, feed
 from toolchain.exporters.sparse_input import Features
+from toolchain.feeds import FeedKind
 from toolchain.ir.ops import End, Reduce
 from toolchain.topology import TopologySpec
 
@@ -85,3 +86,11 @@ class SwitchingEdgeList(EdgeList):
             return super().pool(x, reduce)
         y = sum_nodes(x, self.graph_index(), self.inverse_count())
         return y * self.inverse_count() if reduce is Reduce.MEAN else y
+
+
+class StoredAdjacency(EdgeList):
+    """An edge list whose sums are products with a matrix that is known when the file is written."""
+
+    def weighted_sum(self, x: Tensor, topology: int, reduce: Reduce, factors: bool) -> Tensor:
+        adjacency = feed(FeedKind.ADJACENCY, topology, reduce=mean_or_sum(reduce), dims=("N", "N"), factors=factors)
+        return torch.mm(self.feeds.take(adjacency), x)
