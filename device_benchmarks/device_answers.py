@@ -47,10 +47,11 @@ class DeviceAnswers:
 
     Attributes:
         computed: one entry for each graph, in order.
-        memory: "peak_rss_bytes" (VmHWM) and "pss_bytes" of the process after its outputs, before it was timed; without what the
-            system does not tell.
+        memory: "peak_rss_bytes" (VmHWM) and "pss_bytes" of the process after the outputs of the timed graph and before it was
+            timed, or after those of all graphs; without what the system does not tell.
         clock_ns: resolution of the clock.
         runtime: what computed: name, version, compiler, flags, and so on.
+        load_ns: how long its library took to load the model file; None where the model is part of the program.
     """
 
     computed: tuple[Computed, ...]
@@ -58,6 +59,7 @@ class DeviceAnswers:
     memory: Mapping[str, int] = field(default_factory=dict)
     clock_ns: int = 0
     runtime: Mapping[str, object] = field(default_factory=dict)
+    load_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ k maker getprop ro.product.manufacturer
 k product getprop ro.product.model
 k soc getprop ro.soc.model
 k android getprop ro.build.version.release
-k virtual getprop ro.kernel.qemu
+k virtual sh -c 'getprop ro.kernel.qemu; getprop ro.boot.qemu'
 k vendor cat /sys/class/dmi/id/sys_vendor
 k os sed -n 's/^PRETTY_NAME=//p' /etc/os-release
 k cores nproc --all
@@ -55,7 +55,7 @@ class DeviceFacts:
     """What stays the same while a device runs.
 
     Attributes:
-        model: what the device calls itself: of its device tree, or the maker and product of a phone; its processor otherwise.
+        model: what the device calls itself: the maker and product of a phone, or of its device tree; its processor otherwise.
         cpu: the processor's name, or the part numbers of its cores.
         max_khz: highest clock of each core by number; empty where the system does not tell.
         emulated: why its time is not that of a device; empty where it is one.
@@ -144,8 +144,8 @@ def parse_facts(text: str) -> DeviceFacts:
     phone = f"{found['maker']} {found['product']}".strip()
     parts = " ".join(sorted(set(found["parts"].split())))
     cpu = _first(found["cpu"]) or (f"Arm part {parts}" if parts else "")
-    model = found["model"] or phone or cpu or found["machine"]
-    target = target_of(model) or target_of(found["soc"])
+    model = phone or found["model"] or cpu or found["machine"]
+    target = target_of(model) or target_of(found["model"]) or target_of(found["soc"])
     system = f"Android {found['android']}" if found["android"] else found["os"].strip('"') or found["system"]
     return DeviceFacts(
         found["machine"], model, found["soc"], cpu, _number(found["cores"]) or 0, 1024 * (_number(found["memory"]) or 0), system,
@@ -195,7 +195,7 @@ def is_throttled(facts: DeviceFacts, before: DeviceState, after: DeviceState) ->
 
 def _emulated(found: Mapping[str, str]) -> str:
     """Why this is no device: what QEMU's machines and user mode leave visible."""
-    if found["virtual"] == "1":
+    if "1" in found["virtual"].split():  # the second name is that of Android 12 and newer
         return "an Android emulator"
     if found["model"] == "linux,dummy-virt":
         return "QEMU's virt machine"

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from toolchain.recipe_devices import AdbDevice, Device, SerialDevice, SshDevice
 
 WAYS = "local, ssh:HOST, adb or adb:SERIAL, serial:PORT, emulator:TARGET, or as in a recipe (--recipe)"
 SSH_CONFIG = Path("~/.ssh/config")
+SSH_INCLUDES = 16  # files one within another, as ssh has it
 PROBE_SECONDS = 5
 
 
@@ -143,17 +145,21 @@ def reachable_devices(names: DeviceNames) -> list[ReachableDevice]:
     return [*found, *listed, *_serial_ports(), *_emulators()]
 
 
-def ssh_hosts(config: Path) -> list[str]:
-    """Hosts that a configuration names, without patterns; none where there is no such file."""
+def ssh_hosts(config: Path, depth: int = 0) -> list[str]:
+    """Hosts that a configuration and the files that it includes name, without patterns; none where there is no such file."""
     try:
         text = config.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     hosts: list[str] = []
     for line in text.splitlines():
-        words = re.split(r"[\s=]+", line.strip())
-        if words[0].lower() == "host":
-            hosts += [word for word in words[1:] if word and not re.search(r"[*?!]", word)]
+        keyword, *words = (word.strip('"') for word in re.split(r"[\s=]+", line.strip()))
+        if keyword.lower() == "host":
+            hosts += [word for word in words if word and not re.search(r"[*?!]", word)]
+        elif keyword.lower() == "include" and depth < SSH_INCLUDES:
+            for word in filter(None, words):
+                pattern = str(SSH_CONFIG.parent.expanduser() / Path(word).expanduser())  # as ssh reads relative ones
+                hosts += (host for file in sorted(glob(pattern)) for host in ssh_hosts(Path(file), depth + 1))
     return list(dict.fromkeys(hosts))
 
 

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ class DeviceResult:
     def to_json(self) -> dict[str, Any]:
         first = self.answers.computed[0]
         return {
-            "tool": "pocketgnn", "kind": KIND, "schema": SCHEMA_VERSION, "started_at": self.started_at, "command": self.command,
+            "tool": "pocketgnn", "version": metadata.version("pocketgnn"), "kind": KIND, "schema": SCHEMA_VERSION,
+            "started_at": self.started_at, "command": self.command,
             "valid": self.is_valid, "validity": self.validity,
             "device": {
                 "name": self.device, "transport": self.transport, **self.facts.to_json(),
@@ -112,7 +114,10 @@ class DeviceResult:
             "artifact": dict(self.artifact),
             "runtime": {**self.answers.runtime, "cores": self.cores, "clock_resolution_ns": self.answers.clock_ns},
             "inputs": dict(self.inputs), "protocol": asdict(self.protocol), "parity": dict(self.parity),
-            "first": {"prepare_us": first.prepare_ns / 1e3, "run_us": first.run_ns / 1e3},
+            "first": {
+                "load_us": None if self.answers.load_ns is None else self.answers.load_ns / 1e3,
+                "prepare_us": first.prepare_ns / 1e3, "run_us": first.run_ns / 1e3,
+            },
             "memory": dict(self.answers.memory),
             "latency_us": {scope.value: self._latency(scope) for scope in self.scopes},
             "seconds": {
@@ -123,9 +128,12 @@ class DeviceResult:
     def _latency(self, scope: Scope) -> dict[str, Any]:
         ordered = np.sort(self.samples_us(scope))
         windows = [window for window in self.answers.windows if window.scope is scope]
-        ranks = {f"p{p}": nearest_rank(ordered, p, is_sorted=True) for p in (50, 90, 99)} if ordered.size else {}
+        found = {f"p{p}": nearest_rank(ordered, p, is_sorted=True) for p in (50, 90, 99)} if ordered.size else {}
+        if ordered.size:
+            mean, deviation = float(ordered.mean()), float(ordered.std())
+            found |= {"mean": mean, "std": deviation, "cv": deviation / mean if mean else 0.0}
         return {
-            **ranks, "n": int(ordered.size), "median_of_windows": self.median_of_windows_us(scope) if windows else None,
+            **found, "n": int(ordered.size), "median_of_windows": self.median_of_windows_us(scope) if windows else None,
             "min": float(ordered.min(initial=np.inf)) if ordered.size else None,
             "max": float(ordered.max(initial=0.0)) if ordered.size else None,
             "windows": [

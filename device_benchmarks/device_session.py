@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ import numpy as np
 import runtimes
 from device_benchmarks.device_answers import Computed, DeviceAnswers, Timing
 from device_benchmarks.device_facts import Cores, DeviceFacts, is_throttled, read_facts, read_state
+from device_benchmarks.device_python import LIBRARIES
 from device_benchmarks.device_result import DeviceResult, artifact_facts, graph_sha256
 from device_benchmarks.native_runner import NativeRunner
 from device_benchmarks.output_difference import Answer, largest_difference, output_difference
 from device_benchmarks.protocol import DEFAULT, Protocol
-from device_benchmarks.python_runner import LIBRARIES, PythonRunner
+from device_benchmarks.python_runner import PythonRunner
 from device_benchmarks.transports import RunFolder, Transport
 from runtimes import Runtime
 from toolchain.artifact import Artifact
@@ -54,6 +55,7 @@ class DeviceParity:
         max_abs, max_relative: largest difference, and it over the largest magnitude of the host's outputs.
         is_exact: whether the same bits are asked for.
         differences: what differs beyond what is allowed, by the position of the graph.
+        memory: of the process on the device, as in DeviceAnswers; of an emulated one too, since its system keeps the account.
     """
 
     device: str
@@ -65,13 +67,14 @@ class DeviceParity:
     max_relative: float
     is_exact: bool
     differences: Mapping[int, str]
+    memory: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "device": self.device, "artifact": self.artifact, "graphs": self.graphs, "refused_graphs": self.refused,
             "identical_graphs": self.identical, "max_abs": self.max_abs, "max_relative": self.max_relative,
             "allowed_relative": 0.0 if self.is_exact else TOLERANCE,
-            "differences": {str(position): words for position, words in self.differences.items()},
+            "differences": {str(position): words for position, words in self.differences.items()}, "memory": dict(self.memory),
         }  # fmt: skip
 
 
@@ -91,7 +94,8 @@ def verify_on(
     with _on_device(transport, runtime, progress) as (folder, _, runner):
         progress(f"{transport.name}: computing {len(taken)} graphs")
         answers = runner.run(folder, [graph for _, graph in taken])
-    return _compared(transport, runtime, taken, answers.computed, len(graphs), refused)
+    parity = _compared(transport, runtime, taken, answers.computed, len(graphs), refused)
+    return replace(parity, memory=answers.memory)
 
 
 def bench_on(

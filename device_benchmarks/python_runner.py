@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from device_benchmarks.device_answers import Computed, DeviceAnswers, TimedWindow, Timing
 from device_benchmarks.device_child import REQUEST, RESULTS
+from device_benchmarks.device_python import DevicePython, device_python, wheels_for
 from device_benchmarks.graph_file import write_graph
 from device_benchmarks.measurement import Scope
 from device_benchmarks.transports import RunFolder, Transport
@@ -25,52 +23,12 @@ from toolchain.artifact import MANIFEST
 from toolchain.errors import DeviceError
 from toolchain.inputs import GraphInputs
 
-# Format → what pip installs on the device; of the version that is installed here, so that both compute alike
-LIBRARIES = {
-    "onnx": ("onnxruntime",), "litert": ("ai-edge-litert",), "executorch": ("executorch", "torch"),
-}  # fmt: skip
-ALTERNATIVES = {("litert", "armv7l"): ("tflite-runtime",)}  # for machines that the library is not built for
-# Machines that numpy has no wheel for: the device's own is used, which its distribution has built.
-WITHOUT_NUMPY = ("armv7l",)
 PACKAGES = ("toolchain", "runtimes", "device_benchmarks")
 BUNDLE = "bundle.zip"
-OLDEST_GLIBC = 17
 SETUP_SECONDS = 1800.0
 SECONDS_PER_GRAPH = 5.0
-DOWNLOAD_SECONDS = 900
-_WHO = (
-    "import sys,platform,struct,importlib.util as u; print(*sys.version_info[:2], platform.machine(), "
-    "platform.libc_ver()[1] or '0.0', 8 * struct.calcsize('P'), int(u.find_spec('numpy') is not None))"
-)
 # Fewer threads and no files in the user's home, and no telemetry of onnxruntime.
 _ENVIRONMENT = ("ORT_DISABLE_TELEMETRY=1", "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH=.", "HOME=.")
-
-
-@dataclass(frozen=True, slots=True)
-class DevicePython:
-    """The Python of a device: what wheels it takes.
-
-    Attributes:
-        machine: that it was built for; of a 32-bit one on a 64-bit Arm kernel armv7l.
-        glibc: minor version.
-        has_numpy: whether the device has a numpy of its own.
-    """
-
-    major: int
-    minor: int
-    machine: str
-    glibc: int
-    has_numpy: bool = False
-
-    @property
-    def uses_own_numpy(self) -> bool:
-        """Whether numpy is to be that of the device."""
-        return self.machine in WITHOUT_NUMPY and self.has_numpy
-
-    def platforms(self) -> list[str]:
-        """Platform words of wheels, the newest first."""
-        names = [f"manylinux_2_{minor}_{self.machine}" for minor in range(self.glibc, OLDEST_GLIBC - 1, -1)]
-        return [*names, f"manylinux2014_{self.machine}", f"linux_{self.machine}"]
 
 
 class PythonRunner:
@@ -92,12 +50,8 @@ class PythonRunner:
             DeviceError: the device has no Python, or there are no wheels for it.
         """
         self._python = device_python(self._transport)
-        format = self._runtime.artifact.format
-        wanted = ALTERNATIVES.get((format, self._python.machine)) or tuple(_pinned(name) for name in LIBRARIES[format])
-        numpy = () if self._python.uses_own_numpy else ("numpy",)
-        self._wheels = download_wheels(
-            self._python, (*numpy, *wanted, "pip"), Path(self._scratch.name), self._transport.name
-        )
+        folder = Path(self._scratch.name)
+        self._wheels = wheels_for(self._runtime.artifact.format, self._python, folder, self._transport.name)
 
     def install(self, folder: RunFolder) -> None:
         """Make the virtual environment.
@@ -181,55 +135,7 @@ class PythonRunner:
             **found["runtime"], "python": f"{python.major}.{python.minor}", "wheels": sorted(wheel.name for wheel in self._wheels),
         }  # fmt: skip
         memory = {name: value for name, value in found["memory"].items() if value is not None}
-        return DeviceAnswers(computed, windows, memory, found["clock_ns"], runtime)
-
-
-def device_python(transport: Transport) -> DevicePython:
-    """Ask a device for its Python.
-
-    Raises:
-        DeviceError: it has none, or one without venv.
-    """
-    done = transport.run(["python3", "-c", f"import venv, zipfile\n{_WHO}"], seconds=120)
-    words = done.output.decode(errors="replace").split()
-    if done.status or len(words) != 6:
-        raise DeviceError(
-            f"{transport.name}: no Python with venv ({done.first_line}). Install python3-venv there, or export "
-            "the model with --to c."
-        )
-    machine = "armv7l" if words[4] == "32" and words[2] in ("aarch64", "armv8l") else words[2]
-    return DevicePython(int(words[0]), int(words[1]), machine, int(words[3].split(".")[1]), words[5] == "1")
-
-
-def download_wheels(python: DevicePython, wanted: Sequence[str], folder: Path, name: str) -> list[Path]:
-    """Have pip of this machine download wheels for another.
-
-    Raises:
-        DeviceError: there are none.
-    """
-    command = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:",
-        "--dest", str(folder), *(["--no-deps"] if python.uses_own_numpy else []),
-        "--implementation", "cp", "--python-version", f"{python.major}.{python.minor}",
-        *(part for platform in python.platforms() for part in ("--platform", platform)), *wanted,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DOWNLOAD_SECONDS)
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no message"]
-        is_numpy = python.machine in WITHOUT_NUMPY and not python.has_numpy
-        way_out = "Install python3-numpy there, since numpy has none; or export" if is_numpy else "Export"
-        raise DeviceError(
-            f"{name}: no wheels of {', '.join(wanted)} for Python {python.major}.{python.minor} on {python.machine} "
-            f"({lines[-1].removeprefix('ERROR: ')[:300]}). {way_out} the model with --to c."
-        )
-    return sorted(folder.glob("*.whl"))
-
-
-def _pinned(name: str) -> str:
-    try:
-        return f"{name}=={metadata.version(name).partition('+')[0]}"  # +cpu and the like are of this machine
-    except metadata.PackageNotFoundError:
-        return name
+        return DeviceAnswers(computed, windows, memory, found["clock_ns"], runtime, found["load_ns"])
 
 
 def bundle(runtime: Runtime) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from toolchain.artifact_limits import Read
-from toolchain.compression import QAT, StaticInt8, prune, share
+from toolchain.compression import QAT, StaticInt8
 from toolchain.compression.bit_search import MixedPrecision
 from toolchain.compression.pruning import masked
 from toolchain.compression.pruning.selection import selected_weights
@@ -37,7 +37,7 @@ def rehearse(recipe: Recipe, graph: Graph, parts: GraphParts, latency: Read | No
             case PruneStep():
                 graph = _pruned(graph, step, parts, recipe.seed)
             case ShareWeights():
-                graph = share(graph, sharing(step, recipe.seed))
+                graph = sharing(step, recipe.seed).apply(graph)
             case Quantize() if step.training is not None:
                 _check_training(graph, quantization("static-int8", step, parts, recipe.seed, None, latency))
 
@@ -47,7 +47,7 @@ def _pruned(graph: Graph, step: PruneStep, parts: GraphParts, seed: int) -> Grap
     if isinstance(step, Prune | PruneBlocks):
         step = step.model_copy(update={"rounds": 1, "epochs": 0})
     if isinstance(step, Prune | PruneBlocks | PruneChannels):
-        return prune(graph, pruning(step, lambda: parts, seed))
+        return pruning(step, lambda: parts, seed).apply(graph)  # without the report of a step
     targets = None if step.targets is None else tuple(step.targets)
     names = selected_weights(graph, targets, getattr(step, "include_head", False))
     return masked(graph, {name: np.ones(graph.constants[name].shape, bool) for name in names})

@@ -8,13 +8,13 @@ from typing import Protocol
 
 from device_benchmarks.device_facts import read_facts
 from device_benchmarks.device_names import DeviceNames
+from device_benchmarks.device_python import LIBRARIES
 from device_benchmarks.device_session import EMULATED, bench_on
 from device_benchmarks.environment import cpu_model
 from device_benchmarks.measurement import Scope
 from device_benchmarks.planner.plan import FORMATS
 from device_benchmarks.planner.stopwatch import LONG, SHORT, Rounds, Stopwatch
 from device_benchmarks.protocol import Protocol as Sampling
-from device_benchmarks.python_runner import LIBRARIES
 from toolchain.artifact import Artifact
 from toolchain.errors import DeviceError, PocketGnnError, RecipeError
 from toolchain.inputs import GraphInputs

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.devices.ssh_server import free_port
+from tests.devices.user_mode import EXTRACT
 
 SUITE = "trixie"  # the first Debian with an adbd
+CPU = "cortex-a76"  # that of a Raspberry Pi 5; torch runs on no older one
 MIRROR = "http://deb.debian.org/debian"
 PACKAGES = (
     "dash", "coreutils", "grep", "sed", "util-linux", "mount", "kmod", "procps", "iproute2", "adbd", "dropbear-bin", "python3-venv",
@@ -91,14 +93,7 @@ def build(folder: Path) -> None:
         return
     root, staged = folder / "root", folder / "staged"
     shutil.rmtree(root, ignore_errors=True)
-    command = [
-        "mmdebstrap",
-        "--mode=root",
-        "--variant=extract",
-        "--architectures=arm64",
-        "--skip=check/qemu",
-        "--quiet",
-    ]
+    command = [*EXTRACT, "--architectures=arm64"]
     subprocess.run([*command, f"--include={','.join(PACKAGES)}", SUITE, str(root), MIRROR], check=True)
     (kernel,) = (root / "boot").glob("vmlinuz-*")
     (drivers,) = (root / "usr/lib/modules").glob("*/kernel")
@@ -134,7 +129,7 @@ def arm64_machine(built: Path, folder: Path) -> Iterator[Machine]:
         f"  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
     )
     command = [
-        "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "3G", "-accel", "tcg,thread=multi",
+        "qemu-system-aarch64", "-M", "virt", "-cpu", CPU, "-smp", "2", "-m", "3G", "-accel", "tcg,thread=multi",
         "-kernel", str(built / "kernel"), "-initrd", str(folder / "root.cpio"), "-append", "console=ttyAMA0 quiet rdinit=/init",
         "-display", "none", "-monitor", "none", "-serial", f"file:{console}",
         "-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile=",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import shutil
 import subprocess
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +12,9 @@ import pytest
 
 import runtimes
 import toolchain
-from device_benchmarks.device_child import REQUEST, RESULTS
-from device_benchmarks.python_runner import ALTERNATIVES, DevicePython, bundle, download_wheels, graphs_archive
+from device_benchmarks.device_python import DevicePython, download_wheels, wheels_for
 from tests.devices.arm64_machine import MIRROR
+from tests.devices.user_mode import EXTRACT, computed
 from toolchain.errors import DeviceError
 from toolchain.model_source import ModelSource
 
@@ -42,14 +39,7 @@ def root(systems: Path) -> Path:
     made = systems / "armv7"
     if not (made / "done").exists():
         shutil.rmtree(made, ignore_errors=True)
-        command = [
-            "mmdebstrap",
-            "--mode=root",
-            "--variant=extract",
-            "--architectures=armhf",
-            "--skip=check/qemu",
-            "--quiet",
-        ]
+        command = [*EXTRACT, "--architectures=armhf"]
         subprocess.run([*command, f"--include={','.join(PACKAGES)}", SUITE, str(made), MIRROR], check=True)
         for link, target in LINKS.items():
             (made / LIBRARIES / link).symlink_to(target)
@@ -62,37 +52,15 @@ def test_tflite_runtime_on_a_32_bit_arm_gives_the_outputs_of_the_host(root, mode
     source = ModelSource(model_file)
     graph = toolchain.lower(source.model(), source.graphs()[0])
     artifact = toolchain.export(graph, "litert", tmp_path / "artifact", compat="tflite-runtime")
-    runtime, folder = runtimes.load(artifact), tmp_path / "device"
-    (wheel,) = download_wheels(PYTHON, ALTERNATIVES["litert", PYTHON.machine], tmp_path / "wheels", "armv7")
-    zipfile.ZipFile(wheel).extractall(folder)
-    for archive in (bundle(runtime), graphs_archive(graphs[:3])):
-        zipfile.ZipFile(io.BytesIO(archive)).extractall(folder)
-    (folder / REQUEST).write_text(json.dumps({"graphs": 3, "timed": -1, "core_mask": 0, "protocol": None}))
+    runtime = runtimes.load(artifact)
+    wheels = wheels_for("litert", PYTHON, tmp_path / "wheels", "armv7")
 
-    python = [
-        "qemu-arm",
-        "-L",
-        str(root),
-        str(root / f"usr/bin/python3.{MINOR}"),
-        "-m",
-        "device_benchmarks.device_child",
-    ]
-    done = subprocess.run(
-        python,
-        cwd=folder,
-        env={"PYTHONPATH": ".", "HOME": "."},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    player, python = ["qemu-arm", "-L", str(root)], root / f"usr/bin/python3.{MINOR}"
+    found = computed(runtime, graphs[:3], wheels, player, python, tmp_path / "device")
 
-    assert done.returncode == 0, done.stderr
-    with np.load(folder / RESULTS) as found:
-        assert json.loads(found["json"].tobytes())["runtime"]["name"]
-        for position, one in enumerate(graphs[:3]):
-            (expected,) = runtime.run(one)
-            assert np.abs(found[f"output-{position}-0"] - expected).max() <= 1e-5 * np.abs(expected).max()
+    for graph, output in zip(graphs[:3], found, strict=True):
+        (expected,) = runtime.run(graph)
+        assert np.abs(output - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("library", ["onnxruntime", "ai-edge-litert", "torch"])

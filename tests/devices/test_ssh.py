@@ -8,11 +8,14 @@ import json
 import numpy as np
 import pytest
 
+import toolchain
 from device_benchmarks.device_session import bench_on, verify_on
+from device_benchmarks.measurement import Scope
 from device_benchmarks.protocol import Protocol
 from device_benchmarks.transports import RunFolder, SshTransport
 from toolchain.cli import main
 from toolchain.errors import DeviceBusy, DeviceError
+from toolchain.model_source import ModelSource
 
 pytestmark = [pytest.mark.devices, pytest.mark.usefixtures("nothing_left")]
 SHORT = Protocol("short", samples=8, seconds=0.2, warmup_samples=2, warmup_seconds=0.1, rounds=2)
@@ -31,6 +34,19 @@ def test_a_benchmark_over_ssh_is_valid_and_takes_little_more_than_its_measuring(
     assert result.answers.memory["peak_rss_bytes"] < 10 * 2**20
     assert result.answers.runtime["program_bytes"] <= 100_000
     assert result.measuring_seconds < result.wall_seconds
+
+
+def test_a_python_library_is_measured_over_ssh_with_memory_and_every_sample(start_sshd, model_file, graphs, tmp_path):
+    pytest.importorskip("onnxruntime")
+    source = ModelSource(model_file)
+    artifact = toolchain.export(toolchain.lower(source.model(), source.graphs()[0]), "onnx", tmp_path / "small-onnx")
+
+    result = bench_on(SshTransport("board", start_sshd().config), artifact, graphs[0], protocol=SHORT)
+
+    assert result.is_valid, result.reasons
+    assert result.answers.memory["peak_rss_bytes"] > 16 * 2**20
+    assert all(result.samples_us(scope).size >= SHORT.samples for scope in Scope)
+    assert any(name.startswith("onnxruntime-") for name in result.answers.runtime["wheels"])
 
 
 def test_the_command_line_measures_two_devices_side_by_side(start_sshd, int8_artifact, model_file, tmp_path, capsys):

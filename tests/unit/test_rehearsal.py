@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ def recipe(*steps: Any) -> Recipe:
 
 def qat(**options: Any) -> dict[str, Any]:
     return {"quantize": {"qat": options}}
+
+
+def test_a_rehearsal_reports_no_step_since_none_was_taken(
+    source: ModelSource, parts: GraphParts, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph = lower(source.model(), parts.train[0])
+
+    with caplog.at_level(logging.INFO):
+        rehearse(recipe("prune", "share"), graph, parts)
+
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(

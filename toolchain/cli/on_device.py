@@ -217,10 +217,14 @@ def _graphs(model_file: str | None, part: str, seed: int) -> tuple[list[Any], in
 
 
 def _parity_text(report: DeviceParity) -> str:
+    from device_benchmarks.units import format_bytes
+
     refused = f", {report.refused} refused by the host" if report.refused else ""
+    peak = report.memory.get("peak_rss_bytes")
+    memory = "" if peak is None else f"; peak RSS there {format_bytes(peak)}"
     return (
         f"{report.artifact} on {report.device}: {report.identical} of {report.graphs - report.refused} graphs identical to the "
-        f"host's, largest difference {report.max_abs:.3g} ({report.max_relative:.3g} of the largest value){refused}"
+        f"host's, largest difference {report.max_abs:.3g} ({report.max_relative:.3g} of the largest value){refused}{memory}"
     )
 
 

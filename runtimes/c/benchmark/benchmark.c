@@ -316,14 +316,15 @@ int main(int argc, char **argv)
         memset(&in, 0, sizeof in);
         read_graph(&in);
         status = compute(position, &in);
-        if (position == timed) {
+        if (position == timed || (timed >= graphs.count && position + 1 == graphs.count)) {
             put_text(STATUS, "/proc/self/status"); /* memory of the model, before that of the samples */
             put_text(MEMORY, "/proc/self/smaps_rollup");
+        }
+        if (position == timed)
             for (uint32_t round = 0; round < protocol.rounds && status == GNN_OK; round++) {
                 time_window(&in, &protocol, 0, round);
                 time_window(&in, &protocol, 1, round);
             }
-        }
         release(&in);
     }
     clock_getres(CLOCK_MONOTONIC, &resolution);

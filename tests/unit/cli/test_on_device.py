@@ -7,6 +7,7 @@ import tempfile
 
 import pytest
 
+from device_benchmarks.device_names import ssh_hosts
 from tests.host_board import HostBoard, build_host_board
 from tests.small_model import last_error
 from toolchain.artifact import Artifact
@@ -57,6 +58,18 @@ def test_hosts_of_the_configuration_are_listed_with_the_reason_why_they_are_not_
     assert line.startswith("ssh:pi4")
     assert "NOT READY" in line
     assert "it runs no ssh server on this port" in line or "ssh is not installed" in line
+
+
+def test_hosts_of_files_that_the_configuration_includes_are_listed(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / ".ssh" / "lab"
+    folder.mkdir(parents=True)
+    (tmp_path / ".ssh" / "config").write_text(f"Include lab/*.conf\nInclude {tmp_path}/more\nHost pi5 *\n")
+    (folder / "a.conf").write_text('host = "pi3" pi4\n  User x\n')
+    (folder / "other").write_text("Host hidden\n")
+    (tmp_path / "more").write_text(f"Include {tmp_path}/more\nHost zero pi5\n")  # itself, which ssh follows to a depth
+
+    assert ssh_hosts(tmp_path / ".ssh" / "config") == ["pi3", "pi4", "zero", "pi5"]
 
 
 @pytest.mark.parametrize(

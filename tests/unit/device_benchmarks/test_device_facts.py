@@ -76,6 +76,7 @@ def test_a_machine_that_nothing_is_built_for_is_refused():
         ("machine=aarch64\ncpu=AMD EPYC AMD EPYC\nparts=", "QEMU's user mode"),
         ("machine=x86_64\ncpu=QEMU Virtual CPU version 2.5+", "a processor that QEMU plays"),
         ("machine=x86_64\nvirtual=1\nandroid=14", "an Android emulator"),
+        ("machine=aarch64\nvirtual=0 1\nandroid=14", "an Android emulator"),
         ("machine=aarch64\nvendor=QEMU\nparts=0xd08", "QEMU"),
         ("machine=x86_64\nvendor=QEMU\ncpu=AMD EPYC AMD EPYC", ""),  # a machine of a cloud, whose processor is real
         (PI, ""),
@@ -111,6 +112,26 @@ def test_a_state_has_temperatures_clocks_and_load():
 )
 def test_throttling_is_told_by_firmware_by_android_and_by_the_limit_of_the_clock(before, after, expected):
     assert is_throttled(parse_facts(PI), parse_state(before), parse_state(after)) is expected
+
+
+def test_the_commands_of_android_and_of_a_raspberry_pi_are_asked_where_they_are_there(tmp_path, monkeypatch):
+    """What they print is that of real devices; only who prints it is not."""
+    said = {
+        "getprop": "case $1 in ro.product.manufacturer) echo Xiaomi;; ro.product.model) echo 2201116SG;; "
+        "ro.soc.model) echo SM6375;; ro.build.version.release) echo 13;; ro.boot.qemu) echo 1;; *) echo;; esac",
+        "dumpsys": "echo 'IsStatusOverride: false'; echo 'Thermal Status: 3'; echo 'Cached temperatures:'",
+        "vcgencmd": "echo throttled=0x50005",
+    }
+    for name, line in said.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    with LocalTransport() as transport:
+        facts, state = read_facts(transport), read_state(transport)
+
+    assert (facts.soc, facts.os, facts.target) == ("SM6375", "Android 13", "android-mid-range")
+    assert (facts.emulated, state.thermal, state.firmware) == ("an Android emulator", 3, 0x50005)
 
 
 def test_this_machine_tells_its_machine_word_its_cores_and_its_memory():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,13 @@ def test_outputs_are_those_of_the_host_bit_for_bit(artifact, place):
     assert list(place.iterdir()) == []
 
 
+def test_a_run_that_times_nothing_tells_the_memory_of_the_program(artifact):
+    """A device that is emulated, and never timed, keeps its account of memory as any other."""
+    memory = verify_on(LocalTransport(), artifact, GRAPHS).memory
+
+    assert 2**16 < memory["pss_bytes"] <= memory["peak_rss_bytes"] < 10 * 2**20
+
+
 def test_every_graph_of_a_model_with_nodes_batches_and_edge_attributes_is_compared(artifact):
     large = tiny_graph(1, nodes=6, edges=10)
     too_large = type(large).concatenate([large, large])
@@ -95,12 +103,15 @@ def test_a_benchmark_has_samples_of_both_scopes_memory_and_why_it_is_valid(artif
         samples = np.concatenate([window["samples_us"] for window in latency["windows"]])
         assert len(latency["windows"]) == SHORT.rounds
         assert latency["n"] == samples.size == result.samples_us(scope).size
+        assert (latency["mean"], latency["std"]) == pytest.approx((samples.mean(), samples.std()))
+        assert latency["cv"] == pytest.approx(samples.std() / samples.mean())
         assert latency["min"] <= latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
         assert all(window["inferences"] >= SHORT.window.samples for window in latency["windows"])
         assert all(window["warm_up"] >= SHORT.warmup_samples for window in latency["windows"])
         assert all(w["stride"] * (len(w["samples_us"]) - 1) < w["inferences"] for w in latency["windows"])
     assert found["seconds"]["wall"] > found["seconds"]["measuring"] >= 2 * SHORT.seconds
     assert found["inputs"]["nodes"] == GRAPHS[0].num_nodes
+    assert (found["tool"], found["version"]) == ("pocketgnn", metadata.version("pocketgnn"))
 
 
 @pytest.mark.parametrize(

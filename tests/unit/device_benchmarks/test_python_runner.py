@@ -15,9 +15,10 @@ import pytest
 import runtimes
 import toolchain
 from device_benchmarks.device_child import REQUEST, RESULTS
+from device_benchmarks.device_python import DevicePython, device_python, wheels_for
 from device_benchmarks.measurement import Scope
 from device_benchmarks.protocol import Protocol
-from device_benchmarks.python_runner import DevicePython, PythonRunner, bundle, device_python, graphs_archive
+from device_benchmarks.python_runner import PythonRunner, bundle, graphs_archive
 from device_benchmarks.transports import LocalTransport
 from toolchain.errors import DeviceError
 from toolchain.inputs import GraphInputs
@@ -47,6 +48,8 @@ def test_a_bundle_computes_and_times_with_the_library_of_its_format_alone(runtim
     assert [(w.scope, w.round) for w in answers.windows] == [(scope, r) for r in range(2) for scope in Scope]
     assert all(w.inferences >= SHORT.window.samples and w.samples_ns.min() > 0 for w in answers.windows)
     assert answers.runtime["name"] == runtime.name
+    assert answers.load_ns is not None and answers.load_ns > 0
+    assert 0 < answers.memory["pss_bytes"] <= answers.memory["peak_rss_bytes"]
 
 
 def test_wheels_for_a_device_are_of_its_c_library_or_an_older_one():
@@ -77,7 +80,7 @@ def test_a_device_without_python_is_told_the_way_out():
     ("answer", "machine", "uses_own_numpy"),
     [
         ("3 13 aarch64 2.41 64 0", "aarch64", False),
-        ("3 13 aarch64 2.41 64 1", "aarch64", False),
+        ("3 13 aarch64 2.41 64 1 asimd atomics fp", "aarch64", False),
         ("3 11 aarch64 2.36 32 1", "armv7l", True),  # a 32-bit system on a 64-bit kernel, as Raspberry Pi OS has it
         ("3 11 armv7l 2.36 32 1", "armv7l", True),
         ("3 11 armv7l 2.36 32 0", "armv7l", False),
@@ -91,3 +94,30 @@ def test_a_python_is_known_by_what_it_was_built_for(answer, machine, uses_own_nu
     found = device_python(LocalTransport())
 
     assert (found.machine, found.uses_own_numpy) == (machine, uses_own_numpy)
+    assert found.features == set(answer.split()[6:])
+
+
+@pytest.mark.parametrize(
+    ("format", "python", "words"),
+    [
+        (
+            "executorch",
+            DevicePython(3, 13, "aarch64", 41, features=frozenset({"fp", "asimd"})),
+            "executorch need .*'atomics'",
+        ),
+        (
+            "executorch",
+            DevicePython(3, 14, "aarch64", 41, features=frozenset({"atomics"})),
+            "executorch for Python 3.14 .* 3.13",
+        ),
+        (
+            "litert",
+            DevicePython(3, 13, "armv7l", 41, has_numpy=True),
+            "tflite-runtime for Python 3.13 on armv7l; .* 3.11",
+        ),
+    ],
+)
+def test_a_device_that_no_wheels_are_for_is_refused_with_the_reason(format, python, words, tmp_path):
+    """A Cortex-A72, for instance: torch 2.10 for 64-bit Arm ends there with an illegal instruction."""
+    with pytest.raises(DeviceError, match=rf"pi4: .*wheels of {words}.* Export the model with --to c"):
+        wheels_for(format, python, tmp_path, "pi4")

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+import runtimes
+from device_benchmarks.device_python import LIBRARIES
 from device_benchmarks.device_target import MACHINES, device_target_names, load_device_target, target_of
 from device_benchmarks.target import FOLDER, load_target, target_names
 from toolchain.errors import RecipeError
+from toolchain.exporters.packages.package import PACKAGES
 
 
 def test_the_targets_that_the_package_promises_are_there():
@@ -110,6 +113,20 @@ def test_each_device_that_runs_programs_names_a_machine_that_they_are_built_for(
         assert min(target.cores, target.clock_hz, target.ram_bytes) > 0
         assert target.models
     assert target.formats
+
+
+@pytest.mark.parametrize("name", device_target_names())
+def test_each_device_names_the_formats_that_something_of_this_project_runs_there(name):
+    target = load_device_target(name)
+
+    ways = {
+        "local": {"c", *runtimes.RUNTIMES},
+        "ssh": {"c", *LIBRARIES},
+        "adb": {"c", *PACKAGES["android"].companions},
+        "package": {"c", *PACKAGES["ios"].companions},
+    }
+    assert set(target.formats) <= ways[target.transport]
+    assert "c" in target.formats
 
 
 @pytest.mark.parametrize(
