@@ -200,6 +200,10 @@ def model_header(artifact: Artifact, board: str, block_bytes: int, build: bytes)
         board: how the image calls it; block_bytes: of the input in one line.
         build: first 8 bytes of the sha256 of model.c.
     """
+    if artifact.contract.edge_type and not artifact.contract.fixed_graph:
+        raise ArtifactError(
+            f"{artifact.path}: reads edge_type, which the protocol of the firmware does not carry. Export with a fixed graph."
+        )
     name, contract, is_sparse = c_name(artifact), artifact.contract, bool(artifact.provenance.get("sparse_features"))
     macro = f"GNN_{name.upper()}"
     values = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from toolchain.inputs import GraphInputs
 
-FIELDS = ("x", "edge_index", "edge_weight", "edge_attr", "batch")
+FIELDS = ("x", "edge_index", "edge_weight", "edge_attr", "batch", "edge_type")
 
 
 def write_graph(graph: GraphInputs, path: str | Path) -> None:

@@ -22,4 +22,9 @@ def made_up_graph(artifact: Artifact, seed: int = 0) -> GraphInputs:
         x = x > 1
     attributes = random.normal(size=(edges, contract.edge_features)) if contract.edge_features else None
     weights = random.uniform(0.5, 1.5, edges) if contract.edge_weight else None
-    return GraphInputs(x, np.stack([source, target]), weights, attributes)
+    types = (
+        random.integers(0, 1 + max(spec.relation or 0 for spec in contract.topologies), edges)
+        if contract.edge_type
+        else None
+    )
+    return GraphInputs(x, np.stack([source, target]), weights, attributes, edge_type=types)

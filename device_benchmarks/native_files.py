@@ -14,13 +14,14 @@ from device_benchmarks.measurement import Scope
 from device_benchmarks.process_memory import kilobyte_fields
 from runtimes import Runtime
 from runtimes.c_interface import STATUS as STATUS_WORDS
+from toolchain.c_artifact import edge_types
 from toolchain.errors import InvalidInput, MeasurementError
 from toolchain.inputs import GraphInputs
 
 Array = np.ndarray
 GRAPHS_MAGIC, RESULTS_MAGIC = b"PGNNGRF1", b"PGNNRES1"
 END, GRAPH, STATUS, MEMORY, WINDOW, CLOCK = range(6)  # kinds of records
-HAS_EDGES, HAS_BATCH, HAS_WEIGHT, HAS_X, HAS_SPARSE_X, HAS_ATTR = (1 << bit for bit in range(6))
+HAS_EDGES, HAS_BATCH, HAS_WEIGHT, HAS_X, HAS_SPARSE_X, HAS_ATTR, HAS_TYPE = (1 << bit for bit in range(7))
 SCOPES = (Scope.MODEL, Scope.WITH_GRAPH)
 
 
@@ -47,10 +48,14 @@ def _graph(runtime: Runtime, graph: GraphInputs) -> list[bytes]:
     edges: list[Array] = [] if contract.fixed_graph else [row.astype("<u2") for row in graph.edge_index]
     batch = None if contract.fixed_graph or graph.batch is None else graph.batch.astype("<u2")
     weight = graph.edge_weight if contract.edge_weight and not contract.fixed_graph else None
+    types = None
+    if graph.edge_type is not None and contract.edge_type and not contract.fixed_graph:
+        types = edge_types(graph.edge_type).astype("<u2")
     sparse = "x_pointer" in feeds
     arrays = (
         (HAS_EDGES, edges), (HAS_BATCH, [batch]), (HAS_WEIGHT, [weight]), (HAS_X, [feeds.get("x")]),
         (HAS_SPARSE_X, [feeds.get("x_pointer"), feeds.get("x_index")]), (HAS_ATTR, [feeds.get("edge_attr")]),
+        (HAS_TYPE, [types]),
     )  # fmt: skip
     there = [(flag, group) for flag, group in arrays if group and group[0] is not None]
     ones = feeds["x_index"].size if sparse else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -134,14 +134,14 @@ def as_data(graph: GraphInputs) -> Any:
     import torch
     from torch_geometric.data import Data
 
-    names = ("x", "edge_index", "edge_weight", "edge_attr", "batch")
+    names = ("x", "edge_index", "edge_weight", "edge_attr", "batch", "edge_type")
     arrays = {name: getattr(graph, name) for name in names if getattr(graph, name) is not None}
     return Data(**{name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
 
 
 def _anew(graph: GraphInputs) -> GraphInputs:
     """The same graph built and checked anew, as from bare arrays: the checks belong to the scope with the graph."""
-    return GraphInputs(graph.x, graph.edge_index, graph.edge_weight, graph.edge_attr, graph.batch, graph.num_graphs)
+    return replace(graph)
 
 
 _KINDS: dict[str, Callable[[Mapping[str, Any], int], Subject]] = {

@@ -14,7 +14,7 @@ class Graph(ctypes.Structure):
     _fields_ = (
         ("num_nodes", ctypes.c_uint32), ("num_edges", ctypes.c_uint32), ("num_graphs", ctypes.c_uint32),
         ("source", ctypes.c_void_p), ("target", ctypes.c_void_p), ("batch", ctypes.c_void_p),
-        ("edge_weight", ctypes.c_void_p),
+        ("edge_weight", ctypes.c_void_p), ("edge_type", ctypes.c_void_p),
     )  # fmt: skip
 
 
@@ -48,6 +48,7 @@ class Model(ctypes.Structure):
         ("max_degree", ctypes.c_uint32), ("features", ctypes.c_uint16), ("edge_features", ctypes.c_uint16),
         ("reads_edge_weight", ctypes.c_uint8), ("reads_sparse_features", ctypes.c_uint8),
         ("has_fixed_graph", ctypes.c_uint8), ("num_outputs", ctypes.c_uint8),
+        ("reads_edge_type", ctypes.c_uint8),
         ("outputs", ctypes.POINTER(OutputInfo)), ("edges_offset", ctypes.c_size_t),
         ("required_bytes", ctypes.CFUNCTYPE(ctypes.c_size_t)),
         ("prepare", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)),

@@ -16,7 +16,7 @@ from runtimes import c_interface
 from runtimes.compiler import build_library, find_compiler, load_library
 from runtimes.runtime import Array, Runtime
 from toolchain.artifact import Artifact
-from toolchain.c_artifact import c_name, c_sources, output_topologies
+from toolchain.c_artifact import c_name, c_sources, edge_types, output_topologies
 from toolchain.errors import ArtifactError, InvalidInput, OutsideContract
 from toolchain.inputs import GraphInputs
 from toolchain.topology import SelfLoops, TopologySpec
@@ -75,9 +75,10 @@ class NativeRuntime(Runtime):
         else:
             edges = graph.edge_index.astype(np.uint16)
             batch = None if graph.batch is None else graph.batch.astype(np.uint16)
+            types = None if graph.edge_type is None else edge_types(graph.edge_type)
             given = c_interface.Graph(
                 graph.num_nodes, graph.num_edges, graph.num_graphs, _address(edges[0]), _address(edges[1]),
-                _address(batch), _address(graph.edge_weight),
+                _address(batch), _address(graph.edge_weight), _address(types),
             )  # fmt: skip
             status = self._prepare(ctypes.addressof(given), _address(arena), arena.nbytes)
         if status != c_interface.OK:
@@ -215,11 +216,14 @@ def _sparse(graph: GraphInputs) -> tuple[Array, Array]:
 
 
 def _num_edges(spec: TopologySpec, graph: GraphInputs) -> int:
-    """Edges of a prepared topology: self-loops as its rule says."""
-    if spec.self_loops is SelfLoops.KEEP:
-        return graph.num_edges
+    """Edges of a prepared topology: those of its relation, self-loops as its rule says."""
     source, target = graph.edge_index
-    kept = graph.num_edges - int((source == target).sum())
+    if spec.relation is not None and graph.edge_type is not None:
+        is_of = graph.edge_type == spec.relation
+        source, target = source[is_of], target[is_of]
+    if spec.self_loops is SelfLoops.KEEP:
+        return len(source)
+    kept = len(source) - int((source == target).sum())
     return kept + graph.num_nodes if spec.self_loops.adds else kept
 
 
@@ -231,6 +235,7 @@ def _check_model(artifact: Artifact, model: Any) -> None:
         "max_nodes": model.max_nodes, "max_edges": model.max_edges, "max_graphs": model.max_graphs,
         "max_degree": model.max_degree, "features": model.features, "edge_features": model.edge_features,
         "edge_weight": bool(model.reads_edge_weight), "fixed_graph": bool(model.has_fixed_graph),
+        "edge_type": bool(model.reads_edge_type),
         "outputs": [(model.outputs[i].domain, model.outputs[i].channels) for i in range(model.num_outputs)],
     }  # fmt: skip
     stated = {
@@ -238,6 +243,7 @@ def _check_model(artifact: Artifact, model: Any) -> None:
         "max_nodes": contract.max_nodes, "max_edges": contract.max_edges, "max_graphs": contract.max_graphs,
         "max_degree": contract.max_degree, "features": contract.features, "edge_features": contract.edge_features or 0,
         "edge_weight": contract.edge_weight and not contract.fixed_graph, "fixed_graph": contract.fixed_graph,
+        "edge_type": contract.edge_type and not contract.fixed_graph,
         "outputs": [(c_interface.DOMAINS.index(output.domain), output.channels) for output in outputs],
     }  # fmt: skip
     for key, expected in stated.items():

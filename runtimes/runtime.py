@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Runtime(ABC):
                 raise OutsideContract(
                     f"x: {len(x)} rows, the fixed graph of this artifact has {fixed.num_nodes} nodes."
                 )
-            graph = GraphInputs(x, fixed.edge_index, fixed.edge_weight, fixed.edge_attr, fixed.batch, fixed.num_graphs)
+            graph = replace(fixed, x=x)
         elif isinstance(inputs, GraphInputs):
             graph = inputs
         else:
@@ -95,7 +96,7 @@ class Runtime(ABC):
 
 def _check_same_graph(given: GraphInputs, fixed: GraphInputs) -> None:
     """Weights, features of edges and the batch may be left out; those that are given are the stored ones."""
-    for name in ("edge_index", "edge_weight", "edge_attr", "batch"):
+    for name in ("edge_index", "edge_weight", "edge_attr", "edge_type", "batch"):
         array, stored = getattr(given, name), getattr(fixed, name)
         is_one_graph = name == "batch" and stored is None and array is not None and not array.any()
         if array is not None and not is_one_graph and (stored is None or not np.array_equal(array, stored)):
@@ -115,4 +116,5 @@ def _load_fixed_graph(artifact: Artifact) -> GraphInputs:
     return GraphInputs(
         np.zeros((int(arrays["num_nodes"]), artifact.contract.features), np.float32), arrays["edge_index"],
         arrays.get("edge_weight"), arrays.get("edge_attr"), arrays.get("batch"), int(arrays["num_graphs"]),
+        arrays.get("edge_type"),
     )  # fmt: skip

@@ -17,6 +17,7 @@ from runtimes.c_interface import Features, Graph, Model, Outputs
 from tests.c_kernels import SOURCE, compilers, default_compiler, load
 from tests.cases import CASES, GRAPHS, MODELS, case_inputs, example
 from toolchain import GraphInputs, StaticInt8, ir, lower, quantize
+from toolchain.c_artifact import edge_types
 from toolchain.exporters.c.emitter import emit
 from toolchain.exporters.emission import Bounds
 from toolchain.ir.ops import Const, Dequantize, Input, Mul
@@ -72,9 +73,10 @@ def run_c(model: Model, inputs: GraphInputs, edge_rows: int = 0) -> tuple[np.nda
     edges = inputs.edge_index.astype(np.uint16)
     batch = inputs.graph_index.astype(np.uint16)
     weight, attributes = inputs.edge_weight, inputs.edge_attr
+    types = None if inputs.edge_type is None else edge_types(inputs.edge_type)
     graph = Graph(
         inputs.num_nodes, inputs.num_edges, inputs.num_graphs, edges[0].ctypes.data, edges[1].ctypes.data,
-        batch.ctypes.data, None if weight is None else weight.ctypes.data,
+        batch.ctypes.data, None if weight is None else weight.ctypes.data, None if types is None else types.ctypes.data,
     )  # fmt: skip
     status = model.prepare(ctypes.addressof(graph), arena.ctypes.data, arena.nbytes)
     assert status == 0, f"prepare: status {status}"

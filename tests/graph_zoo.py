@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from tests.model_zoo import EDGE_FEATURES
+from tests.model_zoo import EDGE_FEATURES, RELATIONS
 
 GraphBuilder = Callable[[int], Data]
 
@@ -25,6 +25,7 @@ def make_graph(num_nodes: int, edges: list[tuple[int, int]] | Tensor, width: int
         edge_index=edge_index,
         edge_weight=torch.rand(num_edges, generator=generator) * 1.9 + 0.1,
         edge_attr=torch.randn(num_edges, EDGE_FEATURES, generator=generator),
+        edge_type=torch.randint(0, RELATIONS, (num_edges,), generator=generator),
     )
 
 

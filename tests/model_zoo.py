@@ -14,6 +14,7 @@ from torch_geometric.utils import scatter, softmax
 
 FEATURES = 7
 EDGE_FEATURES = 3
+RELATIONS = 3
 CLASSES = 4
 HIDDEN = 8
 
@@ -354,6 +355,27 @@ class ScatterFunctions(nn.Module):
         outward = scatter(message * edge_weight.view(-1, 1), row, dim=0, dim_size=x.shape[0], reduce="mean")
         h = h * self.scale + 0.5 * inward - outward / 2
         return self.lin(scatter(h, batch, dim=0, reduce="max"))
+
+
+@_model("relations", "edge_type", "edge_attr")
+class Relations(nn.Module):
+    """RGCN over all relations, then a convolution of another kind for each of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rgcn = pyg.RGCNConv(FEATURES, HIDDEN, RELATIONS, num_bases=2)
+        layers = {
+            ("n", "cites", "n"): pyg.GCNConv(HIDDEN, CLASSES),
+            ("n", "knows", "n"): pyg.SAGEConv(HIDDEN, CLASSES),
+            ("n", "likes", "n"): pyg.GATConv(HIDDEN, 2, heads=2, edge_dim=EDGE_FEATURES),
+        }
+        self.each = pyg.HeteroConv(layers, aggr="sum")
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_type: Tensor, edge_attr: Tensor) -> Tensor:
+        x = self.rgcn(x, edge_index, edge_type).relu()
+        edges = {kind: edge_index[:, edge_type == number] for number, kind in enumerate(self.each.convs.keys())}
+        attributes = {("n", "likes", "n"): edge_attr[edge_type == 2]}
+        return self.each({"n": x}, edges, edge_attr_dict=attributes)["n"]
 
 
 @_model("sequential", "batch")

@@ -34,7 +34,7 @@ def main(folder: Path) -> None:
 
 def error(runtime: LiteRtRuntime, stored: dict[str, np.ndarray]) -> float:
     """Largest difference of an output over the largest magnitude of the expected one."""
-    arrays = {name: stored[name] for name in ("edge_weight", "edge_attr", "batch") if name in stored}
+    arrays = {name: stored[name] for name in ("edge_weight", "edge_attr", "batch", "edge_type") if name in stored}
     graph = GraphInputs(stored["x"], stored["edge_index"], **arrays, num_graphs=int(stored["num_graphs"]))
     worst = 0.0
     for i, output in enumerate(runtime.run(graph)):

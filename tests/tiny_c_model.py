@@ -131,7 +131,7 @@ gnn_status gnn_tiny_run(const gnn_features *features, void *arena, size_t arena_
 static const gnn_output_info infos[GNN_TINY_OUTPUTS] = {{GNN_NODE, 2}, {GNN_EDGE, 1}, {GNN_GRAPH, 2}};
 const gnn_model gnn_tiny_model = {
     "tiny", GNN_TINY_MAX_NODES, GNN_TINY_MAX_EDGES, GNN_TINY_MAX_GRAPHS, GNN_TINY_MAX_DEGREE, GNN_TINY_FEATURES,
-    GNN_TINY_EDGE_FEATURES, 0, 0, 0, GNN_TINY_OUTPUTS, infos, 0, gnn_tiny_required_bytes, gnn_tiny_prepare, gnn_tiny_run,
+    GNN_TINY_EDGE_FEATURES, 0, 0, 0, GNN_TINY_OUTPUTS, 0, infos, 0, gnn_tiny_required_bytes, gnn_tiny_prepare, gnn_tiny_run,
 };
 """
 

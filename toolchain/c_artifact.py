@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 
+import numpy as np
+
 from toolchain.artifact import Artifact
 from toolchain.errors import ArtifactError
 from toolchain.topology import TopologySpec
 
 FORMAT = "c"
+MAX_RELATIONS = (
+    65535  # relations that C tells apart: an edge_type is a uint16, and its largest number stands for the others
+)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -36,6 +41,11 @@ def c_sources(artifact: Artifact) -> dict[str, bytes]:
             if hashlib.sha256(sources[name]).hexdigest() != entry["sha256"]:
                 raise ArtifactError(f"{artifact.path / name}: changed since the artifact was loaded. Load it again.")
     return sources
+
+
+def edge_types(given: np.ndarray) -> np.ndarray:
+    """The edge_type of a graph as C takes it, [E] uint16; a relation that no C model reads is the largest number."""
+    return given.clip(max=MAX_RELATIONS).astype(np.uint16)
 
 
 def c_name(artifact: Artifact) -> str:

@@ -32,6 +32,7 @@ FIELDS = (
     "edge_index",
     "edge_weight",
     "edge_attr",
+    "edge_type",
     "y",
     "train_mask",
     "val_mask",

@@ -25,6 +25,7 @@ class GraphInputs:
         edge_attr: [E, D] float32 or None. [E] is accepted as D = 1.
         batch: [N] int64, the graph of each node, not decreasing; None means that all nodes are one graph.
         num_graphs: graphs in the batch; by default the last entry of `batch` + 1.
+        edge_type: [E] int64 or None: the relation of each edge, 0 or more.
 
     Raises:
         InvalidInput: with the field, the offending value and its place.
@@ -36,6 +37,7 @@ class GraphInputs:
     edge_attr: np.ndarray | None = None
     batch: np.ndarray | None = None
     num_graphs: int = 0
+    edge_type: np.ndarray | None = None
     _sparse_x: SparseFeatures | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +63,13 @@ class GraphInputs:
                     f"edge_attr: shape {list(attr.shape)}, expected [{num_edges}, D] (one row per edge)."
                 )
             attr = attr.reshape(num_edges, -1) if num_edges else attr.reshape(0, attr.shape[1] if attr.ndim == 2 else 1)
+        relations = self.edge_type
+        if relations is not None:
+            relations = _indices("edge_type", relations)
+            if relations.shape != (num_edges,):
+                raise InvalidInput(f"edge_type: shape {list(relations.shape)}, expected [{num_edges}] (one per edge).")
+            if relations.min(initial=0) < 0:
+                raise InvalidInput(f"edge_type: {relations.min()}, expected relations numbered from 0.")
         batch, num_graphs = self.batch, self.num_graphs
         if batch is not None:
             batch = _indices("batch", batch)
@@ -83,6 +92,7 @@ class GraphInputs:
             ("edge_attr", attr),
             ("batch", batch),
             ("num_graphs", num_graphs or 1),
+            ("edge_type", relations),
         ):
             object.__setattr__(self, name, value)
 
@@ -138,7 +148,8 @@ class GraphInputs:
                 f"{missing}: missing from the data object. Give every graph x of shape [N, F] and edge_index [2, E]."
             )
         num_graphs = int(getattr(data, "num_graphs", 0) or 0) if array("batch") is not None else 0
-        return cls(x, edges, array("edge_weight"), array("edge_attr"), array("batch"), num_graphs)
+        weight, attr = array("edge_weight"), array("edge_attr")
+        return cls(x, edges, weight, attr, array("batch"), num_graphs, array("edge_type"))
 
     @classmethod
     def concatenate(cls, graphs: Sequence[GraphInputs]) -> GraphInputs:
@@ -162,13 +173,13 @@ class GraphInputs:
         assert x is not None
         edges = np.concatenate([g.edge_index + start for g, start in zip(graphs, first_node, strict=False)], axis=1)
         batch = np.concatenate([g.graph_index + start for g, start in zip(graphs, first_graph, strict=False)])
-        return cls(x, edges, joined("edge_weight"), joined("edge_attr"), batch, int(first_graph[-1]))
+        weight, attr = joined("edge_weight"), joined("edge_attr")
+        return cls(x, edges, weight, attr, batch, int(first_graph[-1]), joined("edge_type"))
 
     def prepare(self, specs: tuple[TopologySpec, ...]) -> PreparedGraph:
         """Compute every topology of a model for this graph, once."""
-        return PreparedGraph(
-            self, tuple(build_topology(spec, self.num_nodes, self.edge_index, self.edge_weight) for spec in specs)
-        )
+        edges = self.num_nodes, self.edge_index, self.edge_weight, self.edge_type
+        return PreparedGraph(self, tuple(build_topology(spec, *edges) for spec in specs))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

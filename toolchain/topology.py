@@ -51,6 +51,7 @@ class TopologySpec:
         weighted: `edge_weight` enters the coefficients; without it every edge weighs 1.
         loop_weight: weight of an added self-loop (2 for PyG's `improved`).
         reversed: aggregate at the source of each edge (PyG flow="target_to_source").
+        relation: only the edges of this `edge_type`; None for all of them.
     """
 
     self_loops: SelfLoops = SelfLoops.KEEP
@@ -59,6 +60,7 @@ class TopologySpec:
     loop_weight: float = 1.0
     loop_attributes: LoopAttributes = LoopAttributes.NONE
     reversed: bool = False
+    relation: int | None = None
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -68,6 +70,7 @@ class TopologySpec:
             "loop_weight": self.loop_weight,
             "loop_attributes": self.loop_attributes.value,
             "reversed": self.reversed,
+            "relation": self.relation,
         }
 
     @classmethod
@@ -79,6 +82,7 @@ class TopologySpec:
             float(data["loop_weight"]),  # type: ignore[arg-type]  # checked by the manifest schema
             LoopAttributes(data["loop_attributes"]),
             bool(data["reversed"]),
+            data.get("relation"),  # type: ignore[arg-type]  # absent in files of models without relations
         )
 
     def __str__(self) -> str:
@@ -89,6 +93,7 @@ class TopologySpec:
             [f"loop_attributes={self.loop_attributes.value}"] if self.loop_attributes is not LoopAttributes.NONE else []
         )
         parts += ["reversed"] if self.reversed else []
+        parts += [f"relation={self.relation}"] if self.relation is not None else []
         return ", ".join(parts)
 
 
@@ -150,19 +155,30 @@ class Topology:
 
 
 def build_topology(
-    spec: TopologySpec, num_nodes: int, edge_index: np.ndarray, edge_weight: np.ndarray | None
+    spec: TopologySpec,
+    num_nodes: int,
+    edge_index: np.ndarray,
+    edge_weight: np.ndarray | None,
+    edge_type: np.ndarray | None = None,
 ) -> Topology:
     """Prepare checked edges for one topology, in O(N + E log E).
 
     Args:
         edge_index: [2, E] int64, already checked to lie in [0, num_nodes).
         edge_weight: [E] float32; needed when the spec is weighted.
+        edge_type: [E] int64; needed when the spec is of one relation.
     """
     source, target = (edge_index[1], edge_index[0]) if spec.reversed else (edge_index[0], edge_index[1])
     weight = edge_weight if spec.weighted else None
     if spec.weighted and edge_weight is None:
         raise InvalidInput("edge_weight: missing, but the model was lowered with it. Pass edge_weight of shape [E].")
     origin = np.arange(source.shape[0], dtype=np.int64)
+    if spec.relation is not None:
+        if edge_type is None:
+            raise InvalidInput("edge_type: missing, but the model reads it. Pass edge_type of shape [E].")
+        origin = np.flatnonzero(edge_type == spec.relation)
+        source, target = source[origin], target[origin]
+        weight = weight[origin] if weight is not None else None
     if spec.self_loops is not SelfLoops.KEEP:
         is_loop = source == target
         has_loops = bool(is_loop.any())

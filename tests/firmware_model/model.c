@@ -90,6 +90,6 @@ static const gnn_output_info output_infos[GNN_TINY_OUTPUTS] = {{GNN_NODE, 1}, {G
 
 const gnn_model gnn_tiny_model = {
     "tiny", GNN_TINY_MAX_NODES, GNN_TINY_MAX_EDGES, GNN_TINY_MAX_GRAPHS, GNN_TINY_MAX_DEGREE, GNN_TINY_FEATURES,
-    GNN_TINY_EDGE_FEATURES, 1, 0, 0, GNN_TINY_OUTPUTS, output_infos, EDGES_OFFSET, gnn_tiny_required_bytes,
+    GNN_TINY_EDGE_FEATURES, 1, 0, 0, GNN_TINY_OUTPUTS, 0, output_infos, EDGES_OFFSET, gnn_tiny_required_bytes,
     gnn_tiny_prepare, gnn_tiny_run,
 };

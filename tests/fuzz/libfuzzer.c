@@ -95,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     graph.target = (flags & 16u) ? NULL : target;
     graph.batch = (flags & 32u) ? NULL : batch;
     graph.edge_weight = (flags & 64u) ? NULL : weight;
+    graph.edge_type = NULL;
     features.x = (flags & 128u) ? NULL : x;
     features.x_pointer = (flags & 128u) ? NULL : x_pointer;
     features.x_index = (flags & 256u) ? NULL : x_index;

@@ -96,7 +96,7 @@ static void allocate_outputs(const record *r, float **values)
 /* Leaves another graph of the model in the arena. */
 static void prepare_another(void *arena, size_t bytes)
 {
-    gnn_graph graph = {1, 0, 1, NULL, NULL, NULL, NULL};
+    gnn_graph graph = {1, 0, 1, NULL, NULL, NULL, NULL, NULL};
     if (MODEL.prepare(&graph, arena, bytes) != GNN_OK) {
         stop("a graph of one node was refused");
     }
@@ -152,6 +152,7 @@ static void run_one(const record *r, unsigned char **sections, int32_t *statuses
         graph.target = (r->flags & NO_TARGET) ? NULL : target;
         graph.batch = (r->flags & NO_BATCH) ? NULL : batch;
         graph.edge_weight = (r->flags & NO_WEIGHT) || !MODEL.reads_edge_weight ? NULL : weight;
+        graph.edge_type = NULL;
         statuses[0] = (int32_t)MODEL.prepare((r->flags & NO_GRAPH) ? NULL : &graph, arena, r->arena_bytes);
     }
     free(source);

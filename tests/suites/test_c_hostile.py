@@ -174,7 +174,7 @@ def recorded(name: str, artifact: Artifact, prefix: str) -> str:
     text = [literals.array(f"{prefix}_{key}", array) for key, array in arrays.items()]
     weights = f"{prefix}_weight" if weight is not None else "NULL"
     text += [
-        f"static const gnn_graph {prefix}_graph = {{9, 16, 1, {prefix}_source, {prefix}_target, NULL, {weights}}};",
+        f"static const gnn_graph {prefix}_graph = {{9, 16, 1, {prefix}_source, {prefix}_target, NULL, {weights}, NULL}};",
         f"static const gnn_features {prefix}_features = {{{prefix}_x, NULL, NULL, NULL}};",
         f"extern const gnn_model gnn_{c_name(artifact)}_model;",
         f"#define {prefix.upper()} {{&gnn_{c_name(artifact)}_model, &{prefix}_graph, &{prefix}_features, {prefix}_expected, "

@@ -53,7 +53,12 @@ def write(folder: Path, graph: Graph, graphs: dict[str, GraphInputs], compat: st
     """An artifact, and graphs with what the reference answers."""
     export(graph, "litert", folder / "artifact", compat=compat)
     for name, inputs in graphs.items():
-        given = {"edge_weight": inputs.edge_weight, "edge_attr": inputs.edge_attr, "batch": inputs.batch}
+        given = {
+            "edge_weight": inputs.edge_weight,
+            "edge_attr": inputs.edge_attr,
+            "batch": inputs.batch,
+            "edge_type": inputs.edge_type,
+        }
         arrays = {key: array for key, array in given.items() if array is not None}
         outputs = {f"output_{i}": output for i, output in enumerate(interpret(graph, inputs))}
         num_graphs = np.int64(inputs.num_graphs)

@@ -73,6 +73,14 @@ def test_columns_and_vectors_of_edges_are_both_taken() -> None:
     assert (inputs.edge_weight.shape, inputs.edge_attr.shape) == ((2,), (2, 1))
 
 
+@pytest.mark.parametrize(
+    ("kinds", "cause"), [([0.5, 1], "dtype float64"), ([0], "expected \\[2\\]"), ([0, -1], "numbered from 0")]
+)
+def test_edge_types_are_numbers_of_relations(kinds: list[float], cause: str) -> None:
+    with pytest.raises(InvalidInput, match=f"edge_type: .*{cause}"):
+        GraphInputs(X, EDGES, edge_type=np.array(kinds))
+
+
 def test_integer_features_become_float32() -> None:
     assert GraphInputs(np.array([[1, 2]]), np.zeros((2, 0), int)).x.dtype == np.float32
 
@@ -86,7 +94,7 @@ def test_batch_of_pyg_and_concatenate_agree() -> None:
     graphs = [GRAPHS[name](FEATURES) for name in ("ring", "single_node", "hub")]
     joined = GraphInputs.concatenate([GraphInputs.from_pyg(g) for g in graphs])
     batch = GraphInputs.from_pyg(Batch.from_data_list(graphs))
-    for name in ("x", "edge_index", "edge_weight", "edge_attr", "batch"):
+    for name in ("x", "edge_index", "edge_weight", "edge_attr", "batch", "edge_type"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(batch, name))
     assert joined.num_graphs == batch.num_graphs == 3
 

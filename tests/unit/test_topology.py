@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -154,6 +156,25 @@ def test_missing_weight_is_refused() -> None:
         build_topology(TopologySpec(weighted=True), 2, np.array([[0], [1]]), None)
 
 
+def test_a_relation_is_prepared_as_if_there_were_no_other_edges() -> None:
+    edges, weight, kinds = (
+        np.array([[0, 1, 2, 2], [1, 1, 0, 1]]),
+        np.array([1, 2, 3, 4], np.float32),
+        np.array([5, 0, 5, 5]),
+    )
+    spec = TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC, weighted=True)
+    alone = build_topology(spec, 3, edges[:, kinds == 5], weight[kinds == 5])
+    chosen = build_topology(replace(spec, relation=5), 3, edges, weight, kinds)
+    for name in ("source", "target", "weight", "source_scale"):
+        np.testing.assert_array_equal(getattr(chosen, name), getattr(alone, name))
+    assert chosen.origin.tolist() == [2, -1, 0, 3, -1, -1]
+
+
+def test_missing_edge_type_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"edge_type: missing, but the model reads it"):
+        build_topology(TopologySpec(relation=0), 2, np.array([[0], [1]]), None)
+
+
 def test_attributes_of_loops_that_no_rule_fills_are_refused() -> None:
     topology = build_topology(TopologySpec(SelfLoops.REPLACE), 2, np.array([[0], [1]]), None)
     with pytest.raises(InvalidInput, match="states no values for them"):
@@ -169,6 +190,7 @@ def test_attributes_of_loops_that_no_rule_fills_are_refused() -> None:
         st.sampled_from([1.0, 2.0]),
         st.sampled_from(LoopAttributes),
         st.booleans(),
+        st.sampled_from([None, 0, 3]),
     )
 )
 def test_spec_survives_json(spec: TopologySpec) -> None:

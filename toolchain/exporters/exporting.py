@@ -128,6 +128,7 @@ def _contract(graph: Graph, emission: Emission, fixed_graph: GraphInputs | None)
         max_graphs=bounds.graphs if bounds else None,
         max_degree=bounds.degree if bounds else None,
         fixed_graph=fixed_graph is not None,
+        edge_type=any(graph.topologies[t].relation is not None for t in _used_topologies(graph)),
     )
 
 
@@ -193,6 +194,7 @@ def _fixed_graph_bytes(graph: GraphInputs) -> bytes:
     arrays = {
         "num_nodes": np.int64(graph.num_nodes), "num_graphs": np.int64(graph.num_graphs), "edge_index": graph.edge_index,
         "edge_weight": graph.edge_weight, "edge_attr": graph.edge_attr, "batch": graph.batch,
+        "edge_type": graph.edge_type,
     }  # fmt: skip
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -149,6 +149,7 @@ def example_graph(
         rng.normal(size=(num_edges, widths.get(Role.EDGE_ATTR, 1))),
         np.arange(num_nodes) * num_graphs // num_nodes,
         num_graphs,
+        rng.integers(0, 1 + max((spec.relation or 0 for spec in graph.topologies), default=0), num_edges),
     )
     return inputs.prepare(graph.topologies)
 

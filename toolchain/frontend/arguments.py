@@ -14,7 +14,7 @@ from torch_geometric.nn import Sequential
 
 from toolchain.errors import UnsupportedModule
 
-FIELD_NAMES = ("x", "edge_index", "edge_weight", "edge_attr", "batch", "batch_size", "ptr")
+FIELD_NAMES = ("x", "edge_index", "edge_weight", "edge_attr", "batch", "batch_size", "ptr", "edge_type")
 _ABSENT_AS_NONE = ("pos", "y", "time")  # what Data answers None for where a graph lacks it
 
 

@@ -21,7 +21,7 @@ from toolchain.ir.ops import (
     Propagate,
     Role,
 )
-from toolchain.topology import LoopAttributes, SelfLoops, TopologySpec
+from toolchain.topology import LoopAttributes, SelfLoops
 
 
 @lowers(pyg.GATConv)
@@ -78,11 +78,11 @@ def _attention_edges(call: LayerCall, uses_attributes: bool) -> tuple[int, Rows 
     if attributes is not None and backwards:
         raise call.refuse("edge_attr with flow='target_to_source'; use the default flow")
     if not layer.add_self_loops:
-        topology = call.lowering.builder.topology(TopologySpec(reversed=backwards))
+        topology = call.topology(reversed=backwards)
         # PyG views a one-dimensional edge_attr as one column.
         return topology, None if attributes is None else Rows(call.lowering, attributes.value)
     if attributes is None:
-        return call.lowering.builder.topology(TopologySpec(SelfLoops.REPLACE, reversed=backwards)), None
+        return call.topology(SelfLoops.REPLACE, reversed=backwards), None
     if layer.fill_value != "mean":
         raise call.refuse(f"fill_value={layer.fill_value!r} for the edge_attr of self-loops; supported: 'mean'")
     if attributes.role is not Role.EDGE_ATTR:
@@ -90,8 +90,7 @@ def _attention_edges(call: LayerCall, uses_attributes: bool) -> tuple[int, Rows 
             "its edge_attr is computed by the model, so that of self-loops cannot be prepared before the model runs; "
             "pass the graph's own edge_attr, or use add_self_loops=False"
         )
-    spec = TopologySpec(SelfLoops.REPLACE, loop_attributes=LoopAttributes.MEAN)
-    topology = call.lowering.builder.topology(spec)
+    topology = call.topology(SelfLoops.REPLACE, loop_attributes=LoopAttributes.MEAN)
     return topology, Rows(call.lowering, call.lowering.edge_input(Role.EDGE_ATTR, topology))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from toolchain.errors import UnsupportedModule
 from toolchain.frontend.index_symbols import EdgeIndex, GraphIndex
 from toolchain.frontend.symbols import Count, Rows
 from toolchain.ir.ops import Op
-from toolchain.topology import TopologySpec
+from toolchain.topology import SelfLoops, TopologySpec
 
 if TYPE_CHECKING:
     from toolchain.frontend.lowering import Lowering
@@ -29,6 +30,7 @@ class LayerCall:
         self, lowering: Lowering, layer: Any, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.lowering, self.layer, self.cls = lowering, layer, cls
+        self._relation: int | None = None
         bound = inspect.signature(cls.forward).bind(layer, *args, **kwargs)  # type: ignore[attr-defined]  # nn.Module
         self._given = dict(list(bound.arguments.items())[1:])
 
@@ -59,10 +61,15 @@ class LayerCall:
         raise self.refuse(f"{name} must be a tensor that forward was given or computed")
 
     def edge_index(self) -> None:
-        """Check that the layer runs on the model's own edges."""
+        """Check that the layer runs on the model's own edges, all of them or those of a relation."""
         edges = self._given.get("edge_index")
-        if not isinstance(edges, EdgeIndex) or edges.is_flipped or edges.spec != TopologySpec():
+        if not isinstance(edges, EdgeIndex) or edges.is_flipped or replace(edges.spec, relation=None) != TopologySpec():
             raise self.refuse("edge_index must be the edge_index that forward was given, unchanged and dense")
+        self._relation = edges.spec.relation
+
+    def topology(self, self_loops: SelfLoops = SelfLoops.KEEP, **rules: Any) -> int:
+        """The topology of the layer's edges under these rules of a TopologySpec."""
+        return self.lowering.builder.topology(TopologySpec(self_loops, **{"relation": self._relation, **rules}))
 
     def batch(self, name: str = "batch", size: str = "batch_size") -> bool:
         """Whether the layer is given `batch`; its size argument may only be the number of graphs."""

@@ -8,11 +8,10 @@ from torch_geometric import nn as pyg
 from torch_geometric.nn import aggr
 
 from toolchain.frontend.calls import LayerCall
-from toolchain.frontend.index_symbols import EdgeIndex
 from toolchain.frontend.registry import lowers
 from toolchain.frontend.symbols import Rows
 from toolchain.ir.ops import Activation, Add, Aggregate, End, Function, Gather, Mul, Propagate, Reduce, Role
-from toolchain.topology import Normalization, SelfLoops, TopologySpec
+from toolchain.topology import Normalization, SelfLoops
 
 _AGGREGATIONS = {
     "add": (Reduce.SUM, aggr.SumAggregation),
@@ -50,7 +49,7 @@ def weighted_sum(call: LayerCall, x: Rows, weight: Rows | None, reduce: Reduce, 
     """Reduce edge_weight * x over in-edges, with the topology's own weights where `weight` is the raw edge_weight."""
     backwards = is_reversed(call)
     raw = weight is not None and weight.role is Role.EDGE_WEIGHT
-    topology = call.lowering.builder.topology(TopologySpec(weighted=raw, reversed=backwards))
+    topology = call.topology(weighted=raw, reversed=backwards)
     operands, names = [x.value], []
     if weight is not None and not raw:
         if backwards:
@@ -81,15 +80,14 @@ def gcn_conv(call: LayerCall) -> Rows:
             "its edge_weight is computed or is edge_attr, so the normalization cannot be prepared before the model "
             "runs; pass the graph's own edge_weight, or use normalize=False"
         )
-    spec = TopologySpec(
+    topology = call.topology(
         SelfLoops.REMAINING if layer.add_self_loops else SelfLoops.KEEP,
-        Normalization.SYMMETRIC,
+        normalization=Normalization.SYMMETRIC,
         weighted=weight is not None,
         # PyG ignores `improved` without edge_weight: add_remaining_self_loops fills weights only where there are some.
         loop_weight=2.0 if layer.improved and layer.add_self_loops and weight is not None else 1.0,
         reversed=is_reversed(call),
     )
-    topology = call.lowering.builder.topology(spec)
     if bias is None:
         return call.emit(Propagate(topology, reduce), h.value)
     return call.emit(Propagate(topology, reduce, ("bias",)), h.value, bias)
@@ -101,7 +99,7 @@ def gin_conv(call: LayerCall) -> Rows:
     call.only("x", "edge_index")
     call.edge_index()
     layer, x, reduce = call.layer, call.rows("x"), reduction(call)
-    topology = call.lowering.builder.topology(TopologySpec(reversed=is_reversed(call)))
+    topology = call.topology(reversed=is_reversed(call))
     self_scale = call.derived(layer.eps, "self_scale", 1 + layer.eps.reshape(1))
     return layer.nn(call.emit(Propagate(topology, reduce, ("self_scale",)), x.value, self_scale))
 
@@ -116,7 +114,7 @@ def gine_conv(call: LayerCall) -> Rows:
     layer, x, e, reduce = call.layer, call.rows("x"), call.rows("edge_attr"), reduction(call)
     if layer.lin is not None:
         e = layer.lin(e)
-    gathered = call.emit(Gather(call.lowering.edges(), End.SOURCE), x.value)  # [E, C]
+    gathered = call.emit(Gather(call.topology(), End.SOURCE), x.value)  # [E, C]
     message = call.emit(Activation(Function.RELU), call.emit(Add(), gathered.value, e.value).value)
     total = call.emit(Aggregate(reduce), message.value)  # [N, C]
     self_scale = call.derived(layer.eps, "self_scale", 1 + layer.eps.reshape(1))
@@ -145,7 +143,7 @@ def mf_conv(call: LayerCall) -> Rows:
     call.edge_index()
     layer, x, reduce = call.layer, call.rows("x"), reduction(call)
     h = weighted_sum(call, x, None, reduce)
-    counted = EdgeIndex(call.lowering, TopologySpec(normalization=Normalization.DEGREE, reversed=is_reversed(call)))
+    counted = call.topology(normalization=Normalization.DEGREE, reversed=is_reversed(call))
     degree = Rows(call.lowering, call.lowering.node_factor(counted, End.TARGET)).clamp(max=float(layer.max_degree))
     total: Any = 0
     for d, (lin_l, lin_r) in enumerate(zip(layer.lins_l, layer.lins_r, strict=True)):

@@ -125,8 +125,8 @@ def gcn_norm(
 def coefficients(lowering: Lowering, edges: EdgeIndex) -> Rows:
     """l_i * w_ij * r_j of every edge, [E]; times x_j and aggregated, it becomes a Propagate, which does without."""
     topology = edges.topology
-    value = lowering.gather(edges, End.SOURCE, lowering.node_factor(edges, End.SOURCE))
-    target = lowering.gather(edges, End.TARGET, lowering.node_factor(edges, End.TARGET))
+    value = lowering.gather(edges, End.SOURCE, lowering.node_factor(topology, End.SOURCE))
+    target = lowering.gather(edges, End.TARGET, lowering.node_factor(topology, End.TARGET))
     value = lowering.add(Mul(), value, target)
     if edges.spec.weighted:
         value = lowering.add(Mul(), value, lowering.edge_input(Role.EDGE_WEIGHT, topology))
@@ -150,7 +150,7 @@ def degree(lowering: Lowering, index: Any, num_nodes: Any = None, dtype: Any = N
         raise lowering.refuse_use("degree of bool", "values are float32")
     row = 1 if index.end is (End.SOURCE if index.edges.spec.reversed != index.edges.is_flipped else End.TARGET) else 0
     counted = index.edges.bare.towards(row).with_spec(normalization=Normalization.DEGREE)
-    return Rows(lowering, lowering.node_factor(counted, End.TARGET), rank=1)
+    return Rows(lowering, lowering.node_factor(counted.topology, End.TARGET), rank=1)
 
 
 @lowers_graph_function("torch_geometric.is_torch_sparse_tensor", "torch_geometric.is_sparse")

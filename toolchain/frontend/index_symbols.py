@@ -1,4 +1,4 @@
-"""What stands for the integer tensors of a graph: `edge_index` and its rows, `batch`, `ptr`."""
+"""What stands for the integer tensors of a graph: `edge_index` and its rows, `edge_type`, `batch`, `ptr`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from toolchain.frontend.symbols import Count, Symbol
 from toolchain.ir.ops import End
 from toolchain.ir.types import Domain
-from toolchain.topology import Normalization, TopologySpec
+from toolchain.topology import Normalization, SelfLoops, TopologySpec
 
 if TYPE_CHECKING:
     from toolchain.frontend.lowering import Lowering
@@ -113,6 +113,63 @@ class EdgeEnd(Symbol):
 
     def dim(self) -> int:
         return 1
+
+
+class EdgeType(Symbol):
+    """`edge_type`, the relation of each edge: [E]. It is only compared with numbers."""
+
+    what = "edge_type"
+    dtype = torch.long
+    device = torch.device("cpu")
+
+    def __eq__(self, other: object) -> Any:
+        if not isinstance(other, int) or isinstance(other, bool):
+            raise self.lowering.refuse_use(
+                f"comparing edge_type with {other!r}", "relations are numbers, as edge_type == 2"
+            )
+        return RelationMask(self.lowering, other)
+
+    __hash__ = Symbol.__hash__
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        return (Count(self.lowering, Domain.EDGE),)
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        return 1
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__} has no {name}")
+        raise self.lowering.refuse_use(
+            f"edge_type.{name}",
+            "it chooses edges, as edge_index[:, edge_type == 2]. Pass what it stands for as edge_attr",
+        )
+
+
+class RelationMask(Symbol):
+    """`edge_type == r`, which chooses the edges of a relation: `edge_index[:, mask]`, and `edge_attr[mask]` along them."""
+
+    what = "edge_type == a number"
+    dtype = torch.bool
+
+    def __init__(self, lowering: Lowering, relation: int) -> None:
+        super().__init__(lowering)
+        self.relation = relation
+
+    def dim(self) -> int:
+        return 1
+
+    def edges_of(self, edges: EdgeIndex) -> EdgeIndex:
+        """Those of the edges that are of this relation."""
+        if edges.spec != edges.bare.with_spec(self_loops=SelfLoops.KEEP, relation=None).spec:
+            raise self.lowering.refuse_use(
+                "choosing a relation of edges that were changed before", "apply edge_type == r to edge_index itself"
+            )
+        return edges.with_spec(relation=self.relation)
 
 
 class GraphIndex(Symbol):

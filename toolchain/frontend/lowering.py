@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 
 from toolchain.errors import InvalidGraph, InvalidInput, PocketGnnError, TypeMismatch, UnsupportedModule
 from toolchain.frontend import (  # noqa: F401  importing them fills the tables of the registry
@@ -26,12 +26,13 @@ from toolchain.frontend import (  # noqa: F401  importing them fills the tables 
     products,
     recurrent,
     refusals,
+    relations,
     shape_functions,
     spectral,
     tensor_functions,
 )
 from toolchain.frontend.arguments import forward_arguments, run_model
-from toolchain.frontend.index_symbols import EdgeIndex, GraphIndex, GraphPointer
+from toolchain.frontend.index_symbols import EdgeIndex, EdgeType, GraphIndex, GraphPointer
 from toolchain.frontend.registry import (
     FUNCTIONS,
     GRAPH_FUNCTIONS,
@@ -57,7 +58,7 @@ def lower(model: torch.nn.Module, example: Data, *, name: str = "model", traces_
     """Lower a trained model, as it behaves in eval mode, to a float32 Graph. The model itself is never changed.
 
     Args:
-        model: takes x, edge_index, edge_weight, edge_attr, batch, batch_size, ptr by name, or a single `data`.
+        model: takes x, edge_index, edge_weight, edge_attr, edge_type, batch, batch_size, ptr by name, or a single `data`.
         example: a Data or Batch that the model accepts. It states the widths and which of edge_weight, edge_attr and
             batch the model is called with; nothing else of it remains in the Graph.
         name: a C identifier for generated files.
@@ -74,8 +75,13 @@ def lower(model: torch.nn.Module, example: Data, *, name: str = "model", traces_
     if not isinstance(model, torch.nn.Module):
         raise UnsupportedModule(f"model: got {type(model).__name__}, expected a torch.nn.Module instance.")
     if not isinstance(example, Data):
+        way_out = (
+            " Values have one row for each node, of whatever kind: use data.to_homogeneous(), whose edge_type says the relation "
+            "of each edge, and choose edges by edge_index[:, edge_type == r]."
+        )
         raise InvalidInput(
             f"example: got {type(example).__name__}, expected torch_geometric.data.Data or a Batch of Data."
+            + (way_out if isinstance(example, HeteroData) else "")
         )
     inputs = GraphInputs.from_pyg(example)
     duplicate = checked_copy(model)
@@ -154,6 +160,7 @@ class Lowering:
             "edge_index": EdgeIndex(self),
             "edge_weight": None if inputs.edge_weight is None else Rows(self, None, weight_rank, Role.EDGE_WEIGHT),
             "edge_attr": None if inputs.edge_attr is None else Rows(self, None, attr_rank, Role.EDGE_ATTR),
+            "edge_type": None if inputs.edge_type is None else EdgeType(self),
             "batch": GraphIndex(self) if batched else None,
             "ptr": None if example.get("ptr") is None else GraphPointer(self),
             "batch_size": Count(self, Domain.GRAPH) if batched else None,
@@ -207,12 +214,12 @@ class Lowering:
             return self.add(Pool(Reduce.MAX), value)
         return value if edges is None else self.gather(edges, End.TARGET, value)
 
-    def node_factor(self, edges: EdgeIndex, end: End) -> int:
+    def node_factor(self, topology: int, end: End) -> int:
         """The row factor of a topology's normalization as a node value of one channel."""
-        key = (edges.topology, end)
+        key = (topology, end)
         if key not in self._node_factors:
             weight = self.table(np.zeros((1, self.inputs.x.shape[1]), np.float32), "zeros")
-            op = Linear(row_factor=RowFactor(edges.topology, end))
+            op = Linear(row_factor=RowFactor(topology, end))
             self._node_factors[key] = self.add(op, self._x, weight, self.table(np.ones(1, np.float32), "fill"))
         return self._node_factors[key]
 

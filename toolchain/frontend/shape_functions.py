@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
-from toolchain.frontend.functions import binary, checked_rows, maximum, minimum
+from toolchain.frontend.functions import add, binary, checked_rows, maximum, minimum
 from toolchain.frontend.index_symbols import EdgeIndex
 from toolchain.frontend.layouts import linear_map
 from toolchain.frontend.pools import require_single_graph
 from toolchain.frontend.registry import lowers_function
-from toolchain.frontend.symbols import Count, Refused, Rows, Symbol
+from toolchain.frontend.symbols import Count, Refused, Rows, Stacked, Symbol
 from toolchain.ir.ops import Maximum, Mul, Pool, Reduce, Sub
 from toolchain.ir.types import Domain
 
@@ -146,8 +148,19 @@ def _is_within_rows(x: Rows, dim: Any) -> bool:
     return bool(dims) and all(isinstance(d, int) and -x.rank <= d < x.rank and d % x.rank != 0 for d in dims)
 
 
+def _combined(
+    lowering: Lowering, name: str, stacked: Stacked, dim: Any, keepdim: bool, join: Callable[..., Rows]
+) -> Rows:
+    """A reduction of a stack over what was stacked."""
+    if dim not in (0, -1 - stacked.parts[0].rank) or keepdim:
+        raise lowering.refuse_use(f"{name} of a stack with dim={dim}", f"supported: torch.stack([...]).{name}(dim=0)")
+    return reduce(partial(join, lowering), stacked.parts)
+
+
 @lowers_function("mean")
 def mean(lowering: Lowering, input: Any, dim: Any = None, keepdim: bool = False) -> Rows:
+    if isinstance(input, Stacked):
+        return _combined(lowering, "mean", input, dim, keepdim, add) * (1.0 / len(input.parts))
     x = checked_rows(lowering, "mean", input)
     if _is_within_rows(x, dim):
         return linear_map(lowering, x, lambda rows: rows.mean(dim, keepdim=keepdim), "mean")
@@ -156,6 +169,8 @@ def mean(lowering: Lowering, input: Any, dim: Any = None, keepdim: bool = False)
 
 @lowers_function("sum")
 def sum(lowering: Lowering, input: Any, dim: Any = None, keepdim: bool = False) -> Rows:
+    if isinstance(input, Stacked):
+        return _combined(lowering, "sum", input, dim, keepdim, add)
     x = checked_rows(lowering, "sum", input)
     if _is_within_rows(x, dim):
         return linear_map(lowering, x, lambda rows: rows.sum(dim, keepdim=keepdim), "sum")
@@ -190,7 +205,10 @@ def max(lowering: Lowering, input: Any, dim: Any = None, keepdim: bool = False, 
     other = dim if isinstance(dim, Rows) else other
     if other is not None:
         return binary(lowering, Maximum(), input, other)
-    x, places = checked_rows(lowering, "max", input), Refused(lowering, "the positions that max returns")
+    places = Refused(lowering, "the positions that max returns")
+    if isinstance(input, Stacked):
+        return _combined(lowering, "max", input, dim, keepdim, maximum), places
+    x = checked_rows(lowering, "max", input)
     if _is_within_rows(x, dim):
         return _extreme(lowering, "max", x, dim, keepdim), places
     return _over_rows(lowering, "max", x, dim, keepdim, Reduce.MAX), places
@@ -202,7 +220,10 @@ def min(lowering: Lowering, input: Any, dim: Any = None, keepdim: bool = False, 
     other = dim if isinstance(dim, Rows) else other
     if other is not None:
         return minimum(lowering, input, other)
-    x, places = checked_rows(lowering, "min", input), Refused(lowering, "the positions that min returns")
+    places = Refused(lowering, "the positions that min returns")
+    if isinstance(input, Stacked):
+        return _combined(lowering, "min", input, dim, keepdim, minimum), places
+    x = checked_rows(lowering, "min", input)
     if _is_within_rows(x, dim):
         return _extreme(lowering, "min", x, dim, keepdim), places
     return _over_rows(lowering, "min", x, dim, keepdim, Reduce.MIN), places

@@ -6,11 +6,10 @@ from torch_geometric import nn as pyg
 
 from toolchain.frontend.calls import LayerCall
 from toolchain.frontend.convs import is_reversed, reduction
-from toolchain.frontend.index_symbols import EdgeIndex
 from toolchain.frontend.registry import lowers
 from toolchain.frontend.symbols import Rows
 from toolchain.ir.ops import Add, End, HeadMean, Linear, Mul, Propagate, Reduce, Role
-from toolchain.topology import Normalization, SelfLoops, TopologySpec
+from toolchain.topology import Normalization, SelfLoops
 
 
 @lowers(pyg.ChebConv)
@@ -29,8 +28,7 @@ def cheb_conv(call: LayerCall) -> Rows:
     if is_reversed(call):
         raise call.refuse("flow='target_to_source'; use the default flow")
     reduce = reduction(call)
-    spec = TopologySpec(SelfLoops.REMOVE, Normalization.SYMMETRIC_OUT, weighted=weight is not None)
-    topology = call.lowering.builder.topology(spec)
+    topology = call.topology(SelfLoops.REMOVE, normalization=Normalization.SYMMETRIC_OUT, weighted=weight is not None)
 
     def step(rows: Rows) -> Rows:
         return -call.emit(Propagate(topology, reduce), rows.value)
@@ -50,8 +48,9 @@ def arma_conv(call: LayerCall) -> Rows:
     layer, x, weight = call.layer, call.rows("x"), call.optional_rows("edge_weight")
     if weight is not None and weight.role is not Role.EDGE_WEIGHT:
         raise call.refuse("its edge_weight is computed; pass the graph's own edge_weight")
-    spec = TopologySpec(normalization=Normalization.SYMMETRIC, weighted=weight is not None, reversed=is_reversed(call))
-    topology, reduce, stacks = call.lowering.builder.topology(spec), reduction(call), layer.num_stacks
+    backwards, normalization = is_reversed(call), Normalization.SYMMETRIC
+    topology = call.topology(normalization=normalization, weighted=weight is not None, reversed=backwards)
+    reduce, stacks = reduction(call), layer.num_stacks
     y = x
     for t in range(layer.num_layers):
         if t == 0:  # [N, in] to [N, K * out]
@@ -81,10 +80,10 @@ def cluster_gcn_conv(call: LayerCall) -> Rows:
         raise call.refuse("another flow or aggr than the default; use the default")
     if layer.diag_lambda and not layer.add_self_loops:
         raise call.refuse("diag_lambda without add_self_loops; use add_self_loops=True")
-    edges = EdgeIndex(call.lowering, TopologySpec(SelfLoops.REPLACE if layer.add_self_loops else SelfLoops.KEEP))
-    y = call.emit(Propagate(edges.topology, Reduce.MEAN), x.value)
+    loops = SelfLoops.REPLACE if layer.add_self_loops else SelfLoops.KEEP
+    y = call.emit(Propagate(call.topology(loops), Reduce.MEAN), x.value)
     if layer.diag_lambda:
-        counted = edges.with_spec(normalization=Normalization.DEGREE)
+        counted = call.topology(loops, normalization=Normalization.DEGREE)
         degree = Rows(call.lowering, call.lowering.node_factor(counted, End.TARGET))
         y = y + call.emit(Mul(), x.value, (layer.diag_lambda / degree).value)
     y = layer.lin_out(y)

@@ -303,6 +303,16 @@ class Mask(Rows):
         return self._operator("logical_not", self)
 
 
+class Stacked(Symbol):
+    """`torch.stack([a, b, ...])` of tensors of one layout along a new first dimension, which a reduction over it takes away."""
+
+    what = "a stack of tensors along dim=0"
+
+    def __init__(self, lowering: Lowering, parts: tuple[Rows, ...]) -> None:
+        super().__init__(lowering)
+        self.parts = parts
+
+
 class IsInfinite(Symbol):
     """`x == inf`, which is only asked for in order to put another number in the place of a division by zero."""
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from toolchain.frontend.functions import checked_rows
-from toolchain.frontend.index_symbols import EdgeEnd, EdgeIndex, GraphIndex
+from toolchain.frontend.index_symbols import EdgeEnd, EdgeIndex, GraphIndex, RelationMask
 from toolchain.frontend.layouts import linear_map
 from toolchain.frontend.pools import require_single_graph
 from toolchain.frontend.registry import lowers_function
-from toolchain.frontend.symbols import Count, Mask, Rows, Symbol
-from toolchain.ir.ops import Broadcast, Concat
+from toolchain.frontend.symbols import Count, Mask, Rows, Stacked, Symbol
+from toolchain.ir.ops import Broadcast, Concat, Role
 from toolchain.ir.types import Domain
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ def cat(lowering: Lowering, tensors: Any, dim: int = 0) -> Rows:
 
 
 @lowers_function("stack")
-def stack(lowering: Lowering, tensors: Any, dim: int = 0) -> Rows:
-    """Join along a new dimension of the rows."""
+def stack(lowering: Lowering, tensors: Any, dim: int = 0) -> Any:
+    """Join along a new dimension of the rows, or in front of them for a reduction over what was joined."""
     rows = [checked_rows(lowering, "stack", x) for x in tensors]
     rank = rows[0].rank + 1
     at = dim if dim >= 0 else rank + dim
     if at == 0:
-        raise lowering.refuse_use("stack with dim=0", "rows are the first dimension. Stack along dim=1")
+        return Stacked(lowering, tuple(rows))
     wide = [x.laid_out(*x.tail[: at - 1], 1, *x.tail[at - 1 :]) for x in rows]
     return cat(lowering, wide, at)
 
@@ -73,6 +73,8 @@ def getitem(lowering: Lowering, input: Any, index: Any) -> Any:
     """edge_index[0], x[row], x[batch], x[:, start:stop], x[..., :k], x[:, i]."""
     if isinstance(input, EdgeIndex) and index in (0, 1, -1, -2):
         return input.end(index % 2)
+    if isinstance(input, EdgeIndex) and (mask := _mask_of_all_ends(index)) is not None:
+        return mask.edges_of(input)
     x = checked_rows(lowering, "indexing", input)
     if isinstance(index, Symbol):
         return take(lowering, "indexing", x, index)
@@ -81,8 +83,15 @@ def getitem(lowering: Lowering, input: Any, index: Any) -> Any:
     if _keeps_rows(index, x):
         return linear_map(lowering, x, lambda rows: rows[index], "indexing")
     raise lowering.refuse_use(
-        f"indexing with {index!r}", "supported: edge_index[0], x[edge_index[0]], x[batch], x[:, start:stop]"
+        f"indexing with {index!r}",
+        "supported: edge_index[0], edge_index[:, edge_type == r], x[edge_index[0]], x[batch], x[:, start:stop]",
     )
+
+
+def _mask_of_all_ends(index: Any) -> RelationMask | None:
+    """The mask of `edge_index[:, mask]`."""
+    is_pair = isinstance(index, tuple) and len(index) == 2 and index[0] == slice(None)
+    return index[1] if is_pair and isinstance(index[1], RelationMask) else None
 
 
 def _keeps_rows(index: Any, x: Rows) -> bool:
@@ -102,7 +111,13 @@ def _is_all_rows(count: Any, x: Rows) -> bool:
 
 
 def take(lowering: Lowering, name: str, x: Rows, index: Any) -> Rows:
-    """Rows by index: node values at an end of each edge, or graph values at each node."""
+    """Rows by index: node values at an end of each edge, graph values at each node, edge inputs of one relation."""
+    if isinstance(index, RelationMask) and x.role in (Role.EDGE_WEIGHT, Role.EDGE_ATTR):
+        return x.along(index.edges_of(EdgeIndex(lowering)))
+    if isinstance(index, RelationMask):
+        raise lowering.refuse_use(
+            name, "edge_type == r selects edge_weight or edge_attr, before anything is computed of them"
+        )
     if isinstance(index, EdgeEnd):
         if x.domain is not Domain.NODE:
             raise lowering.refuse_use(name, f"the ends of edges select node values, got {x.what}")

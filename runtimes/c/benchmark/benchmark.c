@@ -26,7 +26,7 @@
 
 enum { END = 0, GRAPH = 1, STATUS = 2, MEMORY = 3, WINDOW = 4, CLOCK = 5 };
 enum { USAGE = 2, BAD_GRAPHS = 3, BAD_RESULTS = 4, NO_MEMORY = 5, NO_CPU = 6, REFUSED = 7 };
-enum { HAS_EDGES = 1, HAS_BATCH = 2, HAS_WEIGHT = 4, HAS_X = 8, HAS_SPARSE_X = 16, HAS_ATTR = 32 };
+enum { HAS_EDGES = 1, HAS_BATCH = 2, HAS_WEIGHT = 4, HAS_X = 8, HAS_SPARSE_X = 16, HAS_ATTR = 32, HAS_TYPE = 64 };
 enum { MOST_KEPT = 4096 }; /* samples of a window */
 
 struct graphs {
@@ -185,6 +185,7 @@ static void read_graph(struct inputs *in)
     in->features.x_pointer = taken(arrays, HAS_SPARSE_X, (size_t)given.num_nodes + 1, 4);
     in->features.x_index = taken(arrays, HAS_SPARSE_X, given.ones, 2);
     in->features.edge_attr = taken(arrays, HAS_ATTR, (size_t)given.num_edges * BENCHMARK_MODEL.edge_features, 4);
+    in->graph.edge_type = taken(arrays, HAS_TYPE, given.num_edges, 2);
     for (uint32_t i = 0; i < BENCHMARK_OUTPUTS; i++)
         in->values[i] = allocate((size_t)in->rows[i] * BENCHMARK_MODEL.outputs[i].channels * sizeof(float));
 }
@@ -192,7 +193,7 @@ static void read_graph(struct inputs *in)
 static void release(struct inputs *in)
 {
     const void *arrays[] = {in->graph.source, in->graph.target, in->graph.batch, in->graph.edge_weight, in->features.x,
-                            in->features.x_pointer, in->features.x_index, in->features.edge_attr};
+                            in->features.x_pointer, in->features.x_index, in->features.edge_attr, in->graph.edge_type};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         free((void *)(uintptr_t)arrays[i]);
     for (uint32_t i = 0; i < BENCHMARK_OUTPUTS; i++)

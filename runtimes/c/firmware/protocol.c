@@ -139,6 +139,7 @@ static void prepare(const struct prepare *line, struct result *result)
     graph.target = graph.source + FIRMWARE_MAX_EDGES;
     graph.batch = INPUT_BATCH;
     graph.edge_weight = INPUT_EDGE_WEIGHT;
+    graph.edge_type = NULL;
 #endif
     started = board_cycles();
     result->status = (uint8_t)FIRMWARE_MODEL.prepare(given, arena, sizeof arena);

@@ -43,6 +43,7 @@ typedef struct gnn_graph {
     const uint16_t *target;   /* [E] node that it reaches (row 1 of edge_index) */
     const uint16_t *batch;    /* [N] graph of each node, not decreasing; NULL: all nodes are one graph */
     const float *edge_weight; /* [E], or NULL where the model reads none */
+    const uint16_t *edge_type; /* [E] relation of each edge, or NULL where the model reads none */
 } gnn_graph;
 
 /* Features of one run. */
@@ -76,6 +77,7 @@ typedef struct gnn_model {
     uint8_t reads_edge_weight, reads_sparse_features;
     uint8_t has_fixed_graph; /* the edges are part of the model: prepare() takes NULL for the graph */
     uint8_t num_outputs;
+    uint8_t reads_edge_type;
     const gnn_output_info *outputs; /* [num_outputs] */
     size_t edges_offset; /* where memory is short: source [max_edges], then target [max_edges] may lie here in the arena during prepare();
                             run() overwrites them */

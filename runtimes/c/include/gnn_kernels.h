@@ -61,6 +61,7 @@ typedef struct gnn_topology_spec {
     gnn_normalization normalization;
     uint8_t weighted; /* edge_weight enters the coefficients */
     uint8_t reversed; /* messages flow from target to source */
+    uint16_t relation; /* 0: of all edges; else of those whose edge_type is one less */
 } gnn_topology_spec;
 
 /* Prepared edges, sorted by target (stable; an added self-loop is the last of its row). NULL where a model needs none. */

@@ -2,6 +2,11 @@
 #ifndef GNN_USES_H
 #define GNN_USES_H
 
+/* Topologies of one relation, for which edges are chosen by their edge_type. */
+#if !defined(GNN_USES_RELATIONS)
+#define GNN_USES_RELATIONS 1
+#endif
+
 /* Integer Linear. */
 #if !defined(GNN_USES_WEIGHTS_OF_8_BITS)
 #define GNN_USES_WEIGHTS_OF_8_BITS 1

@@ -23,6 +23,9 @@ gnn_status gnn_prepare_start(const gnn_model *model, const gnn_graph *graph, voi
         if (graph->num_edges != 0u && model->reads_edge_weight && graph->edge_weight == NULL) {
             return GNN_ERROR_NULL;
         }
+        if (graph->num_edges != 0u && model->reads_edge_type && graph->edge_type == NULL) {
+            return GNN_ERROR_NULL;
+        }
     }
     state->num_nodes = graph->num_nodes;
     state->num_edges = graph->num_edges;

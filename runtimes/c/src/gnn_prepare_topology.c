@@ -1,6 +1,12 @@
 #include "gnn_fixed.h"
 #include "gnn_kernels.h"
 #include "gnn_math.h"
+#include "gnn_uses.h"
+
+static int belongs(const gnn_topology_spec *spec, const gnn_graph *graph, uint32_t edge)
+{
+    return !GNN_USES_RELATIONS || spec->relation == 0u || graph->edge_type[edge] + 1u == spec->relation;
+}
 
 /* A counting sort: row_pointer counts in-edges, then holds the end of each row, and moves down to its start while the edges are
  * placed from the last to the first, which keeps their order. An added self-loop takes the last place of its row. */
@@ -23,6 +29,9 @@ gnn_status gnn_prepare_topology(const gnn_topology_spec *spec, const gnn_graph *
     if (spec->weighted && out->weight == NULL) {
         return GNN_ERROR_NULL;
     }
+    if (GNN_USES_RELATIONS && num_edges != 0u && spec->relation != 0u && graph->edge_type == NULL) {
+        return GNN_ERROR_NULL;
+    }
     if (loops) {
         if (num_nodes > max_edges) {
             return GNN_ERROR_EDGES;
@@ -39,6 +48,9 @@ gnn_status gnn_prepare_topology(const gnn_topology_spec *spec, const gnn_graph *
         }
         if (given != NULL && !gnn_is_finite(given[e])) {
             return GNN_ERROR_VALUE;
+        }
+        if (!belongs(spec, graph, e)) {
+            continue;
         }
         if (drops && source == target) {
             has_loops = 1;
@@ -72,7 +84,7 @@ gnn_status gnn_prepare_topology(const gnn_topology_spec *spec, const gnn_graph *
     row_pointer[num_nodes] = total;
     for (uint32_t e = num_edges; e-- > 0u;) {
         const uint32_t source = sources[e], target = targets[e];
-        if (!(drops && source == target)) {
+        if (belongs(spec, graph, e) && !(drops && source == target)) {
             const uint32_t place = --row_pointer[target];
             out->source[place] = (uint16_t)source;
             if (out->origin != NULL) {
@@ -85,7 +97,7 @@ gnn_status gnn_prepare_topology(const gnn_topology_spec *spec, const gnn_graph *
     }
     if (has_loops && spec->weighted && spec->self_loops == GNN_REMAINING) {
         for (uint32_t e = 0; e < num_edges; ++e) { /* in order, so that the last of repeated loops keeps its weight */
-            if (sources[e] == targets[e]) {
+            if (belongs(spec, graph, e) && sources[e] == targets[e]) {
                 out->weight[row_pointer[targets[e] + 1u] - 1u] = given[e];
             }
         }

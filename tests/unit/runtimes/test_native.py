@@ -229,7 +229,7 @@ def test_a_file_that_changes_after_the_check_is_refused(artifact: Artifact, tmp_
     "lie",
     [
         {"max_nodes": 7}, {"max_edges": 11}, {"max_graphs": 1}, {"max_degree": 5}, {"features": 3}, {"edge_features": None},
-        {"edge_weight": True}, {"max_degree": None},
+        {"edge_weight": True}, {"edge_type": True}, {"max_degree": None},
         {"outputs": (OUTPUTS[0], OUTPUTS[1], Output("output_2", "graph", 3))},
         {"outputs": OUTPUTS[:2]},
         {"provenance": {"name_in_c": "other"}},

@@ -77,6 +77,8 @@ def _describe(value: Value) -> str:
 def _topology_text(program: Program, where: Layout, fixed: GraphInputs | None) -> list[str]:
     text: list[str] = []
     specs = program.graph.topologies
+    if any(specs[index].relation is not None for index in program.topology_arrays):
+        program.uses.add("RELATIONS")
     prepared = None if fixed is None else fixed.prepare(specs)
     for index in sorted(program.topology_arrays):
         if fixed is not None and prepared is not None:
@@ -243,6 +245,7 @@ def _descriptor(program: Program, offsets: dict[str, int], is_fixed: bool) -> st
     name, upper = program.name, program.name.upper()
     graph = program.graph
     widths = {v.op.role: v.type.channels for v in graph.inputs if isinstance(v.op, Input)}
+    has_relations = any(graph.topologies[t].relation is not None for t in program.topology_arrays) and not is_fixed
     weighted = Role.EDGE_WEIGHT in widths or any(graph.topologies[t].weighted for t in program.topology_arrays)
     rows = ", ".join(
         f"{{GNN_{graph.values[o].type.domain.name}, {graph.values[o].type.channels}}}" for o in graph.outputs
@@ -256,6 +259,7 @@ def _descriptor(program: Program, offsets: dict[str, int], is_fixed: bool) -> st
         f"    .features = GNN_{upper}_FEATURES, .edge_features = GNN_{upper}_EDGE_FEATURES,",
         f"    .reads_edge_weight = {int(weighted and not is_fixed)}, .reads_sparse_features = {int(program.sparse)},",
         f"    .has_fixed_graph = {int(is_fixed)}, .num_outputs = {len(graph.outputs)}, .outputs = output_info,",
+        *(["    .reads_edge_type = 1,"] if has_relations else []),
         f"    .edges_offset = {offsets[GIVEN_EDGES]}u,",
         f"    .required_bytes = gnn_{name}_required_bytes, .prepare = gnn_{name}_prepare, .run = gnn_{name}_run,",
         "};",

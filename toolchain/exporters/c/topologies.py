@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from toolchain.c_artifact import MAX_RELATIONS
 from toolchain.errors import ExportError
 from toolchain.exporters.c import literals
 from toolchain.exporters.c.arena import aligned
@@ -64,8 +65,16 @@ def spec_text(index: int, spec: TopologySpec) -> str:
         f"static const gnn_topology_spec topology_spec_{index} = {{\n"
         f"    .self_loops = {loops}, .loop_weight = {literals.number(np.float32(spec.loop_weight))},\n"
         f"    .normalization = GNN_{spec.normalization.name}, .weighted = {int(spec.weighted)}, "
-        f".reversed = {int(spec.reversed)},\n}};"
+        f".reversed = {int(spec.reversed)},{_relation(spec)}\n}};"
     )
+
+
+def _relation(spec: TopologySpec) -> str:
+    if spec.relation is None:
+        return ""
+    if spec.relation >= MAX_RELATIONS:
+        raise ExportError(f"edge_type {spec.relation}: C takes relations below {MAX_RELATIONS}. Number them from 0.")
+    return f" .relation = {spec.relation + 1},"
 
 
 def arena_function(index: int, where: Layout) -> str:

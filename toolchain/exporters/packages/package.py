@@ -52,6 +52,9 @@ PACKAGES: dict[str, PackageKind] = {
 }
 
 
+_APPS = ("android", "ios")  # with classes of their own for a graph
+
+
 def write_package(
     artifact: Artifact, kind: str, path: str | Path, sample: Sample, companions: Sequence[Companion] = ()
 ) -> Path:
@@ -71,6 +74,12 @@ def write_package(
     """
     if kind not in PACKAGES:
         raise ExportError(f"package {kind!r} is unknown. Packages: {', '.join(sorted(PACKAGES))}.")
+    for given in (artifact, *(companion.artifact for companion in companions)):
+        if kind in _APPS and given.contract.edge_type and not given.contract.fixed_graph:
+            raise ExportError(
+                f"{given.path}: reads edge_type, which the classes of an app do not take. Export with a fixed graph, or take "
+                "the package for cmake, whose gnn_graph has edge_type."
+            )
     target = Path(path)
     if target.exists() or target.is_symlink():
         raise ArtifactError(f"{target}: already exists. Choose another folder, or delete it first.")

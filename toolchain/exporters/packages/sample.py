@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolchain.artifact import Artifact
+from toolchain.c_artifact import edge_types
 from toolchain.errors import ExportError
 from toolchain.exporters.c import literals
 from toolchain.inputs import GraphInputs
@@ -57,7 +58,9 @@ def synthetic_graph(artifact: Artifact, seed: int = 0) -> GraphInputs:
     attr = None
     if contract.edge_features is not None:
         attr = rng.standard_normal((edges, contract.edge_features)).astype(np.float32)
-    return GraphInputs(x, np.stack([source, target]), weight, attr)
+    relations = 1 + max((spec.relation or 0 for spec in contract.topologies), default=0)
+    kind = rng.integers(0, relations, edges) if contract.edge_type else None
+    return GraphInputs(x, np.stack([source, target]), weight, attr, edge_type=kind)
 
 
 def sparse_features(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +164,10 @@ def _graph_text(model: PackagedModel) -> list[str]:
         arrays["batch"] = inputs.batch.astype(np.uint16)
     if contract.edge_weight and inputs.edge_weight is not None:
         arrays["edge_weight"] = inputs.edge_weight
-    given = [name if name in arrays else "NULL" for name in ("source", "target", "batch", "edge_weight")]
+    if contract.edge_type and inputs.edge_type is not None:
+        arrays["edge_type"] = edge_types(inputs.edge_type)
+    names = ("source", "target", "batch", "edge_weight", "edge_type")
+    given = [name if name in arrays else "NULL" for name in names]
     sizes = f"{inputs.num_nodes}u, {inputs.num_edges}u, {inputs.num_graphs}u"
     text = [literals.array(name, array) for name, array in arrays.items()]
     return [*text, f"const gnn_graph {model.library}_sample_graph = {{{sizes}, {', '.join(given)}}};", ""]

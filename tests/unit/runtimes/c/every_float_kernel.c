@@ -51,8 +51,8 @@ static void record(const void *x, size_t bytes)
 
 static void record_prepare(uint32_t weighted, gnn_self_loops loops, gnn_topology *topology)
 {
-    const gnn_topology_spec spec = {loops, 1.0f, GNN_SYMMETRIC, (uint8_t)weighted, 0};
-    const gnn_graph graph = {NODES, EDGES, GRAPHS, source, target, batch, edge_weight};
+    const gnn_topology_spec spec = {loops, 1.0f, GNN_SYMMETRIC, (uint8_t)weighted, 0, 0};
+    const gnn_graph graph = {NODES, EDGES, GRAPHS, source, target, batch, edge_weight, NULL};
     gnn_status status = gnn_prepare_topology(&spec, &graph, EDGES + NODES, EDGES + NODES, topology);
     if (status == GNN_OK) {
         status = gnn_prepare_scale(&spec, NODES, topology);

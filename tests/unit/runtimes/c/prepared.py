@@ -51,6 +51,7 @@ def c_spec(spec: TopologySpec) -> ctypes.Structure:
         normalization=list(Normalization).index(spec.normalization),
         weighted=int(spec.weighted),
         reversed=int(spec.reversed),
+        relation=0 if spec.relation is None else spec.relation + 1,
     )
 
 
@@ -60,6 +61,7 @@ def prepare(
     num_nodes: int,
     edges: np.ndarray,
     edge_weight: np.ndarray | None = None,
+    edge_type: np.ndarray | None = None,
     *,
     max_edges: int | None = None,
     max_degree: int = 2**32 - 1,
@@ -82,6 +84,7 @@ def prepare(
         source=source,
         target=target,
         edge_weight=edge_weight,
+        edge_type=None if edge_type is None else np.ascontiguousarray(edge_type, np.uint16),
     )
     status = library.gnn_prepare_topology(c_spec(spec), graph, max_edges, max_degree, topology)
     if status == 0 and "scale" in wanted:

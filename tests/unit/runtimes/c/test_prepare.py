@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -33,11 +34,18 @@ def library():
     return kernels()
 
 
-def assert_same(library, spec: TopologySpec, num_nodes: int, edges: np.ndarray, weight: np.ndarray | None) -> None:
+def assert_same(
+    library,
+    spec: TopologySpec,
+    num_nodes: int,
+    edges: np.ndarray,
+    weight: np.ndarray | None,
+    kinds: np.ndarray | None = None,
+) -> None:
     """Every array equals build_topology's: integers and floats exactly."""
-    expected = build_topology(spec, num_nodes, edges, weight)
+    expected = build_topology(spec, num_nodes, edges, weight, kinds)
 
-    actual = prepare(library, spec, num_nodes, edges, weight)
+    actual = prepare(library, spec, num_nodes, edges, weight, kinds)
 
     assert actual.status == OK
     assert np.array_equal(actual["row_pointer"], expected.row_pointer)
@@ -67,6 +75,19 @@ def test_graph_zoo_equals_build_topology(library, name):
 
     for spec in SPECS:
         assert_same(library, spec, inputs.num_nodes, inputs.edge_index, inputs.edge_weight)
+
+
+@pytest.mark.parametrize("name", ["repeated_edges", "self_loops", "no_edges", "random_60"])
+def test_topologies_of_one_relation_equal_build_topology(library, name):
+    inputs = GraphInputs.from_pyg(GRAPHS[name](3))
+
+    for spec in (replace(spec, relation=relation) for spec in SPECS for relation in (0, 2, 7)):
+        assert_same(library, spec, inputs.num_nodes, inputs.edge_index, inputs.edge_weight, inputs.edge_type)
+
+
+def test_a_relation_without_edge_types_is_refused(library):
+    edges = np.array([[0], [1]])
+    assert prepare(library, TopologySpec(relation=0), 2, edges).status == ENUMS["GNN_ERROR_NULL"]
 
 
 @st.composite

@@ -54,7 +54,8 @@ public final class Model {
                     withPointer(edges.weight) { weight in
                         var given = gnn_graph(
                             num_nodes: UInt32(edges.nodes), num_edges: UInt32(edges.count), num_graphs: UInt32(edges.graphs),
-                            source: source, target: target, batch: batch, edge_weight: weight)
+                            source: source, target: target, batch: batch, edge_weight: weight,
+                            edge_type: nil)
                         return @library@_prepare(&given, arena, arenaBytes)
                     }
                 }

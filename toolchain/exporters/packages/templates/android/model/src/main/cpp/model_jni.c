@@ -94,6 +94,7 @@ static jint prepare(JNIEnv *env, jclass type, jlong handle, jint nodes, jint gra
     graph.target = shorts(env, target);
     graph.batch = shorts(env, batch);
     graph.edge_weight = floats(env, weight);
+    graph.edge_type = NULL;
     if (!(*env)->ExceptionCheck(env)) {
         status = @library@_prepare(&graph, arena_of(handle), @library@_required_bytes());
     }
