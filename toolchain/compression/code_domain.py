@@ -26,7 +26,7 @@ from toolchain.ir.reference_integer import activation_table
 from toolchain.ir.reference_rows import wide_srdhm
 from toolchain.ir.types import DType, QParams, TensorType
 from toolchain.topology import Topology
-from toolchain.torch_ops import ACTIVATIONS, Call
+from toolchain.torch_ops import ACTIVATIONS, Call, emit
 from toolchain.torch_sparse import SparseMatrix
 from toolchain.torch_structure import TorchGraph, segment_reduce
 
@@ -230,6 +230,19 @@ def qparams_of(type_: TensorType) -> QParams:
     if type_.qparams is None:
         raise TypeMismatch(f"{type_} carries no quantization parameters")
     return type_.qparams
+
+
+def emit_real(op: ops.Op, call: Call) -> Tensor:
+    """The meaning of an op between real numbers.
+
+    At evaluation a BatchNorm is rounded as in the interpreter, one operation after the other: torch's own, and its square root,
+    are off by an ulp here and there, which may be a code of what comes next.
+    """
+    if not isinstance(op, ops.BatchNorm) or call.training:
+        return emit(op, call)
+    x, weight, bias, mean, variance = call.tensors
+    spread = torch.from_numpy(np.sqrt(variance.numpy() + np.float32(op.eps)))
+    return (x - mean) / spread * weight + bias
 
 
 @singledispatch

@@ -15,7 +15,14 @@ from torch.nn import functional
 
 from toolchain.compression import code_domain_edges  # noqa: F401  # adds the ops along edges to emit_codes
 from toolchain.compression.a2q import memory_penalty
-from toolchain.compression.code_domain import CodeCall, TrainedFactor, TrainedLinear, TrainedScale, emit_codes
+from toolchain.compression.code_domain import (
+    CodeCall,
+    TrainedFactor,
+    TrainedLinear,
+    TrainedScale,
+    emit_codes,
+    emit_real,
+)
 from toolchain.compression.code_domain_rows import sparse_codes
 from toolchain.compression.code_rounding import Protection, Rounding, straight_through
 from toolchain.compression.degree_quant import DegreeQuant
@@ -36,7 +43,7 @@ from toolchain.inputs import GraphInputs
 from toolchain.ir import DType, Graph, TensorType, Value, interpret
 from toolchain.ir.ops import Const, HeadDot, Input, Linear, Mul, Propagate, Quantize, RowScale
 from toolchain.torch_module import GraphModule
-from toolchain.torch_ops import Call, emit
+from toolchain.torch_ops import Call
 from toolchain.torch_sparse import SparseMatrix
 from toolchain.torch_structure import Structure, TorchGraph
 
@@ -222,7 +229,7 @@ class CodeDomainModule(nn.Module):
             operands = tuple(tensors[i] for i in value.inputs)
             call = Call(value, operands, tuple(types[i] for i in value.inputs), batch, self._constant, self.training)
             if not value.type.dtype.is_integer and not (call.types and call.types[0].dtype.is_integer):
-                tensors.append(emit(value.op, call))
+                tensors.append(emit_real(value.op, call))
             else:
                 rounding = self._rounding(value, steps[-1], protection)
                 code = self._code_call(CodeCall(call, tuple(steps[i] for i in value.inputs), rounding))
