@@ -69,6 +69,30 @@ def test_two_devices_are_verified_side_by_side(adb, second_adb, int8_artifact, m
     assert [list(device.folder.iterdir()) for device in (adb, second_adb)] == [[], []]
 
 
+def test_two_devices_are_measured_side_by_side_into_a_file_each(
+    adb, second_adb, int8_artifact, model_file, capsys, tmp_path
+):
+    names = [f"adb:{device.serial}" for device in (adb, second_adb)]
+    arguments = [*(part for name in names for part in ("-d", name)), "--model", model_file, "--quick"]
+
+    assert main(["bench", str(int8_artifact.path), *arguments, "-o", str(tmp_path), "--format", "json", "-q"]) == 0
+
+    found = [json.loads(path.read_text()) for path in tmp_path.iterdir()]
+    assert sorted(result["device"]["name"] for result in found) == sorted(names)
+    assert [result["valid"] for result in found] == [True, True]
+
+
+def test_without_a_name_two_devices_are_told_apart_by_the_variable_that_adb_reads(
+    adb, second_adb, int8_artifact, graphs, monkeypatch
+):
+    with pytest.raises(DeviceError, match=f"one device is expected, there are: .*{adb.serial}"), AdbTransport():
+        pass
+
+    monkeypatch.setenv("ANDROID_SERIAL", second_adb.serial)
+
+    assert verify_on(AdbTransport(), int8_artifact, graphs[:1]).device == f"adb:{second_adb.serial}"
+
+
 def test_a_device_of_a_recipe_is_found_by_its_name(adb, int8_artifact, model_file, capsys, tmp_path):
     recipe = tmp_path / "lab.yaml"
     recipe.write_text(f'version: 1\ndevices: {{phone: {{adb: "{adb.serial}"}}}}\nsteps: [export]\n')

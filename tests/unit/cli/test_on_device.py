@@ -60,6 +60,22 @@ def test_hosts_of_the_configuration_are_listed_with_the_reason_why_they_are_not_
     assert "it runs no ssh server on this port" in line or "ssh is not installed" in line
 
 
+def test_boards_on_usb_are_listed_with_vendor_and_product_and_other_ports_are_not(capsys, monkeypatch, tmp_path):
+    list_ports = pytest.importorskip("serial.tools.list_ports")
+    common = pytest.importorskip("serial.tools.list_ports_common")
+    usb, builtin = common.ListPortInfo("/dev/ttyACM7"), common.ListPortInfo("/dev/ttyS0")
+    usb.vid, usb.pid, usb.description = 0x0483, 0x374B, "STM32 STLink"
+    monkeypatch.setattr(list_ports, "comports", lambda: [builtin, usb])
+    (tmp_path / "config").touch()
+
+    assert main(["devices", "--ssh-config", str(tmp_path / "config"), "--format", "json", "-q"]) == 0
+
+    found = [device for device in json.loads(capsys.readouterr().out)["devices"] if device["kind"] == "serial"]
+    assert [(device["name"], device["description"]) for device in found] == [
+        ("serial:/dev/ttyACM7", "0483:374b STM32 STLink")
+    ]
+
+
 def test_hosts_of_files_that_the_configuration_includes_are_listed(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     folder = tmp_path / ".ssh" / "lab"
