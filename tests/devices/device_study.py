@@ -43,8 +43,7 @@ from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
 
 MODELS = ("gcn", "gin")
-# ExecuTorch brings torch, which takes minutes to unpack and to import there: once is enough.
-PYTHON_FORMATS = {"gcn": ("onnx", "litert", "executorch"), "gin": ("onnx", "litert")}
+PYTHON_FORMATS = ("onnx", "litert")
 MOST_SECONDS = {"ssh": 3.0, "adb": 2.0}
 MOST_BYTES = {"gcn": 100_000}  # what is promised of a program with GCN 3x64 inside; the others are told
 
@@ -71,7 +70,7 @@ def artifacts_of(parts: Any, output: Path, seed: int, say: Any) -> dict[tuple[st
         graph = lower(trained(name, parts, seed), parts.train[0], name=name)
         quantized = quantize(graph, StaticInt8(parts.train, min_agreement=0.5, seed=seed))
         found[name, "c"] = exported(quantized, graphs, output / f"{name}-c")
-        for format in PYTHON_FORMATS[name]:
+        for format in PYTHON_FORMATS:
             found[name, format] = export(graph, format, output / f"{name}-{format}", overwrite=True)
     return found
 
