@@ -22,7 +22,7 @@ from rich.table import Table
 
 from device_benchmarks.parity import BACKEND, ParityCheck, ParityReport
 from toolchain.artifact import Artifact
-from toolchain.compression import DynamicInt8, StaticInt8, quantize
+from toolchain.compression import quantize
 from toolchain.datasets import planetoid, split, tu
 from toolchain.errors import PocketGnnError
 from toolchain.export_bounds import bounds_for
@@ -32,7 +32,8 @@ from toolchain.ir import Graph
 from toolchain.model_source import GraphParts
 from toolchain.models import GCN, GIN, NodeGCN, train
 from toolchain.pipeline import History
-from toolchain.recipe import Export, Format, Precision
+from toolchain.recipe import Export, Format, Precision, Quantize
+from toolchain.step_methods import quantization
 
 FORMATS: tuple[str, ...] = get_args(Format)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -129,7 +130,7 @@ def _variant(graph: Graph, precision: str, parts: GraphParts, seed: int) -> Hist
     lowered = ("lowering", graph)
     if precision == "float32":
         return (lowered,)
-    method = DynamicInt8() if precision == "dynamic-int8" else StaticInt8(parts.train, seed=seed)
+    method = quantization(precision, Quantize(precisions=[precision]), parts, seed)  # type: ignore[list-item]  # one of PRECISIONS
     return (lowered, ("quantization", quantize(graph, method)))
 
 

@@ -36,7 +36,7 @@ from device_benchmarks.layer_zoo import (
     restricted,
     why_not_counted,
 )
-from toolchain.compression import DynamicInt8, StaticInt8, quantize
+from toolchain.compression import DynamicInt8, Float16, StaticInt8, quantize
 from toolchain.errors import PocketGnnError
 from toolchain.exporters import PLANS_MEMORY, export
 from toolchain.exporters.emission import Bounds
@@ -101,6 +101,8 @@ def check(case: LayerCase, formats: Sequence[str], precision: Precision = "float
 
 def _graph(model: torch.nn.Module, case: LayerCase, precision: Precision) -> Graph:
     graph = lower(model, restricted(example(), case.fields), name="layer")
+    if precision == "float16":
+        return quantize(graph, Float16())
     if precision == "dynamic-int8":
         return quantize(graph, DynamicInt8())
     if precision == "static-int8":
@@ -112,7 +114,7 @@ def _graph(model: torch.nn.Module, case: LayerCase, precision: Precision) -> Gra
 def _expected(
     model: torch.nn.Module, case: LayerCase, graph: Graph, inputs: GraphInputs, name: str
 ) -> tuple[np.ndarray, ...]:
-    if any(value.type.dtype.is_integer for value in graph.values):
+    if graph.has_halves or any(value.type.dtype.is_integer for value in graph.values):
         return interpret(graph, inputs)
     return run_model(model, restricted(graphs()[name], case.fields))
 

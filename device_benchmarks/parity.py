@@ -48,7 +48,8 @@ class StageParity:
             that comes after the last float Graph, "total" is everything.
         reference, candidate: what was compared, in words.
         max_abs: largest difference of any output value; `max_relative` is it over the largest reference value.
-        agreement: share of rows (graphs, or the labelled nodes) with the same class. None for outputs of one channel.
+        agreement: share of rows (graphs, or the labelled nodes) with the same class. None for outputs of one channel, and where y
+            are real numbers: then the errors count.
         accuracy_before, accuracy_after: of the reference and of the candidate. None without labels.
         errors: [graphs] largest difference within each graph, in the order given.
         agrees: [graphs] share of rows with the same class within each graph; empty without classes.
@@ -107,7 +108,7 @@ class ParityReport:
         total, failed = self.total, []
         if gates.min_agreement is not None:
             if total.agreement is None:
-                failed.append("agreement is undefined for outputs of one channel")
+                failed.append("agreement is undefined for outputs that are no classes; --max-abs bounds their error")
             elif total.agreement < gates.min_agreement:
                 failed.append(f"agreement {total.agreement:.2%} is below {gates.min_agreement:.2%}")
         if gates.max_accuracy_drop is not None:
@@ -223,7 +224,7 @@ class ParityCheck:
                     np.maximum.at(errors, batch.owners(a.shape[0]), wide)
                 top = max(top, float(np.abs(a).max(initial=0.0)))
             a, b, owners = reference[0], candidate[0], batch.owners(reference[0].shape[0])
-            if a.ndim != 2 or a.shape[1] < 2:
+            if a.ndim != 2 or a.shape[1] < 2 or batch.has_numbers:
                 continue
             rows = batch.rows if batch.rows is not None and len(batch.rows) == len(a) else np.ones(len(a), bool)
             class_a, class_b, owners = _classes(a)[rows], _classes(b)[rows], owners[rows]
@@ -252,6 +253,7 @@ class _Batch:
     first: int
     labels: Array | None
     rows: Array | None
+    has_numbers: bool = False
 
     def owners(self, rows: int) -> Array:
         """Position in the data set of the graph that each output row belongs to."""
@@ -270,10 +272,15 @@ def _batch(part: Sequence[Any], first: int, mask: str) -> _Batch:
         data = Batch.from_data_list(list(part))
     labels, rows = getattr(data, "y", None), getattr(data, mask, None)
     labels = None if labels is None else np.asarray(labels).reshape(-1)
-    if labels is not None and labels.dtype.kind not in "iu":
-        labels = None  # a regression target has no accuracy
+    has_numbers = labels is not None and labels.dtype.kind == "f"
+    labels = labels if labels is not None and labels.dtype.kind in "iu" else None  # a number has no accuracy
     return _Batch(
-        data, GraphInputs.from_pyg(data), first, labels, None if rows is None else np.asarray(rows, dtype=bool)
+        data,
+        GraphInputs.from_pyg(data),
+        first,
+        labels,
+        None if rows is None else np.asarray(rows, dtype=bool),
+        has_numbers,
     )
 
 

@@ -58,7 +58,9 @@ def _load(artifact: Artifact, torch: Any) -> Any:
             warnings.filterwarnings("ignore", message=".*torch.jit.* deprecated", category=DeprecationWarning)
             # torch.jit.load reads tensors and its own code format; it does not unpickle Python objects, and there is no
             # retry with torch.load, which would.
-            return torch.jit.load(str(path), map_location="cpu").eval()
+            module = torch.jit.load(str(path), map_location="cpu").eval()
+            # Weights that are stored as float16 become float32 here, once instead of in every run.
+            return torch.jit.freeze(module) if artifact.precision == "float16" else module
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise ArtifactError(f"{path}: torch cannot load it ({reason}). Export the model again.") from error

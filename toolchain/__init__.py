@@ -16,6 +16,7 @@ _EXPORTS = {
     "L1Unstructured": "toolchain.compression",
     "StaticInt8": "toolchain.compression",
     "DynamicInt8": "toolchain.compression",
+    "Float16": "toolchain.compression",
     "QAT": "toolchain.compression",
     "prune": "toolchain.compression",
     "fine_tune": "toolchain.compression",
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from toolchain.compression import (
         QAT,
         DynamicInt8,
+        Float16,
         KMeans,
         L1Unstructured,
         StaticInt8,
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
     from toolchain.pipeline import Recipe, build
 
 __all__ = [
-    "QAT", "Artifact", "DynamicInt8", "GraphInputs", "KMeans", "L1Unstructured", "Recipe", "StaticInt8", "build", "export",
-    "fine_tune", "lower", "prune", "quantize", "share",
+    "QAT", "Artifact", "DynamicInt8", "Float16", "GraphInputs", "KMeans", "L1Unstructured", "Recipe", "StaticInt8", "build",
+    "export", "fine_tune", "lower", "prune", "quantize", "share",
 ]  # fmt: skip
 
 

@@ -137,7 +137,7 @@ class Artifact:
     Attributes:
         path: the folder.
         format: "torchscript", "onnx", "executorch", ...
-        precision: "float32", "dynamic-int8" or "static-int8".
+        precision: "float32", "float16", "dynamic-int8" or "static-int8".
         model_file: the file that the runtime opens. Core ML's model is a package, a folder inside: its specification.
         files: sha256 and size of every file beside the manifest, by path in the folder.
         quantization: scale and zero point of every integer value and weight, by value name.

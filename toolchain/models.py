@@ -150,14 +150,16 @@ def train(
     weight_decay: float = 0.0,
     batch_size: int = 64,
     criterion: Literal["accuracy", "loss"] = "accuracy",
+    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
     progress: Callable[[int, float, float], None] | None = None,
 ) -> TrainingResult:
-    """Train in place with Adam and cross entropy and keep the weights of the best validation epoch, the last of equals.
+    """Train in place with Adam and keep the weights of the best validation epoch, the last of equals.
 
     A node classifier gets one graph as both parts; its train_mask and val_mask say which nodes count.
 
     Args:
         criterion: of the best epoch: the highest "accuracy", or the lowest "loss".
+        loss: of (output, y); anything but cross entropy needs the criterion "loss", and has no accuracy: 0.
         progress: called after every epoch with the epoch, the mean loss and the validation accuracy.
     """
     torch.manual_seed(seed)
@@ -171,15 +173,15 @@ def train(
         for batch in batches:
             optimizer.zero_grad()
             output, target = _masked(model(**call_arguments(model, batch)), batch, "train_mask")
-            loss = functional.cross_entropy(output, target)
-            loss.backward()
+            value = loss(output, target)
+            value.backward()
             optimizer.step()
-            total += float(loss.detach())
+            total += float(value.detach())
         schedule.step()
         losses.append(total / len(batches))
         output, target = _predicted(model, validation, "val_mask", 256)
-        correct = _share_correct(output, target)
-        score = correct if criterion == "accuracy" else -float(functional.cross_entropy(output, target))
+        correct = 0.0 if target.is_floating_point() else _share_correct(output, target)
+        score = correct if criterion == "accuracy" else -float(loss(output, target))
         if score >= best:
             best, best_accuracy, best_epoch, kept = score, correct, epoch, copy.deepcopy(model.state_dict())
         if progress is not None:

@@ -22,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Precision = Literal["float32", "dynamic-int8", "static-int8"]
+Precision = Literal["float32", "float16", "dynamic-int8", "static-int8"]
 Format = Literal["torchscript", "onnx", "executorch", "litert", "c"]
 Side = Literal["aggregate-first", "transform-first"]
 

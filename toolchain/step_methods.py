@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from toolchain.artifact_limits import Read, budgets
-from toolchain.compression import QAT, DynamicInt8, KMeans, StaticInt8
+from toolchain.compression import QAT, DynamicInt8, Float16, KMeans, StaticInt8
 from toolchain.compression.bit_search import MixedPrecision
 from toolchain.compression.training import Watch
 from toolchain.datasets import loader
@@ -28,12 +28,14 @@ def quantization(
     seed: int,
     watch: Watch | None = None,
     latency: Read | None = None,
-) -> DynamicInt8 | StaticInt8 | QAT | MixedPrecision:
+) -> Float16 | DynamicInt8 | StaticInt8 | QAT | MixedPrecision:
     """The method that a quantize step names for one precision.
 
     Args:
         latency: µs of an inference of an artifact; a search with a limit of it needs one.
     """
+    if precision == "float16":
+        return Float16()
     if precision == "dynamic-int8":
         return DynamicInt8()
     static = StaticInt8(

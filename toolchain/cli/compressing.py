@@ -193,7 +193,11 @@ def _checked(name: str, options: dict[str, Any]) -> Step:
 @click.command()
 @click.argument("model")
 @click.option(
-    "--to", "precision", type=click.Choice(["static-int8", "dynamic-int8"]), default="static-int8", show_default=True
+    "--to",
+    "precision",
+    type=click.Choice(["static-int8", "dynamic-int8", "float16"]),
+    default="static-int8",
+    show_default=True,
 )
 @click.option("--mode", type=click.Choice(["auto", "int8", "sums-int16", "all-int16"]), default="auto", show_default=True,
               help="Width of hidden values; auto takes the first that agrees.")  # fmt: skip
@@ -265,7 +269,7 @@ def quantize(
     min_agreement: float, weight_bits: str, edge_arithmetic: Any, qat_epochs: int, qat_lr: float, output: Path, graphs: str | None,
     checkpoint: Path | None, name: str, seed: int, overwrite: bool, **training: Any,
 ) -> None:  # fmt: skip
-    """Turn weights, and with static-int8 values too, into integers of 8 bits or fewer.
+    """Turn weights, and with static-int8 values too, into integers of 8 bits or fewer; with float16, weights into halves.
 
     \b
     pocketgnn quantize pruned.pgnn --graphs model.py -o int8.pgnn

@@ -109,7 +109,8 @@ def write(
             )
     if fixed_graph:
         settings = {"fixed_graph": GraphInputs.from_pyg(opened.parts.train[0]), **settings}
-    path = output / f"{name}-{format}-{precision_of(graph)}"
+    precision = settings.get("precision") or precision_of(graph)  # Core ML's option says how the file computes
+    path = output / f"{name}-{format}-{precision}"
     if opened.source is None:
         return exported(graph, format, path, overwrite=overwrite, seed=seed, **settings)
     return export_for(opened.parts, graph, format, path, progress, overwrite=overwrite, seed=seed, **settings)

@@ -5,6 +5,7 @@ from toolchain.compression.degree_quant import DegreeQuant
 from toolchain.compression.distillation import Distillation
 from toolchain.compression.dynamic_int8 import DynamicInt8
 from toolchain.compression.evaluation import evaluate
+from toolchain.compression.half_weights import Float16
 from toolchain.compression.observers import ExactPercentile, MinMax, Momentum, Percentile
 from toolchain.compression.pruning import (
     ECS,
@@ -36,6 +37,7 @@ __all__ = [
     "DynamicInt8",
     "ExactPercentile",
     "Fixed",
+    "Float16",
     "Iterative",
     "KMeans",
     "L1Blocks",

@@ -12,6 +12,7 @@ from toolchain.inputs import GraphInputs
 from toolchain.ir import DType, Graph, interpret
 from toolchain.ir.ops import Linear
 
+ArrayLoss = Callable[[np.ndarray, np.ndarray], float]
 BATCH_NODES = 8192
 """Graphs are interpreted together up to this many nodes: enough to amortize Python, little enough to stay in cache."""
 
@@ -75,22 +76,32 @@ def accuracy(data: Sequence[Any], outputs: Callable[[], np.ndarray], *, mask: st
     return float((found.argmax(axis=1) == expected).mean())
 
 
-def mean_loss(data: Sequence[Any], outputs: Callable[[], np.ndarray], *, mask: str = "val_mask") -> float:
-    """Cross entropy of outputs [rows, C], logits or log-probabilities; data, mask and errors as for `accuracy`."""
-    found, expected = _counted(data, outputs, mask)
+def mean_loss(
+    data: Sequence[Any], outputs: Callable[[], np.ndarray], *, mask: str = "val_mask", loss: ArrayLoss | None = None
+) -> float:
+    """The loss of outputs [rows, C]; data, mask and errors as for `accuracy`.
+
+    Args:
+        loss: of (outputs [rows, C], y [rows, ...]); None: cross entropy of logits or log-probabilities.
+    """
+    found, expected = _counted(data, outputs, mask, are_classes=loss is None)
+    if loss is not None:
+        return loss(found, expected)
     logits = found.astype(np.float64)
     logits = logits - logits.max(axis=1, keepdims=True)
     likelihood = logits[np.arange(len(expected)), expected] - np.log(np.exp(logits).sum(axis=1))
     return float(-likelihood.mean())
 
 
-def _counted(data: Sequence[Any], outputs: Callable[[], np.ndarray], mask: str) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs and labels of the rows that count."""
+def _counted(
+    data: Sequence[Any], outputs: Callable[[], np.ndarray], mask: str, *, are_classes: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs and labels of the rows that count; labels that are no classes keep the shape of a row."""
     labels = [_array(d, "y") for d in data]
     if not data or any(y is None for y in labels):
         raise InvalidInput("y: missing on a validation graph. Give every graph class labels in y.")
     found = outputs()
-    expected = np.concatenate([np.asarray(y).reshape(-1) for y in labels])
+    expected = np.concatenate([np.asarray(y).reshape(-1) if are_classes else np.asarray(y) for y in labels])
     if len(expected) != len(found):
         raise InvalidInput(
             f"y: {expected.size} labels for {len(found)} predictions; expected one class per output row."
@@ -98,23 +109,29 @@ def _counted(data: Sequence[Any], outputs: Callable[[], np.ndarray], mask: str) 
     masks = [_array(d, mask) for d in data]
     if all(m is not None for m in masks):
         keep = np.concatenate([np.asarray(m, bool) for m in masks])
-        if keep.shape == expected.shape:
+        if len(keep) == len(expected):
             return found[keep], expected[keep]
     return found, expected
 
 
-def agreement(reference: np.ndarray, candidate: np.ndarray) -> float:
+def agreement(reference: np.ndarray, candidate: np.ndarray, *, are_numbers: bool = False) -> float:
     """Share of rows on which two outputs decide alike.
 
     With several channels: the same top class. With one channel there is no class, so: within 2 % of the range that the
-    reference covers over all rows.
+    reference covers over all rows. Of numbers: the same for every channel of the row.
     """
     if reference.shape[0] == 0:
         return 1.0
-    if reference.shape[1] > 1:
+    if reference.shape[1] > 1 and not are_numbers:
         return float((reference.argmax(axis=1) == candidate.argmax(axis=1)).mean())
-    spread = max(float(np.ptp(reference)), float(np.abs(reference).max()) * 1e-3, 1e-12)
-    return float((np.abs(reference - candidate) <= 0.02 * spread).mean())
+    spread = np.maximum(np.ptp(reference, axis=0), np.maximum(np.abs(reference).max(axis=0) * 1e-3, 1e-12))
+    return float((np.abs(reference - candidate) <= 0.02 * spread).all(axis=1).mean())
+
+
+def has_numbers(graphs: Iterable[Any]) -> bool:
+    """Whether the targets y of PyG graphs are real numbers, and the outputs of their model no classes."""
+    targets = (_array(data, "y") for data in graphs)
+    return any(y is not None and np.asarray(y).dtype.kind == "f" for y in targets)
 
 
 def _array(data: Any, name: str) -> np.ndarray | None:

@@ -48,7 +48,7 @@ class QAT:
         scale_lr: of what the quantizers learn, without weight decay.
         distillation: a float teacher whose probabilities are targets as well.
         validation: PyG graphs with labels (node tasks: in `val_mask`); the epoch that is best on them is kept. None: the last.
-        criterion: of the best epoch: the highest "accuracy", or the lowest "loss", which is cross entropy.
+        criterion: of the best epoch: the highest "accuracy", or the lowest "loss".
         decay: as for `fine_tune`.
     """
 
@@ -134,7 +134,7 @@ def trained(graph: Graph, method: QAT, after_epoch: AfterEpoch | None = None) ->
         train(after_epoch=_each(looks))
         return Trained(module, method.epochs - 1)
     data = list(method.validation)
-    best, outputs = BestEpoch[Snapshot](data, method.criterion), _Outputs(data, module)
+    best, outputs = BestEpoch[Snapshot](data, method.criterion, method.loss), _Outputs(data, module)
     train(after_epoch=_each([lambda epoch: best.look(epoch, outputs, module.snapshot), *looks]))
     if best.state is not None:
         module.restore(best.state)

@@ -7,17 +7,18 @@ from typing import Any
 
 from toolchain.compression.bit_search.mixed_precision import MixedPrecision, mixed_precision
 from toolchain.compression.dynamic_int8 import DynamicInt8, dynamic_int8
+from toolchain.compression.half_weights import Float16, half_weights
 from toolchain.compression.qat import QAT, quantization_aware
 from toolchain.compression.static_int8 import StaticInt8, select
 from toolchain.compression.step_report import Log, reported
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
 
-Method = DynamicInt8 | StaticInt8 | QAT | MixedPrecision
+Method = Float16 | DynamicInt8 | StaticInt8 | QAT | MixedPrecision
 
 
 def quantize(graph: Graph, method: Method, *, validation: Iterable[Any] | None = None, log: Log | None = None) -> Graph:
-    """Give the weights, and with all but DynamicInt8 the values, integer types.
+    """Give the weights, and with all but DynamicInt8 the values, integer types; Float16 makes halves of the weights.
 
     Args:
         graph: a float Graph; Dropout, BatchNorm and the like are folded here.
@@ -28,8 +29,10 @@ def quantize(graph: Graph, method: Method, *, validation: Iterable[Any] | None =
         QuantizationRefused: static int8 does not reach its `min_agreement`.
         RecipeError: the graph is quantized already.
     """
-    if any(v.type.dtype.is_integer for v in graph.values):
+    if any(v.type.dtype.is_integer for v in graph.values) or graph.has_halves:
         raise RecipeError(f"{graph.name}: is quantized already. Quantize the float graph.")
+    if isinstance(method, Float16):
+        return reported("float16 weights", graph, lambda: half_weights(graph, method), validation, log)
     if isinstance(method, DynamicInt8):
         return reported(f"dynamic int{method.weight_bits}", graph, lambda: dynamic_int8(graph, method), validation, log)
     if isinstance(method, StaticInt8):
@@ -42,5 +45,5 @@ def quantize(graph: Graph, method: Method, *, validation: Iterable[Any] | None =
         name = f"mixed precision by {method.search}, {method.qat.epochs} epochs"
         return reported(name, graph, lambda: mixed_precision(graph, method), validation, log)
     raise RecipeError(
-        f"method: {method!r}, expected DynamicInt8(), StaticInt8(graphs), QAT(loader, epochs) or MixedPrecision(...)."
+        f"method: {method!r}, expected Float16(), DynamicInt8(), StaticInt8(graphs), QAT(loader, epochs) or MixedPrecision(...)."
     )

@@ -12,7 +12,7 @@ import numpy as np
 from toolchain.compression.calibration import ValueStatistics, observe
 from toolchain.compression.dead_channels import settle_dead_channels
 from toolchain.compression.equalization import equalize
-from toolchain.compression.evaluation import agreement, as_inputs, batches, predict_all
+from toolchain.compression.evaluation import agreement, as_inputs, batches, has_numbers, predict_all
 from toolchain.compression.integer_forms import EDGE_ARITHMETICS, EdgeArithmetic, is_input
 from toolchain.compression.integer_graph import integer_graph
 from toolchain.compression.integer_plan import MODES, IntegerPlan, Mode
@@ -36,7 +36,8 @@ class StaticInt8:
     """Integer arithmetic from the input to the logits, with ranges fixed by calibration graphs.
 
     The graphs are split: most of them calibrate, a disjoint part measures how often the integer model decides like the
-    float model. A single graph of a node classifier is split by nodes; a single graph otherwise serves as both.
+    float model: the same class, or where their y are real numbers, every output within 2 % of its range. A single graph of a node
+    classifier is split by nodes; a single graph otherwise serves as both.
 
     Attributes:
         calibration_graphs: GraphInputs, PyG Data or Batch objects, or a loader of them. Training graphs, 200 or more.
@@ -46,7 +47,7 @@ class StaticInt8:
         equalization: exponent alpha of `equalize`, or None for none. "auto": 0.25 with 8-bit weights; none below, where it
             moves range into the weights that they do not have.
         weight_bits: 8, 4 or 2; stored in 8.
-        min_agreement: share of held-out graphs (or nodes) that must keep their class.
+        min_agreement: share of held-out graphs (or nodes) that must keep their class, or their numbers.
         holdout: share of the graphs (or nodes) that measure the agreement.
         max_degree: largest in-degree, added self-loops included, for which sums must fit; None: twice the largest seen.
         edge_arithmetic: "float" keeps attention and values of edges in float32 between integer layers; "integer" computes
@@ -131,7 +132,9 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
         QuantizationRefused: no form reaches `min_agreement`; names the best one.
         RecipeError: no calibration graphs.
     """
-    split = _split(graph, as_inputs(method.calibration_graphs), method)
+    data = list(method.calibration_graphs)
+    are_numbers = has_numbers(data)
+    split = _split(graph, as_inputs(data), method)
     source, first = _first_form(graph, method, split)
     statistics = first.statistics
     expected = split.outputs(graph)
@@ -146,7 +149,7 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
         except OutsideContract as error:
             failures.append(f"{mode}: {error}")
             continue
-        score = min(agreement(a, b) for a, b in zip(expected, found, strict=True))
+        score = min(agreement(a, b, are_numbers=are_numbers) for a, b in zip(expected, found, strict=True))
         distance = float(np.mean([np.abs(a - b).mean() for a, b in zip(expected, found, strict=True)]))
         logger.info(
             "static int8, %s: %.1f %% of %d held-out decisions kept, mean error %.2g",

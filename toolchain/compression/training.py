@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from toolchain.compression.best_epoch import BestEpoch, Criterion
+from toolchain.compression.best_epoch import BestEpoch, Criterion, Loss
 from toolchain.compression.distillation import Distillation, Teacher
 from toolchain.compression.evaluation import as_inputs, predict
 from toolchain.compression.step_report import Log, reported
@@ -23,7 +23,6 @@ from toolchain.ir import Graph, Value
 from toolchain.torch_module import GraphModule, TorchGraph
 from toolchain.torch_structure import Structure
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 Watch = Callable[[int, Mapping[str, float]], None]
 
 
@@ -102,7 +101,7 @@ def fine_tune(
         distillation: a teacher whose probabilities are targets as well.
         keep_best: PyG graphs with labels (node tasks: in `val_mask`); the weights of the epoch that is best on them are kept.
             None: those of the last one.
-        criterion: of the best epoch: the highest "accuracy", or the lowest "loss", which is cross entropy.
+        criterion: of the best epoch: the highest "accuracy", or the lowest "loss".
         decay: of the learning rate; None: to 0 along a cosine.
         validation: PyG graphs with labels, for the accuracy in the StepReport.
         log: called with the StepReport.
@@ -112,7 +111,7 @@ def fine_tune(
         RecipeError: the graph is quantized.
         TrainingDiverged: the loss is not finite.
     """
-    if any(v.type.dtype.is_integer for v in graph.values):
+    if any(v.type.dtype.is_integer for v in graph.values) or graph.has_halves:
         raise RecipeError(
             f"{graph.name}: is quantized; its codes cannot be trained. Fine-tune before quantizing, or use QAT(...)."
         )
@@ -124,7 +123,7 @@ def fine_tune(
             train_module(module, loader, schedule, distillation=distillation)
             return module.to_graph()
         chosen = list(keep_best)
-        best, inputs = BestEpoch[Graph](chosen, criterion), as_inputs(chosen)
+        best, inputs = BestEpoch[Graph](chosen, criterion, loss), as_inputs(chosen)
 
         def keep(epoch: int) -> None:
             made = module.to_graph()

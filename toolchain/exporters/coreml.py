@@ -18,7 +18,7 @@ PRECISIONS = ("float32", "float16")
 
 
 def emit(
-    graph: Graph, *, bounds: Bounds | None = None, lowering: str = "auto", precision: str = "float32",
+    graph: Graph, *, bounds: Bounds | None = None, lowering: str = "auto", precision: str | None = None,
     fixed_graph: GraphInputs | None = None,
 ) -> Emission:  # fmt: skip
     """Write a float Graph as a Core ML package for iOS 17, macOS 14 and newer. The same graph and options give the same bytes.
@@ -27,7 +27,8 @@ def emit(
         bounds: the largest graph that the file must take; Core ML wants a largest size of every input.
         lowering: "auto", "dense" or "scatter" (see `toolchain.exporters.lowerings`). "auto" is "scatter".
         precision: of weights and values inside: "float32", or "float16", which Apple's neural engine needs. What goes in
-            and comes out is float32 in both.
+            and comes out is float32 in both. None: float16 of a Graph with float16 weights. A value beyond 65,504 is infinite in
+            float16, a sum over many neighbours too.
         fixed_graph: store the arrays of these edges: then x is the only input, and its size the only one.
 
     Raises:
@@ -40,6 +41,8 @@ def emit(
     from toolchain.exporters.coreml_serializer import package_files
     from toolchain.exporters.coreml_site import Site
 
+    if precision is None:
+        precision = "float16" if graph.has_halves else "float32"
     if precision not in PRECISIONS:
         raise ExportError(f"precision {precision!r} is unknown to coreml. Precisions: {', '.join(PRECISIONS)}.")
     _require_float(graph)
@@ -60,7 +63,7 @@ def emit(
     declared = feeds.declared(None)
     facts = {"lowering": chosen.value, "coreml_precision": precision}
     model, *others = package_files(program, declared, limits, {f"pocketgnn.{k}": v for k, v in facts.items()})
-    return Emission(model[1], model[0], declared, limits, facts, dict(others))
+    return Emission(model[1], model[0], declared, limits, facts, dict(others), precision)
 
 
 def _require_float(graph: Graph) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from toolchain.errors import ExportError
 from toolchain.feeds import Feed
 
 _MIL_NAMES = {"float32": "fp32", "float16": "fp16"}
@@ -94,10 +95,15 @@ class CoreMlProgram:
         self.outputs[name] = value
 
     def _stored(self, value: Any) -> Any:
-        if isinstance(value, float):
-            return self.dtype.type(value)
-        is_float = isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f"
-        return value.astype(self.dtype) if is_float else value
+        is_float = isinstance(value, float) or (isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f")
+        if not is_float:
+            return value
+        largest = float(np.max(np.abs(value), initial=0.0))
+        if largest > float(np.finfo(self.dtype).max):
+            raise ExportError(
+                f"a stored number of {largest:.6g} is infinite in {self.precision}. Use precision='float32'."
+            )
+        return self.dtype.type(value) if isinstance(value, float) else value.astype(self.dtype)
 
 
 def _hashable(value: Any) -> Any:

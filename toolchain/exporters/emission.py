@@ -39,6 +39,7 @@ class Emission:
         bounds: the bounds built into the file, or None where it takes any size.
         facts: what provenance should record: opset, lowering, delegate, engine.
         extra_files: further files of the artifact by path.
+        precision: of the file, where an option made it another than the Graph's.
     """
 
     model: bytes
@@ -47,6 +48,7 @@ class Emission:
     bounds: Bounds | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
+    precision: str | None = None
 
 
 def outputs_of(graph: Graph) -> tuple[Output, ...]:

@@ -42,6 +42,9 @@ def emit(
 ) -> Emission:
     """Write a deployable Graph for ExecuTorch. Its memory is planned for a graph of the size of the bounds.
 
+    float16 weights make the file smaller and several times slower: XNNPACK takes weights of a float32 product as float32 constants
+    only, so ExecuTorch's own kernels widen them and multiply in every run (`device_benchmarks.fixed_graph_study` has both).
+
     Args:
         backend: "xnnpack" delegates products and elementwise ops to XNNPACK; "portable" uses ExecuTorch's own kernels.
         bounds: the largest graph that the file must take. Bounds that this model does not need are dropped.

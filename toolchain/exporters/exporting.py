@@ -70,6 +70,11 @@ def export(
     module, function = EXPORTERS[format]
     if fixed_graph is not None:
         options["fixed_graph"] = fixed_graph
+    if ready.has_halves and _is_sparse(options):
+        raise ExportError(
+            f"{graph.name}: has float16 weights, and a Linear on sparse features adds rows of float32 ones. Leave sparse_features "
+            "out, or export the float32 graph."
+        )
     emitted = ready if format in STORES_CODEBOOKS else remove_codebooks(ready)
     emission: Emission = getattr(import_module(module), function)(emitted, **options)
     contents = {emission.file_name: emission.model, **emission.extra_files}
@@ -78,7 +83,7 @@ def export(
     artifact = Artifact(
         path=Path(path),
         format=format,
-        precision=precision_of(ready),
+        precision=emission.precision or precision_of(ready),
         model_file=emission.file_name,
         signature=signature_of(ready, emission),
         contract=_contract(ready, emission, fixed_graph),
@@ -108,11 +113,13 @@ def check_options(format: str, options: Iterable[str]) -> None:
 
 
 def precision_of(graph: Graph) -> str:
-    """ "float32", "dynamic-int8" (integer weights, float values) or "static-int8" (integer values)."""
+    """ "float32", "float16" (weights), "dynamic-int8" (integer weights, float values) or "static-int8" (integer values)."""
     if any(isinstance(v.op, Quantize) for v in graph.values):
         return "static-int8"
     weights = [graph.values[v.inputs[1]] for v in graph.values if isinstance(v.op, Linear)]
-    return "dynamic-int8" if any(w.type.dtype is DType.I8 for w in weights) else "float32"
+    if any(w.type.dtype is DType.I8 for w in weights):
+        return "dynamic-int8"
+    return "float16" if graph.has_halves else "float32"
 
 
 def _contract(graph: Graph, emission: Emission, fixed_graph: GraphInputs | None) -> GraphContract:

@@ -118,6 +118,20 @@ class FeedModule(GraphModule):
         stored = {name: getattr(self, f"fixed_{name}") for name in self._stored}
         return self.run(self.lowering(BoundFeeds(self.feeds, tensors, stored)))
 
+    def _register(self, op: ops.Const, array: np.ndarray, dtype: torch.dtype) -> None:
+        super()._register(op, array, torch.float16 if op.is_half else dtype)
+
+    def constant(self, name: str) -> Tensor:
+        stored = super().constant(name)
+        return stored.float() if stored.dtype is torch.float16 else stored
+
+    @property
+    def halves(self) -> list[str]:
+        """The attributes that are stored as float16."""
+        return [
+            name for name, tensor in (*self.named_parameters(), *self.named_buffers()) if tensor.dtype is torch.float16
+        ]
+
     def emit(self, op: ops.Op, call: Call) -> Tensor:
         if (
             self.features is Features.DENSE

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from toolchain.exporters.constants import qparams_of, real_constant
 from toolchain.exporters.litert_serializer import Quantization
 from toolchain.exporters.litert_writer import LiteRtWriter
@@ -11,6 +13,7 @@ from toolchain.ir import Domain, DType, Graph
 from toolchain.ir.ops import Const
 
 DEQUANTIZE_INT8 = 2  # the first version of the operator that takes int8
+DEQUANTIZE_FLOAT16 = 3  # the first that takes float16
 
 
 @dataclass(slots=True)
@@ -31,11 +34,17 @@ class Values:
         if id not in self._real:
             value = self.graph.values[id]
             if isinstance(value.op, Const):
-                self._real[id] = self.writer.constant(real_constant(self.graph, value))
+                array = real_constant(self.graph, value)
+                self._real[id] = self._widened(array) if value.op.is_half else self.writer.constant(array)
             else:
                 shape = (-1, value.type.channels)
                 self._real[id] = self.writer.op("DEQUANTIZE", self._codes[id], shape=shape, version=DEQUANTIZE_INT8)
         return self._real[id]
+
+    def _widened(self, array: np.ndarray) -> int:
+        """float32 of a constant that is stored as float16: XNNPACK reads the halves, other kernels get it once."""
+        halves = self.writer.constant(array.astype(np.float16))
+        return self.writer.once("DEQUANTIZE", halves, shape=array.shape, version=DEQUANTIZE_FLOAT16)
 
     def codes(self, id: int) -> int:
         """The int8 form of an int8 value."""

@@ -30,7 +30,11 @@ class Values:
         if id not in self._real:
             value = self.graph.values[id]
             if isinstance(value.op, Const):
-                self._real[id] = self.writer.constant(real_constant(self.graph, value))
+                array = real_constant(self.graph, value)
+                is_half = value.op.is_half
+                self._real[id] = (
+                    self.writer.widened(array.astype(np.float16)) if is_half else self.writer.constant(array)
+                )
             else:
                 self._real[id] = self.writer.op("DequantizeLinear", self._codes[id], *self._parameters(value))
         return self._real[id]

@@ -34,6 +34,7 @@ class OnnxWriter:
     _initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
     _constant_names: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
     _functions: dict[str, onnx.FunctionProto] = field(default_factory=dict)
+    _widened: dict[str, onnx.NodeProto] = field(default_factory=dict)
     _next: int = 0
 
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -72,6 +73,13 @@ class OnnxWriter:
             else:
                 self._initializers[name] = dense
         return self._constant_names[key]
+
+    def widened(self, halves: np.ndarray) -> str:
+        """float32 of a tensor that is stored as float16; ahead of all other nodes, so that every branch reads it."""
+        name = self.constant(halves)
+        if name not in self._widened:
+            self._widened[name] = helper.make_node("Cast", [name], [self._fresh()], to=TensorProto.FLOAT)
+        return str(self._widened[name].output[0])
 
     def function(self, name: str, build: Callable[[], onnx.FunctionProto]) -> None:
         """Store a local function of the file, once for each name."""
@@ -123,7 +131,7 @@ class OnnxWriter:
         # An input with an initializer is optional: left out, it is the empty array that the initializer holds.
         defaults = [numpy_helper.from_array(_nothing(feed), feed.name) for feed in feeds if is_optional(feed)]
         graph = helper.make_graph(
-            self.nodes,
+            [*self._widened.values(), *self.nodes],
             name,
             inputs,
             outputs,

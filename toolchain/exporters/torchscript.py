@@ -99,9 +99,9 @@ def _lowering(graph: Graph, name: str, features: Features, fixed: FixedFeeds | N
 
 
 def freeze(module: FeedModule) -> torch.jit.ScriptModule:
-    """Trace on the module's examples and inline all constants."""
+    """Trace on the module's examples and inline all constants but halves, of which inlining would make float32."""
     with _expected_warnings_ignored(), torch.no_grad():
-        return torch.jit.freeze(torch.jit.trace(module, module.examples, check_trace=False))
+        return torch.jit.freeze(torch.jit.trace(module, module.examples, check_trace=False), module.halves)
 
 
 @contextmanager

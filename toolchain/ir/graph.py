@@ -104,7 +104,13 @@ class Graph:
     @property
     def weight_bytes(self) -> int:
         """Bytes of all constants as stored."""
-        return sum(array.nbytes for array in self.constants.values())
+        halves = {v.op.name for v in self.values if isinstance(v.op, Const) and v.op.is_half}
+        return sum(array.nbytes // (2 if name in halves else 1) for name, array in self.constants.items())
+
+    @property
+    def has_halves(self) -> bool:
+        """Whether some weights are halves."""
+        return any(isinstance(v.op, Const) and v.op.is_half for v in self.values)
 
     def __str__(self) -> str:
         from toolchain.ir.text import to_text

@@ -41,6 +41,7 @@ class Const(Op):
         pruned: its zeros are pruned weights: they stay zero through fine-tuning, folding and quantization.
         codebook: name of the codebook that its values come from, or None. The codebook is the set of distinct values of all
             constants that name it, and equal values are one: fine-tuning moves them together, and 0 not at all.
+        is_half: its numbers are IEEE halves, which a file may store in 16 bits; in the Graph they are float32 like all others.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Const(Op):
     trainable: bool = True
     pruned: bool = False
     codebook: str | None = None
+    is_half: bool = False
     slots: ClassVar[tuple[str, ...]] = ()
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:

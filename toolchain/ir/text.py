@@ -28,6 +28,7 @@ def _line(graph: Graph, value: Value) -> str:
     op = value.op
     if isinstance(op, Const):
         body = f"Const {op.name}" + (f" codebook={op.codebook}" if op.codebook is not None else "")
+        body += " half" if op.is_half else ""
     elif isinstance(op, Input):
         body = f"Input {op.role.value}"
     else:

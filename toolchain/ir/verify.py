@@ -103,6 +103,8 @@ def _check_constant(graph: Graph, op: Const, where: str) -> None:
         raise InvalidGraph(f"{where}: no array is stored under {op.name!r}")
     if array.shape != op.type.shape or array.dtype != op.type.dtype.numpy:
         raise InvalidGraph(f"{where}: array is {array.dtype}{array.shape}, type says {op.type}")
+    if op.is_half and not is_half(array):
+        raise InvalidGraph(f"{where}: is marked as halves, but not all of its {array.dtype} numbers are such")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InvalidGraph(
             f"{where}: weights hold {int((~np.isfinite(array)).sum())} non-finite values; retrain or repair the checkpoint"
@@ -114,3 +116,9 @@ def _check_constant(graph: Graph, op: Const, where: str) -> None:
             raise InvalidGraph(
                 f"{where}: codes in [{array.min()}, {array.max()}], {op.type.qparams.bits} bits allow [{low}, {high}]"
             )
+
+
+def is_half(array: np.ndarray) -> bool:
+    """Whether all numbers of an array are finite IEEE halves."""
+    with np.errstate(over="ignore"):
+        return array.dtype == np.float32 and bool((array.astype(np.float16) == array).all())

@@ -21,6 +21,8 @@ STUDIES: dict[str, str] = {
     "planetoid-a2q": "steps and widths of groups of nodes against one for all, at 4 and 2 bits, on Cora",
     "planetoid-exploration": "random bit assignments on Cora, and the main effect of every value and weight",
     "planetoid-search": "bits within a budget, found by three searches, on Cora, CiteSeer and PubMed",
+    "metr-la": "speeds of 207 sensors 15, 30 and 60 minutes ahead: float, static int8, trained through the integers",
+    "natops": "gestures of a skeleton: float, static int8, trained through the integers",
     "cora-attention": "integer attention against float attention on Cora",
 }
 

@@ -25,7 +25,8 @@ GNN_KERNEL void gnn_linear_bitmap_s16(const gnn_linear_layer *layer, const int16
 
 /* Float: as gnn_linear_f32. For every eight outputs (the last may be fewer) and every k a group of eight weights, from a byte of its own on:
  *  - codebook: eight indices into `values` of index_bits (1 to 8) bits, low bits first;
- *  - bitmap: one bit each; `values` are those whose bit is 1, one after another. */
+ *  - bitmap: one bit each; `values` are those whose bit is 1, one after another;
+ *  - half: eight finite numbers of IEEE 754 binary16, low bytes first; index_bits is 16 and `values` is not read. */
 typedef struct gnn_linear_packed_f32_layer {
     const uint8_t *index;
     const float *values;
@@ -37,6 +38,7 @@ GNN_KERNEL void gnn_linear_codebook_f32(const gnn_linear_packed_f32_layer *layer
                                         float *y);
 GNN_KERNEL void gnn_linear_bitmap_f32(const gnn_linear_packed_f32_layer *layer, const float *x, uint32_t rows, const float *scale,
                                       float *y);
+GNN_KERNEL void gnn_linear_half_f32(const gnn_linear_packed_f32_layer *layer, const float *x, uint32_t rows, const float *scale, float *y);
 
 #ifdef __cplusplus
 }

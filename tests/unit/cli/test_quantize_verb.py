@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.small_model import last_error
+from tests.small_model import MODEL_FILE, last_error, write_model_file
 from toolchain.cli import main
 from toolchain.graph_file import load_graph
 from toolchain.ir import DType
@@ -52,3 +53,37 @@ def test_options_that_name_no_training_are_refused(
     assert main(["quantize", model, *options, "-o", str(tmp_path / "q.pgnn")]) != 0
     assert message in last_error(capsys.readouterr())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_float16_weights_go_from_the_graph_file_to_an_artifact_that_is_verified_step_by_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half, model = str(tmp_path / "half.pgnn"), str(write_model_file(tmp_path, MODEL_FILE.replace("8", "16")))
+    assert main(["quantize", model, "--to", "float16", "-o", half]) == 0
+    assert load_graph(Path(half)).graph.has_halves
+    assert (
+        main(["export", half, "--to", "onnx", "--graphs", model, "--name", "model", "-o", str(tmp_path / "out")]) == 0
+    )
+    artifact = str(tmp_path / "out" / "model-onnx-float16")
+    capsys.readouterr()
+
+    assert main(["verify", artifact, "--model", model, "--graph", half, "--max-abs", "1e-2", "--format", "json"]) == 0
+    stages = json.loads(capsys.readouterr().out)["parity"][0]["stages"]
+    errors = {stage["stage"]: stage["max_relative"] for stage in stages}
+    assert 1e-6 < errors["quantization"] < 4e-3
+    assert errors["lowering"] < 1e-5 and errors["backend"] < 1e-5
+
+
+def test_float16_that_would_change_nothing_is_refused(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["quantize", model, "--to", "float16", "-o", str(tmp_path / "q.pgnn")]) != 0
+    assert "no weight of 128 numbers or more that halves can hold" in last_error(capsys.readouterr())
+
+
+def test_an_option_of_int8_beside_float16_is_refused(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "q.pgnn")
+    assert main(["quantize", model, "--to", "float16", "--mode", "int8", "-o", output]) != 0
+    assert "mode: 'int8' is of static-int8" in last_error(capsys.readouterr())

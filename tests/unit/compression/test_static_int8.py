@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch_geometric.data import Data
 
 from tests.unit.compression.hand_built import (
     PLAIN_EDGES,
@@ -16,6 +18,7 @@ from tests.unit.compression.hand_built import (
     sage_graph,
 )
 from toolchain.compression import StaticInt8, quantize
+from toolchain.compression.evaluation import agreement
 from toolchain.compression.integer_constants import WeightFormat, largest_code, linear_codes, self_scale_codes
 from toolchain.compression.integer_plan import MODES
 from toolchain.compression.static_int8 import select
@@ -222,3 +225,29 @@ def test_an_activation_table_gets_8_bit_codes_or_runs_in_float(reduce):
         is_table = mode != "all-int16" and reduce is Reduce.SUM
         assert [DType.I8 if is_table else DType.F32] == types(made, Activation)
         assert np.abs(interpret(graph, inputs)[0] - interpret(made, inputs)[0]).max() < 0.2
+
+
+def test_numbers_agree_where_every_channel_is_within_2_percent_of_its_range():
+    reference = np.array([[0.0, 0.0], [10.0, 1.0], [5.0, 0.5]])
+    candidate = reference + np.array([[0.19, 0.0], [0.0, 0.021], [0.0, -0.019]])
+
+    assert agreement(reference, candidate, are_numbers=True) == pytest.approx(2 / 3)
+    assert agreement(reference, candidate) == 1  # the same top class
+
+
+def test_graphs_with_real_valued_targets_are_held_to_their_numbers():
+    """Their top channel never changes, and still 2 bits are refused."""
+    graph = gcn_graph(classes=3)
+    head = next(v.op.name for v in reversed(graph.values) if isinstance(v.op, Const) and v.type.shape == (3,))
+    graph = graph.with_constants({head: np.array([100.0, 0.0, 0.0], np.float32)})
+    classes = [labelled_like(inputs, torch.tensor([0])) for inputs in many_inputs(12)]
+    numbers = [labelled_like(inputs, torch.zeros(1, 3)) for inputs in many_inputs(12)]
+    method = {"mode": "int8", "weight_bits": 2, "min_agreement": 0.9}
+
+    quantize(graph, StaticInt8(classes, **method))
+    with pytest.raises(QuantizationRefused, match=r"keeps .* of 3 held-out decisions"):
+        quantize(graph, StaticInt8(numbers, **method))
+
+
+def labelled_like(inputs, y):
+    return Data(torch.from_numpy(inputs.x), torch.from_numpy(inputs.edge_index), y=y)

@@ -12,6 +12,7 @@ from torch_geometric.loader import DataLoader
 
 from tests.unit.compression.hand_built import gcn_graph, gin_graph, many_inputs, node_gcn_graph, random_inputs
 from toolchain.compression import DynamicInt8, L1Unstructured, StepReport, evaluate, fine_tune, prune, quantize
+from toolchain.compression.evaluation import as_inputs, predict
 from toolchain.compression.training import Schedule, train_module
 from toolchain.errors import InvalidInput, RecipeError
 from toolchain.inputs import GraphInputs
@@ -170,3 +171,31 @@ def test_graphs_with_different_fields_make_no_batch():
     a, b = many_inputs(2)
     with pytest.raises(InvalidInput, match="edge_weight: the graphs of a batch must all have it"):
         GraphInputs.concatenate([a, GraphInputs(b.x, b.edge_index, edge_weight=np.ones(b.num_edges))])
+
+
+def test_the_best_epoch_of_a_model_of_numbers_is_that_of_its_own_loss():
+    """At this learning rate later epochs are worse, and cross entropy knows no real-valued labels."""
+    graphs = [with_numbers(data) for data in labelled(12)]
+
+    def error(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output - target).abs().mean()
+
+    def kept(**how) -> float:
+        made = fine_tune(gcn_graph(classes=3), graphs, epochs=6, lr=0.3, loss=error, seed=1, **how)
+        outputs = predict(made, as_inputs(graphs))
+        return float(error(torch.from_numpy(outputs), torch.cat([g.y for g in graphs])))
+
+    assert kept(keep_best=graphs, criterion="loss") < kept()
+
+
+def with_numbers(data: Data) -> Data:
+    """The same graph with three real numbers as its label."""
+    copy = data.clone()
+    copy.y = torch.tensor([[1.0, -2.0, 0.5]]) * (1 + data.x.mean())
+    return copy
+
+
+def test_accuracy_of_real_valued_rows_is_refused():
+    graphs = [with_numbers(data) for data in labelled(4)]
+    with pytest.raises(InvalidInput, match="12 labels for 4 predictions"):
+        evaluate(gcn_graph(classes=3), graphs)

@@ -155,3 +155,18 @@ def test_gates(report: ParityReport, gates: Gates, failures: int) -> None:
 def test_an_empty_data_set_is_refused() -> None:
     with pytest.raises(InvalidInput, match="no graphs"):
         ParityCheck(SimpleNamespace(), [])
+
+
+def test_outputs_that_are_numbers_have_errors_and_no_classes(exported: Any) -> None:
+    """Two channels, as the classifier has, but y are real numbers: the larger channel means nothing."""
+    graphs = [data.clone() for data in exported.parts.train[:5]]
+    for data in graphs:
+        data.y = torch.tensor([[0.5, -1.0]])
+    report = ParityCheck(exported.model, graphs).report(exported.int8_artifact)
+
+    assert report.total.agreement is None and report.total.accuracy_after is None
+    assert report.total.max_abs > 0
+    assert report.failures(Gates(max_abs=10.0)) == []
+    assert report.failures(Gates(min_agreement=0.5)) == [
+        "agreement is undefined for outputs that are no classes; --max-abs bounds their error"
+    ]

@@ -93,7 +93,7 @@ def sensitivity_search(
                 method.qat, epochs=epochs, quantizers=space.quantizers(assignment), seed=method.qat.seed + seed
             )
             made = quantization_aware(graph, qat)
-            found.append(validation_score(method.validation, partial(predict, made, inputs), qat.criterion))
+            found.append(validation_score(method.validation, partial(predict, made, inputs), qat.criterion, qat.loss))
         return float(np.mean(found))
 
     reference = score(space.widest, method.probe_epochs)

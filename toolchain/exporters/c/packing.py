@@ -10,7 +10,7 @@ import numpy as np
 
 from toolchain.ir.ops import Const
 
-Storage = Literal["codebook", "bitmap"]
+Storage = Literal["codebook", "bitmap", "half"]
 PACKINGS = ("auto", "smallest", "plain")
 _WORTH = {
     "auto": 0.75,
@@ -19,6 +19,7 @@ _WORTH = {
 }  # of the bytes of plain weights, which a packed form must stay below
 WORTH_BYTES = 1024  # about what the kernels take that unpack: "auto" saves more than that over the whole model
 MOST_INDEX_BITS = 8
+HALF_BITS = 16
 GROUP = 8  # outputs whose float weights are stored together
 BLOCK = 4  # weights behind one bit, where they are pruned by blocks
 
@@ -74,7 +75,7 @@ def packed_codes(const: Const, rows: np.ndarray, plain_bytes: int, packing: str)
 
 
 def packed_floats(const: Const, weight: np.ndarray, packing: str) -> PackedFloats | None:
-    """The smallest packed form of float weights [out, in], or None where it is not worth it."""
+    """The smallest packed form of float weights [out, in], or None where it is not worth it; halves always have one."""
     out, width = weight.shape
     columns = np.zeros((-(-out // GROUP) * GROUP, width), np.float32)
     columns[:out] = weight
@@ -88,7 +89,12 @@ def packed_floats(const: Const, weight: np.ndarray, packing: str) -> PackedFloat
         kept = groups != 0
         candidates.append(PackedFloats("bitmap", pack_rows(kept, 1), groups[kept], 1))
     best = min(candidates, key=lambda c: c.nbytes, default=None)
-    return best if best is not None and best.nbytes < _WORTH[packing] * weight.size * 4 else None
+    if best is not None and best.nbytes < _WORTH[packing] * weight.size * (2 if const.is_half else 4):
+        return best
+    if const.is_half:
+        halves = np.ascontiguousarray(groups, "<f2").reshape(-1).view(np.uint8)
+        return PackedFloats("half", halves, np.zeros(0, np.float32), HALF_BITS)
+    return None
 
 
 def index_bits(values: int) -> int:

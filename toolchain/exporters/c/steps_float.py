@@ -102,7 +102,7 @@ def _packed_linear(op: ops.Linear, program: Program, value: Value, packed: Packe
     x = program.graph.values[value.inputs[0]]
     fields = [
         f".index = {program.constant(f'index_{number}', packed.index)}",
-        f".values = {program.constant(f'weight_{number}', packed.values)}",
+        f".values = {program.constant(f'weight_{number}', packed.values) if packed.values.size else 'NULL'}",
         f".bias = {_constant(program, bias, f'bias_{number}')}",
         f".in = {x.type.channels}, .out = {value.type.channels}, .index_bits = {packed.bits}, .relu = {_fused_relu(op)}",
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from toolchain.artifact import MANIFEST
 from toolchain.exporters.packages.android_kotlin import contract_file, model_file, status_file
-from toolchain.exporters.packages.packaged_model import VERSION, Companion, PackagedModel
+from toolchain.exporters.packages.packaged_model import VERSION, Companion, PackagedModel, is_float
 from toolchain.exporters.packages.project_tree import project_tree
 from toolchain.exporters.packages.recorded_arrays import recorded_arrays
 from toolchain.exporters.packages.sample import CONTRACTED_TOLERANCE, FLOAT_TOLERANCE
@@ -135,9 +135,7 @@ def _tolerances(model: PackagedModel) -> dict[str, float]:
     The kernels of other runtimes differ between processors: their integers may move by a code.
     """
     others = {
-        companion.artifact.format: FLOAT_TOLERANCE
-        if companion.artifact.precision == "float32"
-        else CONTRACTED_TOLERANCE
+        companion.artifact.format: FLOAT_TOLERANCE if is_float(companion.artifact) else CONTRACTED_TOLERANCE
         for companion in model.companions
     }
     return {"c": FLOAT_TOLERANCE if model.is_float else 0.0, **others}

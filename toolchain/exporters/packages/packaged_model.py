@@ -120,7 +120,7 @@ class PackagedModel:
 
     @property
     def is_float(self) -> bool:
-        return self.artifact.precision == "float32"
+        return is_float(self.artifact)
 
     @property
     def has_sparse_features(self) -> bool:
@@ -131,6 +131,11 @@ class PackagedModel:
     def recorded_outputs(self) -> dict[str, tuple[np.ndarray, ...]]:
         """What the file of each format computed, "c" first."""
         return {FORMAT: self.sample.outputs, **{c.artifact.format: c.outputs for c in self.companions}}
+
+
+def is_float(artifact: Artifact) -> bool:
+    """Whether a file computes in floats, whose sums differ between compilers and processors."""
+    return artifact.precision in ("float32", "float16")
 
 
 def _check_outputs(artifact: Artifact, sample: Sample, outputs: tuple[np.ndarray, ...]) -> None:

@@ -68,6 +68,7 @@ static void record_linear(void)
 {
     const gnn_linear_f32_layer layer = {weight, numbers_b, 35u, 21u, 1};
     const gnn_linear_packed_f32_layer packed = {(const uint8_t *)codes, weight, numbers_b, 35u, 21u, 3u, 0};
+    const gnn_linear_packed_f32_layer halves = {(const uint8_t *)codes, NULL, numbers_b, 35u, 21u, 16u, 0};
     const gnn_linear_dynamic_layer dynamic = {codes, scale, numbers_b, 35u, 21u, 0};
     static const uint32_t x_pointer[4] = {0, 3, 3, 6};
     static const uint16_t x_index[6] = {1, 5, 34, 0, 2, 3};
@@ -77,6 +78,8 @@ static void record_linear(void)
     gnn_linear_codebook_f32(&packed, numbers_a, 11u, scale, result);
     record(result, sizeof(float) * 11u * 21u);
     gnn_linear_bitmap_f32(&packed, numbers_a, 11u, scale, result);
+    record(result, sizeof(float) * 11u * 21u);
+    gnn_linear_half_f32(&halves, numbers_a, 11u, scale, result);
     record(result, sizeof(float) * 11u * 21u);
     gnn_linear_sparse_f32(&layer, x_pointer, x_index, 0, 3u, NULL, result);
     record(result, sizeof(float) * 3u * 21u);

@@ -59,13 +59,14 @@ def test_linear_equals_the_reference(library, width, out):
 
 
 @pytest.mark.parametrize(("width", "out"), [(16, 7), (19, 8), (257, 21), (600, 24), (30, 9)])
-@pytest.mark.parametrize("storage", ["codebook", "bitmap"])
+@pytest.mark.parametrize("storage", ["codebook", "bitmap", "half"])
 def test_linear_on_packed_weights_gives_the_bits_of_the_dense_one(library, storage, width, out):
     rng = np.random.default_rng(width)
-    values = rng.normal(size=1 + width % 70).astype(np.float32)
+    values = rng.normal(size=1 + width % 70).astype(np.float16).astype(np.float32)
     weight = np.where(rng.random((out, width)) < 0.4, 0, rng.choice(values, (out, width))).astype(np.float32)
     codebook = "w" if storage == "codebook" else None
-    packed = packed_floats(ops.Const("w", const(out, width), True, not codebook, codebook), weight, "smallest")
+    marks = {"pruned": storage == "bitmap", "codebook": codebook, "is_half": storage == "half"}
+    packed = packed_floats(ops.Const("w", const(out, width), True, **marks), weight, "smallest")
     assert packed is not None and packed.storage == storage
     x, bias, scale = normal(11, width), normal(out, seed=2), normal(11, seed=3)
     fields = {"in": width, "out": out, "index_bits": packed.bits, "relu": 1}
@@ -78,6 +79,24 @@ def test_linear_on_packed_weights_gives_the_bits_of_the_dense_one(library, stora
 
     assert_guards(y)
     np.testing.assert_array_equal(y, linear(library, x, weight, bias, True, scale))
+
+
+def test_every_finite_half_is_read_as_the_number_that_it_is(library):
+    """Subnormal ones and both zeros too: one Linear with all 63,488 of them as weights, and x = 1."""
+    codes = np.arange(2**16, dtype=np.uint16)
+    halves = codes.view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    weight = halves.astype(np.float32)[:, None]  # [out, 1]
+    packed = packed_floats(ops.Const("w", const(*weight.shape), is_half=True), weight, "auto")
+    assert packed is not None and packed.index.nbytes == 2 * len(halves)
+    fields = {"in": 1, "out": len(halves), "index_bits": packed.bits, "relu": 0}
+    y = np.zeros((1, len(halves)), np.float32)
+
+    library.gnn_linear_half_f32(
+        struct("gnn_linear_packed_f32_layer", index=packed.index, **fields), np.ones((1, 1), np.float32), 1, None, y
+    )
+
+    np.testing.assert_array_equal(y[0], weight[:, 0])
 
 
 @pytest.mark.parametrize("out", [7, 16, 40])
