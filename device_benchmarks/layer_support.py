@@ -177,8 +177,8 @@ def markdown_row(group: Sequence[Support]) -> str:
 
 
 def _short(cause: str) -> str:
-    """A cause without the place in the file that builds the layers, and without lists of what is supported."""
-    text = cause.split("cannot lower ", 1)[-1].split("; supported functions:", 1)[0]
+    """A cause without the places in the file that builds the layers, and without lists of what is supported."""
+    text = cause.split("cannot lower ", 1)[-1].split("; supported functions:", 1)[0].split(" (called at ", 1)[0]
     return text.replace("|", "\\|").replace("\n", " ")
 
 

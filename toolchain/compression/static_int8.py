@@ -28,6 +28,7 @@ logger = logging.getLogger("pocketgnn")
 
 HEAVY_TAIL = 10.0
 ENOUGH_GRAPHS = 200
+LARGE_ERROR = 0.1  # of the largest output; what a cut range costs the few rows that lie beyond it
 NARROW_SUMS_MAY_ADD = 1.25  # mean error of 8-bit sums over that of 16-bit sums
 
 
@@ -108,6 +109,7 @@ class Selection:
         plan: turns `source`, or the same graph with other weights, into an integer graph.
         agreement: share of held-out decisions kept.
         distance: mean difference of the held-out outputs.
+        largest: their largest difference, as a share of the largest output.
         split: the graphs that calibrated and those that measured.
     """
 
@@ -116,6 +118,7 @@ class Selection:
     plan: IntegerPlan
     agreement: float
     distance: float
+    largest: float
     split: Split
 
 
@@ -151,11 +154,12 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
             continue
         score = min(agreement(a, b, are_numbers=are_numbers) for a, b in zip(expected, found, strict=True))
         distance = float(np.mean([np.abs(a - b).mean() for a, b in zip(expected, found, strict=True)]))
+        largest = max(_largest_error(a, b) for a, b in zip(expected, found, strict=True))
         logger.info(
-            "static int8, %s: %.1f %% of %d held-out decisions kept, mean error %.2g",
-            mode, 100 * score, len(expected[0]), distance,
+            "static int8, %s: %.1f %% of %d held-out decisions kept, mean error %.2g, largest %.0f %% of the largest output",
+            mode, 100 * score, len(expected[0]), distance, 100 * largest,
         )  # fmt: skip
-        made.append(Selection(candidate, source, plan, score, distance, split))
+        made.append(Selection(candidate, source, plan, score, distance, largest, split))
         if len(made) > 1 and _is_sure(made[-1], len(expected[0]), tail, method.min_agreement):
             break
     best = _choice(made, len(expected[0]), tail, method.min_agreement)
@@ -170,6 +174,13 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
         best.plan.mode,
         tail,
     )
+    if best.largest > LARGE_ERROR and best.plan.mode != "all-int16":
+        logger.warning(
+            "static int8: an output is off by %.0f %% of the largest one: 8-bit ranges are %s. "
+            "Where the numbers themselves matter, use mode='all-int16', whose ranges are neither cut nor met.",
+            100 * best.largest,
+            "those seen" if best.plan.percentile is None else f"cut at percentile {best.plan.percentile:g}",
+        )  # fmt: skip
     if best.agreement < method.min_agreement and not accept_best:
         raise QuantizationRefused(
             f"{graph.name}: the best integer form ({best.plan.mode}) keeps {best.agreement:.1%} of {len(expected[0])} held-out "
@@ -267,6 +278,11 @@ def _choice(made: Sequence[Selection], decisions: int, tail: float, min_agreemen
     ):
         sure = sure[1:]
     return sure[0] if sure else max(reversed(made), key=lambda s: s.agreement, default=None)
+
+
+def _largest_error(expected: np.ndarray, found: np.ndarray) -> float:
+    largest = float(np.abs(expected).max(initial=0))
+    return float(np.abs(expected - found).max(initial=0)) / largest if largest > 0 else 0.0
 
 
 def _is_sure(selection: Selection, decisions: int, tail: float, min_agreement: float) -> bool:

@@ -332,14 +332,14 @@ class Lowering:
         return UnsupportedModule(f"{scope}{source_line()}: cannot lower {what}; {why}")
 
     def refuse_layer(self, cls: type, why: str = "") -> UnsupportedModule:
-        """The error for a layer, named by its module path; without a reason, its class has no lowering."""
+        """The error for a layer, named by its module path and the line that calls it; without a reason, it has no lowering."""
         kind = cls.__name__
         if not why:
             why = (
                 f"no lowering exists for it. Supported layers: {supported_layers()}. "
                 f"Write a lowering with @lowers({kind}); see frontend/README.md."
             )
-        return UnsupportedModule(f"{self.scope or 'model'}: cannot lower {kind}: {why}")
+        return UnsupportedModule(f"{self.scope or 'model'}: cannot lower {kind}: {why} (called at {source_line()})")
 
     # --- running ---
 

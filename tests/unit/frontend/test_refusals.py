@@ -72,6 +72,15 @@ class TopK(nn.Module):
         return self.pool(x, edge_index)[0]
 
 
+class Sag(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = pyg.SAGPooling(HIDDEN, ratio=0.5)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.pool(x, edge_index)[0]
+
+
 class Learned(Own):
     def __init__(self) -> None:
         super().__init__()
@@ -86,6 +95,7 @@ class Learned(Own):
         return x_j * edge_weight.view(-1, 1)
 
 
+CALLED = "`return self.pool(x, edge_index)[0]`)"
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "layer of another kind of graph": (
         lambda: pyg.HypergraphConv(HIDDEN, 4), ("cannot lower HypergraphConv", "hyperedges nodes of the graph")
@@ -93,8 +103,11 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "data-dependent shapes": (ChoosesRows, ("test_refusals.py:", "a choice of rows by their values", "with a mask")),
     "control flow on values": (Branches, ("test_refusals.py:", "branching on", "torch.where")),
     "unknown function in message()": (UnknownFunction, ("test_refusals.py:", "'erfinv'", "supported functions")),
-    "pooling that drops nodes": (TopK, ("pool: cannot lower TopKPooling", "x * torch.tanh(score)")),
-    "U-Net of such pooling": (lambda: pyg.GraphUNet(HIDDEN, HIDDEN, 4, depth=2), ("cannot lower GraphUNet", "drops nodes")),
+    "pooling that drops nodes": (TopK, ("convs.1.pool: cannot lower TopKPooling", "x * torch.tanh(score)", CALLED)),
+    "attention pooling that drops nodes": (Sag, ("convs.1.pool: cannot lower SAGPooling", "x * torch.tanh(score)", CALLED)),
+    "U-Net of such pooling": (lambda: pyg.GraphUNet(HIDDEN, HIDDEN, 4, depth=2), (
+        "cannot lower GraphUNet", "drops nodes", "pool by graph", "(called at test_refusals.py:",
+    )),
     "attention over all nodes": (
         lambda: pyg.GPSConv(HIDDEN, pyg.GINConv(nn.Linear(HIDDEN, HIDDEN))), ("cannot lower GPSConv", "TransformerConv")
     ),
