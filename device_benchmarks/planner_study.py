@@ -8,11 +8,14 @@ of the model is measured on every size, all in turns, which gives the best plan,
 and over that of the default: medians over the rounds of the ratio within a round, so that a busy moment meets both. The choice
 is never judged by the measurements that it was made from; the best is the best of the very samples that judge it, so chance
 counts against the planner. Weights are random, and no model is a probe of the cost model. --output keeps every sample, in
-planner_study.json, after each model; with --resume the models that are there are not done again.
+planner_study.json, after each model, and the verdicts in planner_study.csv; with --resume the models that are there are not done
+again. device_benchmarks/published has the verdicts of a whole run.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import tempfile
 import time
@@ -245,6 +248,20 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def csv_of(record: Mapping[str, Any]) -> str:
+    """The verdicts, one a line, numbers to four digits, below the options and the machine they are from."""
+    rows = record["verdicts"]
+    text = io.StringIO()
+    facts = {"command": "python -m device_benchmarks.planner_study", **record["options"], **record["environment"]}
+    text.writelines(f"# {name}: {json.dumps(value)}\n" for name, value in facts.items())
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
+    )
+    return text.getvalue()
+
+
 def _finished(path: Path, options: Mapping[str, Any], resume: bool) -> dict[str, Any]:
     """The record of an earlier run to go on after, or a new one.
 
@@ -286,6 +303,7 @@ def main(
         record["verdicts"] += [verdict.to_json() for verdict in found]
         record["samples"].append(samples)
         write_atomically(path, json.dumps(record).encode())
+    write_atomically(output / "planner_study.csv", csv_of(record).encode())
     Console(width=200).print(table(record["verdicts"]))
     for line in summary(record["verdicts"]):
         print(line)

@@ -35,6 +35,11 @@ class Normalization(Enum):
     SYMMETRIC_OUT = "symmetric_out"  # the same with D the weighted out-degree (the Laplacian of PyG's ChebConv)
     DEGREE = "degree"  # D A with D the number of in-edges, whatever they weigh: its row factor is the degree
 
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the row factors of sources and targets are the same."""
+        return self is not Normalization.DEGREE
+
 
 class LoopAttributes(Enum):
     """`edge_attr` of the self-loops that are added."""

@@ -93,9 +93,7 @@ def cheapest_lowering(bounds: Bounds) -> str:
 
 def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> bytes:
     """Export with one dynamic size per named axis, lower to the backend, and serialize."""
-    with _import_warnings_ignored():
-        exir = require("executorch.exir", "executorch")
-        delegates = [xnnpack_partitioner()] if backend == "xnnpack" else []
+    require_exir()
     sizes = planned_sizes(module, bounds)
     axes = [
         [sizes[axis_name(feed, dim)] if isinstance(dim, str) else dim for dim in feed.dims] for feed in module.feeds
@@ -114,7 +112,7 @@ def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> bytes:
             # executorch 1.4 copies torch 2.13's tree specs by their deprecated class, which warns once per model and op.
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
             program = torch.export.export(module, examples, dynamic_shapes={"tensors": dynamic}, strict=False)
-            lowered = exir.to_edge_transform_and_lower(program, partitioner=delegates).to_executorch()
+            lowered = to_executorch(program, backend)
     except (RuntimeError, ValueError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ExportError(
@@ -122,6 +120,28 @@ def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> bytes:
         ) from error
     _check_program(name, lowered.executorch_program.execution_plan[0], axes)
     return bytes(lowered.buffer)
+
+
+def require_exir() -> Any:
+    """ExecuTorch's compiler, imported without the warnings of what it imports."""
+    with _import_warnings_ignored():
+        return require("executorch.exir", "executorch")
+
+
+def to_executorch(program: torch.export.ExportedProgram, backend: str) -> Any:
+    """Lower an exported program to a backend and plan its memory; `.buffer` is the file."""
+    exir = require_exir()
+    with _import_warnings_ignored():
+        delegates = [xnnpack_partitioner()] if backend == "xnnpack" else []
+    return exir.to_edge_transform_and_lower(program, partitioner=delegates).to_executorch()
+
+
+def planned_bytes(pte: bytes) -> int:
+    """Bytes of the buffers that a .pte file has its caller set aside for inputs, outputs and values between them."""
+    with _import_warnings_ignored():
+        serialization = require("executorch.exir._serialize._program", "executorch")
+    plan = serialization.deserialize_pte_binary(pte).program.execution_plan[0]
+    return int(sum(plan.non_const_buffer_sizes))
 
 
 @contextmanager

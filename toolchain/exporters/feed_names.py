@@ -136,8 +136,8 @@ class FeedNames(Generic[Name]):
         return self._declare("adjacency", FeedKind.ADJACENCY, ("N", "N"), topology, reduce=reduce, factors=factors)
 
     def row_factor(self, factor: RowFactor) -> Name:
-        """[N, 1]: r or l of a topology."""
-        if factor.end is End.TARGET:
+        """[N, 1]: r or l of a topology. Those of a symmetric normalization are one array."""
+        if factor.end is End.TARGET or self.topologies[factor.topology].normalization.is_symmetric:
             return self.target_scale(factor.topology, Reduce.SUM)
         return self._declare("source_scale", FeedKind.SOURCE_SCALE, ("N", 1), factor.topology)
 

@@ -53,6 +53,12 @@ def test_every_op_is_right_with_the_portable_kernels(tmp_path: Path) -> None:
         assert_close(runtime.run(inputs), interpret(graph, inputs), 1e-5)
 
 
+def test_planned_memory_holds_the_neighbours_of_the_largest_graph_that_a_file_takes(artifact: Artifact) -> None:
+    planned = executorch.planned_bytes(artifact.model_path.read_bytes())
+    floats = 4 * BOUNDS.nodes * BOUNDS.degree * max(value.type.channels for value in gcn_gin().values)
+    assert floats < planned < 4 * floats
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_model_is_right_on_any_size_up_to_its_bounds(artifact: Artifact, shape: tuple[int, int, int]) -> None:
     inputs = random_inputs(shape[0], shape[1], graphs=shape[2], seed=shape[0])

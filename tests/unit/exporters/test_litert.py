@@ -126,6 +126,16 @@ def test_axes_of_rows_are_free() -> None:
     assert free == {"x": [-1, 4], "source": [-1], "target": [-1], "output": [-1, 4]}
 
 
+def test_operators_whose_attributes_are_all_0_have_no_table_of_them() -> None:
+    operators = model_of(sums(TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC))).subgraphs[0].operators
+    assert [type(o.builtinOptions).__name__ for o in operators if o.builtinOptions is not None] == ["ShapeOptionsT"]
+
+
+def test_a_symmetric_normalization_is_one_input() -> None:
+    names = [feed.name for feed in emit(sums(TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC))).inputs]
+    assert names == ["x", "target_scale", "source_without_loops", "target_without_loops"]
+
+
 def test_an_unknown_lowering_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ExportError, match=r"lowering 'csr' is unknown\. Lowerings: 'dense', 'scatter', 'auto'"):
         emit(sums(TopologySpec()), lowering="csr")
