@@ -60,13 +60,17 @@ def find_compiler() -> Compiler:
     return _find(os.environ.get("CC", "").strip(), os.environ.get("PATH", ""))
 
 
-def build_library(sources: Mapping[str, bytes], compiler: Compiler | None = None) -> Path:
-    """Compile C files to a shared library, or find the one that was built from the same bytes by the same compiler.
+def build_library(
+    sources: Mapping[str, bytes], compiler: Compiler | None = None, *, flags: tuple[str, ...] = (), of: str = ""
+) -> Path:
+    """Compile C or C++ files to a shared library, or find the one that was built from the same bytes by the same compiler.
 
     Several processes may do so at once: each builds in a folder of its own, and the finished file appears at once.
 
     Args:
-        sources: every .c and .h file by plain name. No other file is included but the compiler's own.
+        sources: every .c, .cpp and .h file by plain name. No other file is included but the compiler's own and what `flags` name.
+        flags: further flags: folders of headers, libraries to link with.
+        of: what tells versions of those apart.
 
     Returns:
         The library, in a folder that only this user can write to.
@@ -77,10 +81,10 @@ def build_library(sources: Mapping[str, bytes], compiler: Compiler | None = None
     """
     compiler = compiler or find_compiler()
     folder = cache_folder("native")
-    library = folder / (_key(sources, compiler) + SUFFIX)
+    library = folder / (_key(sources, compiler, " ".join((*flags, of))) + SUFFIX)
     if not library.exists():
         with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as scratch:
-            built = _compile(sources, compiler, Path(scratch))
+            built = _compile(sources, compiler, Path(scratch), flags)
             os.chmod(built, 0o700)
             os.replace(built, library)
     return library
@@ -146,22 +150,22 @@ def _probe(command: tuple[str, ...]) -> Compiler | None:
     return None
 
 
-def _key(sources: Mapping[str, bytes], compiler: Compiler) -> str:
+def _key(sources: Mapping[str, bytes], compiler: Compiler, beside: str) -> str:
     digest = hashlib.sha256()
-    parts = [" ".join((*compiler.command, *compiler.flags)).encode(), compiler.identity.encode()]
+    parts = [" ".join((*compiler.command, *compiler.flags)).encode(), compiler.identity.encode(), beside.encode()]
     for part in (*parts, *(piece for name in sorted(sources) for piece in (name.encode(), sources[name]))):
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()
 
 
-def _compile(sources: Mapping[str, bytes], compiler: Compiler, folder: Path) -> Path:
+def _compile(sources: Mapping[str, bytes], compiler: Compiler, folder: Path, flags: tuple[str, ...]) -> Path:
     for name, content in sources.items():
         (folder / name).write_bytes(content)
-    files = [f"./{name}" for name in sorted(sources) if name.endswith(".c")]  # ./ so that no name is read as an option
+    files = [f"./{name}" for name in sorted(sources) if name.endswith((".c", ".cpp"))]  # ./ so that no name is read as an option
     output = folder / f"library{SUFFIX}"
     try:
         result = subprocess.run(
-            [*compiler.command, *compiler.flags, *files, "-o", output.name],
+            [*compiler.command, *compiler.flags, *files, *flags, "-o", output.name],
             cwd=folder, capture_output=True, check=False, env={**os.environ, "LC_ALL": "C"},
         )  # fmt: skip
     except OSError as error:

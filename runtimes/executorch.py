@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from runtimes.operators import register_in_executorch
 from runtimes.runtime import Array, Runtime
 from toolchain.artifact import Artifact
 from toolchain.errors import ArtifactError, OutsideContract, require
@@ -30,6 +32,8 @@ class ExecuTorchRuntime(Runtime):
         self._torch = require("torch", "executorch")
         # The extension module itself: executorch.runtime imports all of executorch.exir, which takes seconds and 130 MB.
         bindings = require("executorch.extension.pybindings._portable_lib", "executorch")
+        if artifact.provenance.get("lowering") == "spmm":
+            register_in_executorch(Path(bindings.__file__))
         if bindings._threadpool_get_thread_count() != threads:
             bindings._unsafe_reset_threadpool(threads)  # unsafe while a method runs; none does here
         path = artifact.model_path

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from runtimes.operators import onnxruntime_operators
 from runtimes.runtime import Array, Runtime
 from toolchain.artifact import Artifact
-from toolchain.errors import ArtifactError, require
+from toolchain.errors import ArtifactError, MissingDependency, require
 
 _ELEMENT_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "int32": "tensor(int32)"}
 
@@ -22,7 +24,9 @@ class OnnxRuntime(Runtime):
     def __init__(self, artifact: Artifact, *, threads: int = 1) -> None:
         super().__init__(artifact, threads=threads)
         try:
-            self._session = open_session(artifact.model_path.read_bytes(), threads)
+            self._session = open_session(artifact.model_path.read_bytes(), threads, _operators(artifact))
+        except MissingDependency:
+            raise
         except Exception as error:  # onnxruntime raises its own types, which share no root below Exception
             raise ArtifactError(
                 f"{artifact.model_path}: onnxruntime cannot load it ({error}). Export the model again."
@@ -36,8 +40,12 @@ class OnnxRuntime(Runtime):
         del self._session
 
 
-def open_session(model: bytes, threads: int) -> Any:
-    """An InferenceSession on the CPU: all graph optimizations, one node at a time, `threads` threads inside a node."""
+def open_session(model: bytes, threads: int, operators: Path | None = None) -> Any:
+    """An InferenceSession on the CPU: all graph optimizations, one node at a time, `threads` threads inside a node.
+
+    Args:
+        operators: a library of operators that the model needs beside onnxruntime's.
+    """
     ort = _library()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -47,7 +55,14 @@ def open_session(model: bytes, threads: int) -> Any:
     options.log_severity_level = 4  # fatal: errors arrive as exceptions, and need no second copy on the terminal
     # Weights are in the model itself. A file that asks for weights outside it finds none in a folder that is no folder.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    if operators is not None:
+        options.register_custom_ops_library(str(operators))
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _operators(artifact: Artifact) -> Path | None:
+    """The library of operators that a file needs."""
+    return onnxruntime_operators() if artifact.provenance.get("lowering") == "spmm" else None
 
 
 @cache

@@ -17,6 +17,7 @@ from toolchain.errors import ExportError, require
 from toolchain.exporters.emission import Bounds, Emission
 from toolchain.exporters.executorch_int8 import XnnpackInt8Module
 from toolchain.exporters.executorch_module import ExecuTorchModule
+from toolchain.exporters.executorch_spmm import SparseProduct
 from toolchain.exporters.feed_module import FeedModule, Lowering
 from toolchain.exporters.fixed_feeds import FixedFeeds
 from toolchain.exporters.neighbour_lists import DenseAdjacency, NeighbourLists, ScatterAdd
@@ -28,7 +29,8 @@ from toolchain.ir import Graph
 MODEL_FILE = "model.pte"
 BACKENDS = ("xnnpack", "portable")
 SCATTER_RATIO = 16  # places of a neighbour list that cost as much as one edge of scatter_add
-LOWERINGS = {"neighbours": NeighbourLists, "dense": DenseAdjacency, "scatter": ScatterAdd}
+STOCK_LOWERINGS = {"neighbours": NeighbourLists, "dense": DenseAdjacency, "scatter": ScatterAdd}
+LOWERINGS = {**STOCK_LOWERINGS, "spmm": SparseProduct}  # "spmm": with an operator that the runtime has to be given
 
 
 def emit(
@@ -50,7 +52,8 @@ def emit(
         bounds: the largest graph that the file must take. Bounds that this model does not need are dropped.
         lowering: of sums over neighbours: "neighbours" pads each node's neighbours to the largest degree; "scatter" adds
             along the edges; "dense" multiplies with an [N, N] adjacency; "auto" takes "scatter" where the bounds allow
-            hubs so large that the padding outweighs its slow kernel, and "neighbours" otherwise.
+            hubs so large that the padding outweighs its slow kernel, and "neighbours" otherwise; "spmm" is one operator that
+            needs no memory for messages, and that `runtimes` compiles when it loads the file.
         wide_linear: how a Linear reads an int16 value, see `XnnpackInt8Module`.
         fixed_graph: store the arrays of these edges: then x is the only input, and memory is planned for its size.
 
@@ -96,14 +99,20 @@ def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> bytes:
     require_exir()
     sizes = planned_sizes(module, bounds)
     axes = [
-        [sizes[axis_name(feed, dim)] if isinstance(dim, str) else dim for dim in feed.dims] for feed in module.feeds
+        [sizes[axis_name(feed, dim)] + is_offset(dim) if isinstance(dim, str) else dim for dim in feed.dims]
+        for feed in module.feeds
     ]
     examples = tuple(
         torch.zeros(shape, dtype=getattr(torch, f.dtype)) for f, shape in zip(module.feeds, axes, strict=True)
     )
-    dims = {name: Dim(name, max=size) for name, size in sizes.items() if size > 1}
+    # "N" alone would be a function to sympy, which reads the name of a size that another is derived from.
+    dims = {name: Dim(f"size_{name}", max=size) for name, size in sizes.items() if size > 1}
     dynamic = tuple(
-        {i: dims[name] for i, dim in enumerate(feed.dims) if (name := axis_name(feed, dim)) in dims}
+        {
+            i: dims[name] + 1 if is_offset(dim) else dims[name]
+            for i, dim in enumerate(feed.dims)
+            if (name := axis_name(feed, dim)) in dims
+        }
         for feed in module.feeds
     )
     name = module.graph.name
@@ -174,8 +183,15 @@ def xnnpack_partitioner() -> Any:
     return partitioner
 
 
+def is_offset(dim: str | int) -> bool:
+    """Whether an axis is one longer than the size that it is named after."""
+    return dim == "N+1"
+
+
 def axis_name(feed: Feed, dim: str | int) -> str:
     """The size that an axis shares with others: N and G with all, E within a topology, K at one end of its edges."""
+    if is_offset(dim):
+        return "N"
     if dim == "K" and feed.kind in (FeedKind.OUT_EDGES, FeedKind.OUT_MASK):
         return f"K{feed.topology}out"
     return f"{dim}{feed.topology}" if dim in ("E", "K") else str(dim)
@@ -197,7 +213,7 @@ def planned_sizes(module: FeedModule, bounds: Bounds) -> dict[str, int]:
             name = axis_name(feed, dim)
             if not isinstance(dim, str) or name in sizes:
                 continue
-            size = limits[dim]
+            size = limits[dim.removesuffix("+1")]
             assert size is not None, f"{feed.name}: no bound on {dim}"
             while size > 1 and size in taken:
                 size += 1

@@ -131,6 +131,13 @@ class FeedNames(Generic[Name]):
         """[E, 1]: the weights of a topology, without its normalization."""
         return self._declare("weight", FeedKind.COEFFICIENT, ("E", 1), topology, factors=False)
 
+    def coefficient(self, topology: int, reduce: Reduce, *, factors: bool) -> Name | None:
+        """[E, 1]: what each message is multiplied by; None where that is 1."""
+        if not (self.has_weights(topology) or reduce is Reduce.MEAN or (factors and self.is_normalized(topology))):
+            return None
+        stem = "coefficient" if factors else "coefficient_unscaled"
+        return self._declare(stem, FeedKind.COEFFICIENT, ("E", 1), topology, reduce=reduce, factors=factors)
+
     def adjacency(self, topology: int, reduce: Reduce, *, factors: bool) -> Name:
         """[N, N]: the coefficients, row i = target i."""
         return self._declare("adjacency", FeedKind.ADJACENCY, ("N", "N"), topology, reduce=reduce, factors=factors)

@@ -59,6 +59,7 @@ class Lowering(Enum):
 
     DENSE = "dense"  # A x with the matrix of coefficients as an input: N^2 values, for small graphs
     SCATTER = "scatter"  # gather the rows of the sources, add them at the targets: any graph
+    SPMM = "spmm"  # one operator that the runtime has to be given (onnxruntime); everything else as in scatter
     AUTO = "auto"  # both in one file, chosen by the number of nodes; scatter alone where dense cannot express the model
 
 
@@ -70,17 +71,35 @@ def takes_dense(graph: Graph) -> bool:
     return bool(propagates) and all(op.reduce in (Reduce.SUM, Reduce.MEAN) for op in propagates)
 
 
-def choose_lowering(graph: Graph, name: str, fixed: FixedFeeds | None = None) -> Lowering:
+def sums_neighbours(graph: Graph) -> bool:
+    """Whether some aggregation is a product with a sparse matrix that is known before the model runs."""
+    return any(isinstance(v.op, Propagate) and is_sparse_product(v.op) for v in graph.values)
+
+
+def is_sparse_product(op: Propagate) -> bool:
+    """Whether an aggregation adds rows with factors that are known before the model runs."""
+    return op.reduce in (Reduce.SUM, Reduce.MEAN) and "weight" not in op.operands
+
+
+def choose_lowering(graph: Graph, name: str, fixed: FixedFeeds | None = None, *, has_spmm: bool = False) -> Lowering:
     """The lowering of a name: SCATTER for "auto" where dense cannot express the model, DENSE or SCATTER for a fixed graph.
 
+    Args:
+        has_spmm: the runtime can be given the operator of SPMM.
+
     Raises:
-        ExportError: the name is unknown, or dense was asked for and cannot express the model.
+        ExportError: the name is unknown, or the lowering that was asked for cannot express the model.
     """
-    try:
-        wanted = Lowering(name)
-    except ValueError as error:
-        names = ", ".join(repr(known.value) for known in Lowering)
-        raise ExportError(f"lowering {name!r} is unknown. Lowerings: {names}.") from error
+    known = [lowering for lowering in Lowering if has_spmm or lowering is not Lowering.SPMM]
+    if name not in (lowering.value for lowering in known):
+        names = ", ".join(repr(lowering.value) for lowering in known)
+        raise ExportError(f"lowering {name!r} is unknown. Lowerings: {names}.")
+    wanted = Lowering(name)
+    if wanted is Lowering.SPMM and not sums_neighbours(graph):
+        raise ExportError(
+            f"{graph.name}: lowering 'spmm' adds neighbours with factors that are known beforehand, which this model never "
+            "does. Use 'auto' or 'scatter'."
+        )
     if wanted is Lowering.DENSE and not takes_dense(graph):
         raise ExportError(
             f"{graph.name}: lowering 'dense' cannot express edge values, maxima or a model without propagation. "

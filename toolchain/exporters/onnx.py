@@ -22,7 +22,8 @@ def emit(
     """Write a Graph as an ONNX file. The same graph and options give the same bytes.
 
     Args:
-        lowering: "auto", "dense" or "scatter" (see `toolchain.exporters.lowerings`).
+        lowering: "auto", "dense", "scatter" or "spmm" (see `toolchain.exporters.lowerings`). A file of "spmm" needs an
+            operator that `runtimes` compiles when it loads the file: onnxruntime on a machine with a C compiler.
         dense_up_to_nodes: largest graph that "auto" aggregates as a dense product.
         sparse_weights: store float weights of more than two thirds zeros as sparse initializers, which makes the file smaller.
             onnxruntime fills them up when it loads the file, so memory and speed stay as they are. Off by default, because
@@ -42,7 +43,7 @@ def emit(
     from toolchain.exporters.onnx_writer import OPSET, OnnxWriter
 
     fixed, features = FixedFeeds.of(graph, fixed_graph), chosen_features(sparse_features)
-    chosen = choose_lowering(graph, lowering, fixed)
+    chosen = choose_lowering(graph, lowering, fixed, has_spmm=True)
     check_features(graph, features)
     writer = OnnxWriter(sparse_weights)
     feeds = FeedNames(

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from toolchain.errors import ExportError
 from toolchain.exporters.constants import head_blocks, real_constant
-from toolchain.exporters.lowerings import Lowering
+from toolchain.exporters.lowerings import Lowering, is_sparse_product
 from toolchain.exporters.onnx_segments import segment_reduce
 from toolchain.exporters.onnx_values import Values
 from toolchain.exporters.onnx_writer import OnnxWriter
@@ -93,7 +93,12 @@ _ACTIVATIONS = {
 
 @emit.register
 def _(op: ops.Propagate, site: Site) -> str:
-    y = _dense(op, site) if site.lowering is Lowering.DENSE else _scattered(op, site)
+    if site.lowering is Lowering.DENSE:
+        y = _dense(op, site)
+    elif site.lowering is Lowering.SPMM and is_sparse_product(op):
+        y = _sparse_product(op, site)
+    else:
+        y = _scattered(op, site)
     return row_scaled(site, activated(site.writer, y, op.activation), op.row_factor)
 
 
@@ -109,6 +114,16 @@ def _dense(op: ops.Propagate, site: Site) -> str:
     if "self_scale" in op.operands:
         return _plus(writer, writer.op("Gemm", adjacency, x, x, beta=_self_scale(site)), bias)
     return writer.op("MatMul", adjacency, x) if bias is None else writer.op("Gemm", adjacency, x, bias)
+
+
+def _sparse_product(op: ops.Propagate, site: Site) -> str:
+    """A x by the rows of A, with the operator of runtimes/operators."""
+    feeds, scales_after = site.feeds, op.source_scaled and site.feeds.is_normalized(op.topology)
+    operands = [site.x, feeds.row_pointer(op.topology), feeds.source(op.topology)]
+    coefficient = feeds.coefficient(op.topology, op.reduce, factors=not scales_after)
+    y = site.writer.spmm(*operands, *([] if coefficient is None else [coefficient]))
+    y = row_scaled(site, y, RowFactor(op.topology, End.TARGET) if scales_after else None)
+    return _plus(site.writer, y, _self_term(op, site), site.operand("bias"))
 
 
 def _plus(writer: OnnxWriter, y: str, *addends: str | None) -> str:

@@ -15,6 +15,7 @@ from toolchain.feeds import Feed
 OPSET = 20  # Gelu needs 20, ScatterND(max) 18, LayerNormalization 17; onnxruntime reads it since 1.17
 IR_VERSION = 9  # the file format that came with opset 20
 FUNCTION_DOMAIN = "pocketgnn"  # of local functions, whose bodies the file holds: no custom kernel is needed
+OPERATOR_DOMAIN = "pocketgnn.operators"  # of the operators in runtimes/operators
 
 _ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "int32": TensorProto.INT32}
 
@@ -35,6 +36,7 @@ class OnnxWriter:
     _constant_names: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
     _functions: dict[str, onnx.FunctionProto] = field(default_factory=dict)
     _widened: dict[str, onnx.NodeProto] = field(default_factory=dict)
+    _has_operators: bool = False
     _next: int = 0
 
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -55,6 +57,11 @@ class OnnxWriter:
         names = tuple(self._fresh() for _ in range(outputs))
         self.nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
         return names
+
+    def spmm(self, *operands: str) -> str:
+        """Sums of rows of x: operands x [N, C], row_pointer [N + 1], source [E] and, where they are not 1, factors [E, 1]."""
+        self._has_operators = True
+        return self.op("Spmm" if len(operands) == 3 else "WeightedSpmm", *operands, domain=OPERATOR_DOMAIN)
 
     def is_not_empty(self, value: str) -> str:
         """A bool scalar."""
@@ -140,6 +147,7 @@ class OnnxWriter:
         )
         opsets = [helper.make_opsetid("", OPSET)]
         opsets += [helper.make_opsetid(FUNCTION_DOMAIN, 1)] if self._functions else []
+        opsets += [helper.make_opsetid(OPERATOR_DOMAIN, 1)] if self._has_operators else []
         functions = list(self._functions.values())
         model = helper.make_model(
             graph, producer_name="pocketgnn", ir_version=IR_VERSION, opset_imports=opsets, functions=functions

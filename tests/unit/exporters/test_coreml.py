@@ -129,7 +129,6 @@ def test_inputs_range_up_to_the_bounds(tmp_path: Path) -> None:
         "target_0": [(1, 400)],
         "source_1": [(1, 400)],
         "target_1": [(1, 400)],
-        "source_scale_0": [(1, 50), (1, 1)],
         "target_scale_0": [(1, 50), (1, 1)],
         "row_pointer_1": [(2, 51)],
         "pool_matrix_mean": [(1, 2), (1, 50)],
