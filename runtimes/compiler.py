@@ -161,7 +161,9 @@ def _key(sources: Mapping[str, bytes], compiler: Compiler, beside: str) -> str:
 def _compile(sources: Mapping[str, bytes], compiler: Compiler, folder: Path, flags: tuple[str, ...]) -> Path:
     for name, content in sources.items():
         (folder / name).write_bytes(content)
-    files = [f"./{name}" for name in sorted(sources) if name.endswith((".c", ".cpp"))]  # ./ so that no name is read as an option
+    files = [
+        f"./{name}" for name in sorted(sources) if name.endswith((".c", ".cpp"))
+    ]  # ./ so that no name is read as an option
     output = folder / f"library{SUFFIX}"
     try:
         result = subprocess.run(
