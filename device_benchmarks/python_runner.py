@@ -146,6 +146,8 @@ def bundle(runtime: Runtime) -> bytes:
         for package in PACKAGES:
             for path in sorted((root / package).rglob("*.py")):
                 archive.write(path, path.relative_to(root).as_posix())
+        for path in sorted((root / "runtimes" / "operators").glob("*spmm.*")):
+            archive.write(path, path.relative_to(root).as_posix())  # compiled there, where a file asks for it
         for name in (*sorted(artifact.files), MANIFEST):
             archive.write(artifact.path / name, f"artifact/{name}")
     return content.getvalue()

@@ -22,6 +22,14 @@ groups of 16 nodes as a batch of small dense products (10 % faster than scatter 
 finding the groups costs more than that for every new graph, and one hub pads all of them); a Loop over pieces of the edges
 without the direct case (10 to 30 % slower); ScatterElements, which is what the rivals run.
 
+"spmm" is one operator of our own, compiled where the file is loaded. `python -m device_benchmarks.spmm_study --clock cpu`, GCN:
+
+    nodes        auto  dense  scatter  spmm
+       16          17     14       27    16
+       39          25     22       40    21
+      128          88     78       84    43
+      620         348   1336      337   165
+
 LiteRT. ai-edge-litert 2.3, otherwise as above, in one run with PyG eager and the ONNX files (`--threads 1 --clock cpu --int8`):
 
     nodes     GCN eager  dense  scatter  dynamic int8  static int8     GIN eager  dense  scatter  dynamic int8  static int8

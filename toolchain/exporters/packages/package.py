@@ -116,6 +116,11 @@ def check_companions(kind: str, artifacts: Sequence[Artifact]) -> None:
             )
         if formats.count(artifact.format) > 1:
             raise ExportError(f"{artifact.path}: a second file of format {artifact.format!r}. Give one of each format.")
+        if artifact.provenance.get("lowering") == "spmm":
+            raise ExportError(
+                f"{artifact.path}: lowering 'spmm' needs an operator that is compiled where the file is loaded, which no app "
+                "does. Export it with another lowering."
+            )
         if artifact.contract.fixed_graph:
             raise ExportError(
                 f"{artifact.path}: the edges are part of it, which in an app is for C models only. "
