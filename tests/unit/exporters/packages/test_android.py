@@ -188,6 +188,17 @@ def test_a_model_file_with_edges_of_its_own_is_refused(artifact: Artifact, sampl
         write_package(artifact, "android", tmp_path / "project", sample, [replace(companion, artifact=fixed)])
 
 
+def test_a_model_file_that_needs_an_operator_of_its_own_is_refused(
+    artifact: Artifact, sample: Sample, tmp_path: Path
+) -> None:
+    (companion,) = beside_tiny(tmp_path, sample, ["onnx"])
+    provenance = {**companion.artifact.provenance, "lowering": "spmm"}
+
+    with pytest.raises(ExportError, match="lowering 'spmm' needs an operator"):
+        other = replace(companion, artifact=replace(companion.artifact, provenance=provenance))
+        write_package(artifact, "android", tmp_path / "project", sample, [other])
+
+
 def test_a_model_file_that_changed_since_it_was_loaded_is_refused(
     artifact: Artifact, sample: Sample, tmp_path: Path
 ) -> None:
