@@ -193,9 +193,9 @@ def test_a_model_file_that_needs_an_operator_of_its_own_is_refused(
 ) -> None:
     (companion,) = beside_tiny(tmp_path, sample, ["onnx"])
     provenance = {**companion.artifact.provenance, "lowering": "spmm"}
+    other = replace(companion, artifact=replace(companion.artifact, provenance=provenance))
 
     with pytest.raises(ExportError, match="lowering 'spmm' needs an operator"):
-        other = replace(companion, artifact=replace(companion.artifact, provenance=provenance))
         write_package(artifact, "android", tmp_path / "project", sample, [other])
 
 
