@@ -150,7 +150,7 @@ def _probe(command: tuple[str, ...]) -> Compiler | None:
     return None
 
 
-def _key(sources: Mapping[str, bytes], compiler: Compiler, beside: str) -> str:
+def _key(sources: Mapping[str, bytes], compiler: Compiler, beside: str = "") -> str:
     digest = hashlib.sha256()
     parts = [" ".join((*compiler.command, *compiler.flags)).encode(), compiler.identity.encode(), beside.encode()]
     for part in (*parts, *(piece for name in sorted(sources) for piece in (name.encode(), sources[name]))):

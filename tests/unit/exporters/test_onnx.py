@@ -118,7 +118,7 @@ def test_two_outputs_may_be_one_value() -> None:
 
 
 def test_an_unknown_lowering_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ExportError, match=r"lowering 'csr' is unknown\. Lowerings: 'dense', 'scatter', 'auto'"):
+    with pytest.raises(ExportError, match=r"lowering 'csr' is unknown\. Lowerings: 'dense', 'scatter', 'spmm', 'auto'"):
         emit(sums(TopologySpec()), lowering="csr")
 
 
