@@ -69,5 +69,5 @@ def test_the_report_states_what_quantization_did():
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(RecipeError, match="expected .*DynamicInt8"):
+    with pytest.raises(RecipeError, match=r"expected .*DynamicInt8"):
         quantize(gcn_graph(), "int8")
