@@ -16,7 +16,7 @@ from torch_geometric.nn import GATConv, GCNConv, GINConv, SAGEConv
 
 import runtimes
 from tests import coreml_files
-from tests.suites.test_robust_numerics import FEATURES, HUB, as_data, options, random_x
+from tests.suites.test_robust_numerics import FEATURES, HUB, LinearLogSoftmax, as_data, options, random_x
 from toolchain.compression import Float16, quantize
 from toolchain.errors import ExportError
 from toolchain.exporters import export
@@ -56,16 +56,8 @@ def check(graph: Graph, inputs: GraphInputs, expected: np.ndarray, format: str, 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_logits_beyond_the_largest_half_are_right_after_softmax(format: str, tmp_path: Path) -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(FEATURES, 3)
-
-        def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
-            return self.linear(x).log_softmax(dim=1)
-
     torch.manual_seed(0)
-    model = with_halves(Model())
+    model = with_halves(LinearLogSoftmax())
     inputs = GraphInputs(1e6 * random_x(6), np.zeros((2, 0)))
     with torch.no_grad():
         expected = model(torch.from_numpy(inputs.x), None).numpy()

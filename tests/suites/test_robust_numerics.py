@@ -86,18 +86,21 @@ def test_a_node_with_65534_neighbours_is_aggregated_within_float_rounding(
     assert np.abs(interpret(graph, hub)[0] - expected).max() <= 1e-6 * np.abs(expected).max()
 
 
+class LinearLogSoftmax(nn.Module):
+    """Logits of one Linear, and their log_softmax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(FEATURES, 3)
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+        return self.linear(x).log_softmax(dim=1)
+
+
 @pytest.mark.parametrize("format", [*ANY_SIZE, *BOUNDED])
 def test_log_softmax_of_logits_of_ten_thousand_is_finite_and_right(format: str, tmp_path: Path) -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(FEATURES, 3)
-
-        def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
-            return self.linear(x).log_softmax(dim=1)
-
     torch.manual_seed(0)
-    model = Model().eval()
+    model = LinearLogSoftmax().eval()
     model.linear.weight.data.mul_(1e4)
     inputs = GraphInputs(random_x(6), np.zeros((2, 0)))
     graph = lower(model, as_data(inputs), name="logits")
