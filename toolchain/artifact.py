@@ -47,7 +47,7 @@ class GraphContract:
     Attributes:
         topologies: how each edge set follows from edge_index (self-loops, normalization): prepared on the host.
         features, edge_features: columns of x and edge_attr (None: not read).
-        edge_weight, edge_type: whether they are read.
+        edge_weight, edge_type: whether they are read. Edges of a relation that the model does not choose count for nothing.
         max_nodes, max_edges, max_graphs, max_degree: bounds of the file (None: unbounded). max_edges counts prepared
             edges, added self-loops included, of the largest topology; max_degree those at one node.
         fixed_graph: the edges are stored in the artifact (graph.npz) and only x is given at run time.
@@ -76,11 +76,6 @@ class GraphContract:
             raise OutsideContract("edge_weight: missing, but the model reads it. Pass edge_weight of shape [E].")
         if self.edge_type and inputs.edge_type is None:
             raise OutsideContract("edge_type: missing, but the model reads it. Pass edge_type of shape [E].")
-        known = max((spec.relation for spec in self.topologies if spec.relation is not None), default=0)
-        if self.edge_type and inputs.edge_type is not None and inputs.edge_type.max(initial=0) > known:
-            raise OutsideContract(
-                f"edge_type: relation {inputs.edge_type.max()}, the model knows 0 to {known}. Leave edges of others out."
-            )
         if self.edge_features is not None:
             if inputs.edge_attr is None:
                 raise OutsideContract(

@@ -15,7 +15,7 @@ from toolchain.ir.ops import Add, Linear, Propagate
 
 @lowers(pyg.RGCNConv, pyg.FastRGCNConv)
 def rgcn_conv(call: LayerCall) -> Rows:
-    """sum_r W_r reduce_{j -> i of relation r}(x_j) + W x_i + b."""
+    """sum_r W_r reduce_{j -> i of relation r}(x_j) + W x_i + b; an edge of any other relation adds nothing, as in RGCNConv."""
     call.only("x", "edge_index", "edge_type")
     call.edge_index()
     if not isinstance(call.get("edge_type"), EdgeType):
