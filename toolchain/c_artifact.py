@@ -12,9 +12,12 @@ from toolchain.errors import ArtifactError
 from toolchain.topology import TopologySpec
 
 FORMAT = "c"
+INTERFACE = "gnn.h"  # the header whose structs an application shares with the model; every artifact has the one it was made with
+INTERFACE_VERSION = 2  # of the structs that this version's programs and ctypes are written for
 MAX_RELATIONS = (
     65535  # relations that C tells apart: an edge_type is a uint16, and its largest number stands for the others
 )
+_VERSION = re.compile(rb"^#define GNN_INTERFACE_VERSION (\d{1,9})\b", re.MULTILINE)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -24,7 +27,7 @@ def c_sources(artifact: Artifact) -> dict[str, bytes]:
     The bytes are hashed after they were read, so what is compiled later is what was checked.
 
     Raises:
-        ArtifactError: not a C artifact, or a file changed after the artifact was loaded.
+        ArtifactError: not a C artifact, a file changed after the artifact was loaded, or its structs are of another version.
     """
     if artifact.format != FORMAT:
         raise ArtifactError(
@@ -40,6 +43,13 @@ def c_sources(artifact: Artifact) -> dict[str, bytes]:
             sources[name] = (artifact.path / name).read_bytes()
             if hashlib.sha256(sources[name]).hexdigest() != entry["sha256"]:
                 raise ArtifactError(f"{artifact.path / name}: changed since the artifact was loaded. Load it again.")
+    found = _VERSION.search(sources.get(INTERFACE, b""))
+    version = int(found[1]) if found else "none, as before version 2"
+    if version != INTERFACE_VERSION:
+        raise ArtifactError(
+            f"{artifact.path / INTERFACE}: version of the C interface {version}, this version of pocketgnn builds programs for "
+            f"{INTERFACE_VERSION}. Export the model again."
+        )
     return sources
 
 

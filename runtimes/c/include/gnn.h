@@ -16,6 +16,9 @@
 extern "C" {
 #endif
 
+/* Counts up whenever a struct or number below changes. Programs that serve any model are compiled with the gnn.h of the model, so
+ * those who build them look at this first. */
+#define GNN_INTERFACE_VERSION 2
 #define GNN_ALIGNMENT 8u
 
 /* Why a graph was refused. Nothing of the outputs is valid unless the status is GNN_OK. */
