@@ -22,6 +22,8 @@ from toolchain.errors import TypeMismatch
 from toolchain.ir import ops
 from toolchain.ir.integer import Q31_ONE, late_bias_codes, multipliers, recip_q31, rsqrt_q31
 from toolchain.ir.ops import Function, Reduce
+from toolchain.ir.reference import Call as ReferenceCall
+from toolchain.ir.reference import evaluate
 from toolchain.ir.reference_integer import activation_table
 from toolchain.ir.reference_rows import wide_srdhm
 from toolchain.ir.types import DType, QParams, TensorType
@@ -233,16 +235,16 @@ def qparams_of(type_: TensorType) -> QParams:
 
 
 def emit_real(op: ops.Op, call: Call) -> Tensor:
-    """The meaning of an op between real numbers.
+    """The meaning of an op between real numbers; at evaluation it is the interpreter's, number for number.
 
-    At evaluation a BatchNorm is rounded as in the interpreter, one operation after the other: torch's own, and its square root,
-    are off by an ulp here and there, which may be a code of what comes next.
+    torch rounds sums, square roots and exponentials differently by an ulp here and there, which may be a code of what comes next.
     """
-    if not isinstance(op, ops.BatchNorm) or call.training:
+    has_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in call.tensors)
+    if call.training or has_gradient or isinstance(op, ops.Input):
         return emit(op, call)
-    x, weight, bias, mean, variance = call.tensors
-    spread = torch.from_numpy(np.sqrt(variance.numpy() + np.float32(op.eps)))
-    return (x - mean) / spread * weight + bias
+    assert isinstance(call.structure, TorchGraph), "training runs on edge lists"
+    arrays = tuple(tensor.detach().numpy() for tensor in call.tensors)
+    return torch.from_numpy(evaluate(op, ReferenceCall(call.value, arrays, call.types, call.structure.prepared, {})))
 
 
 @singledispatch
