@@ -8,19 +8,21 @@ import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any
 
+from device_benchmarks.board_connection import BoardConnection
 from device_benchmarks.device_facts import read_facts
 from device_benchmarks.emulated_benchmark import default_engine
-from device_benchmarks.serial_protocol import Board
+from device_benchmarks.named_device import BoardDevice, EmulatedDevice, NamedDevice, ShellDevice
 from device_benchmarks.target import load_target, target_names
 from device_benchmarks.transports import AdbTransport, LocalTransport, SshTransport, Transport
 from device_benchmarks.transports.adb import adb_devices
 from device_benchmarks.transports.serial_port import SerialPort
 from device_benchmarks.transports.ssh import CONNECT_SECONDS, SshLogin
-from toolchain.errors import DeviceError, MeasurementError, MissingDependency, RecipeError
+from toolchain.errors import DeviceError, MissingDependency, RecipeError
 from toolchain.recipe_devices import AdbDevice, Device, SerialDevice, SshDevice
 
 WAYS = "local, ssh:HOST, adb or adb:SERIAL, serial:PORT, emulator:TARGET, or as in a recipe (--recipe)"
@@ -96,22 +98,25 @@ class DeviceNames:
             return AdbTransport(rest)
         if kind == "ssh" and rest:
             return SshTransport(rest, self.ssh_config, connect_seconds)
-        if kind == "emulator" and rest:
-            raise RecipeError(f"device {name!r}: only bench -d takes it.")
         known = f" Of the recipe: {', '.join(sorted(self.known))}." if self.known else ""
         raise RecipeError(
             f"device {name!r} is unknown. Devices are called {WAYS}; pocketgnn devices lists them.{known}"
         )
 
-    def check(self, names: Sequence[str]) -> None:
-        """Refuse names of another form, before anything is done.
+    def device(self, name: str) -> NamedDevice:
+        """What a name means; it is not reached yet.
 
         Raises:
-            RecipeError: such a name.
+            RecipeError: a name of another form, or of an unknown target.
         """
-        for name in names:
-            if not self.is_board(name):
-                self.transport(name)
+        kind, _, rest = name.partition(":")
+        if self.is_board(name):
+            return BoardDevice(name, partial(self.port, name))
+        if kind == "emulator" and name not in self.known:
+            load_target(rest)
+            return EmulatedDevice(name, rest)
+        self.transport(name)
+        return ShellDevice(partial(self.transport, name))
 
 
 def reachable_devices(names: DeviceNames) -> list[ReachableDevice]:
@@ -177,9 +182,9 @@ def _probe(transport: Transport) -> ReachableDevice:
 
 def _probe_board(names: DeviceNames, name: str) -> ReachableDevice:
     try:
-        with names.port(name) as port:
-            who = Board(port, answer_seconds=1.0, attempts=2).identity
-    except (DeviceError, MeasurementError) as error:
+        with names.port(name) as port, BoardConnection(port, name, answer_seconds=1.0, attempts=2) as board:
+            who = board.identity
+    except DeviceError as error:
         return ReachableDevice(name, "serial", str(error).removeprefix(f"{name}: "), False)
     counter = (
         f"counter of {who.cycles_per_second:,} Hz" if who.cycles_per_second else "no counter, so nothing can be timed"

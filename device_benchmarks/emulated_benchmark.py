@@ -11,21 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-import runtimes
+from device_benchmarks.board_connection import BoardConnection, status_words
+from device_benchmarks.board_identity import counts_of
 from device_benchmarks.fault_status import explain_fault
 from device_benchmarks.firmware import CompilerName, FirmwareImage, build_firmware
 from device_benchmarks.instruction_counts import InstructionCounts
-from device_benchmarks.output_difference import output_difference
 from device_benchmarks.qemu_emulator import QemuEmulator, is_installed
-from device_benchmarks.serial_protocol import Board, Result
+from device_benchmarks.serial_protocol import Result
+from device_benchmarks.serial_session import check_build, compare, compute
 from device_benchmarks.target import Target
 from device_benchmarks.unicorn_emulator import UnicornEmulator
-from runtimes import Runtime
-from runtimes.c_interface import STATUS
 from toolchain.artifact import Artifact
-from toolchain.errors import DoesNotFit, InvalidInput, MeasurementError, MissingDependency
+from toolchain.errors import DoesNotFit, InvalidInput, MissingDependency
 from toolchain.inputs import GraphInputs
 
 Engine = Literal["unicorn", "qemu"]
@@ -116,7 +113,7 @@ def emulated_benchmark(
 
     Raises:
         DoesNotFit: the image, its data or its stack are larger than the target's memories.
-        MeasurementError: the processor took a fault or hung.
+        DeviceError: the processor took a fault; DeviceTimeout: it hung.
         MissingDependency: an emulator or a compiler is not installed.
     """
     if not graphs or not 0 <= counted < len(graphs):
@@ -129,22 +126,28 @@ def emulated_benchmark(
             f"{len(graphs)} graphs: sparse features are stored in the image, so one graph is run at a time."
         )
     chosen = engine or default_engine(target)
-    comparison = _Comparison(runtimes.load(artifact), graphs)
     with tempfile.TemporaryDirectory(prefix="pocketgnn-firmware-") as folder:
         progress(f"building for {target.name}")
         features = graphs[counted] if reads_sparse else None
         image = build_firmware(artifact, target, Path(folder), compiler=compiler, sparse_features=features)
         progress(f"{target.name}: counting instructions in {chosen}")
         with closing(EMULATORS[chosen](image, counting=True, seconds=seconds)) as emulator:
-            prepare, run = comparison.count(counted, _board(emulator, image, seconds), emulator)
+            prepare, run, counted_stack = _counted(emulator, image, graphs[counted], counted, seconds)
+        _check_stack(image, counted_stack)  # what lies below it is damaged, so nothing else can be told of this image
         progress(f"{target.name}: comparing {len(graphs)} graphs")
-        with closing(EMULATORS[chosen](image, seconds=seconds)) as emulator:
-            comparison.compare_all(_board(emulator, image, seconds))
-    _check_stack(image, comparison.stack_bytes)
+        with (
+            closing(EMULATORS[chosen](image, seconds=seconds)) as emulator,
+            emulator_connection(emulator, image) as board,
+        ):
+            check_build(board, artifact)
+            answers = [compute(board, artifact, graph, seconds) for graph in graphs]
+    parity = compare(target.name, artifact, graphs, [found.answer for found in answers])
+    stack_bytes = max(counted_stack, *(found.run.stack_bytes for found in answers if found.run), 0)
+    _check_stack(image, stack_bytes)
     graph = graphs[counted]
     return EmulatedBenchmark(
-        artifact, image, chosen, graph.num_nodes, graph.num_edges, prepare, run, comparison.stack_bytes, len(graphs),
-        comparison.refused, comparison.differences,
+        artifact, image, chosen, graph.num_nodes, graph.num_edges, prepare, run, stack_bytes, len(graphs), parity.refused,
+        parity.differences,
     )  # fmt: skip
 
 
@@ -165,73 +168,39 @@ def default_engine(target: Target) -> Engine:
     )
 
 
-class _Comparison:
-    """Runs graphs on the host and on a board, and keeps where they differ.
+def _counted(
+    emulator: Emulator, image: FirmwareImage, graph: GraphInputs, position: int, seconds: float
+) -> tuple[InstructionCounts, InstructionCounts, int]:
+    """Instructions of preparing a graph, those of one inference on it, and the stack that was used.
 
-    Attributes:
-        differences: in words, by the position of the graph; refused: graphs that both refused.
-        stack_bytes: the most that the board used.
+    The lines of the board are sent one by one here: an emulator counts between them.
+
+    Raises:
+        InvalidInput: the board refuses the graph.
     """
-
-    def __init__(self, reference: Runtime, graphs: Sequence[GraphInputs]) -> None:
-        self._reference, self._graphs = reference, graphs
-        self.differences: dict[int, str] = {}
-        self.refused = self.stack_bytes = 0
-
-    def count(self, position: int, board: Board, emulator: Emulator) -> tuple[InstructionCounts, InstructionCounts]:
-        """Instructions of preparing one graph, and of one inference on it.
-
-        Raises:
-            InvalidInput: the board refuses the graph.
-        """
-        graph = self._graphs[position]
-        board.load(graph)
-        self._accept(board.prepare(graph), position)
-        prepare = emulator.counts(2)
-        inference = board.infer()
-        self._accept(inference.result, position)
-        return prepare, emulator.counts(2 + 2 * inference.result.lines)
-
-    def compare_all(self, board: Board) -> None:
-        """Compare the outputs of every graph."""
-        for position, graph in enumerate(self._graphs):
-            expected: tuple[np.ndarray, ...] | str
-            try:
-                expected = self._reference.run(graph)
-            except InvalidInput as error:
-                expected = str(error)
-            words = output_difference(expected, self._answer(board, graph))
-            if words:
-                self.differences[position] = words
-            elif isinstance(expected, str):
-                self.refused += 1
-
-    def _answer(self, board: Board, graph: GraphInputs) -> tuple[np.ndarray, ...] | str:
-        """The outputs of a board, or why it refused."""
-        try:
-            board.load(graph)
-        except InvalidInput as error:
-            return str(error)
-        prepared = board.prepare(graph)
-        if prepared.status:
-            return _status(prepared)
-        inference = board.infer()
-        self.stack_bytes = max(self.stack_bytes, inference.result.since_start)
-        return _status(inference.result) if inference.result.status else inference.outputs
-
-    def _accept(self, result: Result, position: int) -> None:
-        self.stack_bytes = max(self.stack_bytes, result.since_start)
-        if result.status:
-            raise InvalidInput(
-                f"graph {position}: the model refuses it ({_status(result)}). Choose another one to count."
-            )
+    board = emulator_connection(emulator, image).board
+    board.load(graph)
+    prepared = board.prepare(*counts_of(graph), seconds)
+    _accept(prepared, position)
+    prepare = emulator.counts(2)
+    ran = board.infer(seconds).result
+    _accept(ran, position)
+    return prepare, emulator.counts(2 + 2 * ran.lines), max(prepared.since_start, ran.since_start)
 
 
-def _board(emulator: Emulator, image: FirmwareImage, seconds: float) -> Board:
-    board = Board(emulator, partial(explain_fault, image), answer_seconds=30.0, run_seconds=seconds, attempts=2)
-    if board.identity.build != image.build:
-        raise MeasurementError(f"the board runs another build of {board.identity.model} than this artifact.")
-    return board
+def _accept(result: Result, position: int) -> None:
+    if result.status:
+        raise InvalidInput(
+            f"graph {position}: the model refuses it ({status_words(result.status)}). Choose another one to count."
+        )
+
+
+def emulator_connection(emulator: Emulator, image: FirmwareImage, name: str = "") -> BoardConnection:
+    """An image in an emulator as a board; by default its name is emulator:TARGET."""
+    return BoardConnection(
+        emulator, name or f"emulator:{image.target.name}", kind="emulator", explain=partial(explain_fault, image),
+        answer_seconds=30.0, attempts=2,
+    )  # fmt: skip
 
 
 def _check_stack(image: FirmwareImage, stack_bytes: int) -> None:
@@ -240,7 +209,3 @@ def _check_stack(image: FirmwareImage, stack_bytes: int) -> None:
             f"{image.model} leaves {image.stack_room_bytes:,} B of RAM for the stack on {image.target.name}, and all of it was "
             "used. Export with a smaller max_nodes or max_edges, or choose a larger target."
         )
-
-
-def _status(result: Result) -> str:
-    return STATUS.get(result.status, f"status {result.status}")

@@ -82,7 +82,7 @@ class NativeRunner:
         done = folder.run(command, seconds=seconds + SPARE_SECONDS)
         if done.status:
             reason = _STATUS.get(done.status, f"status {done.status}")
-            raise DeviceError(f"{folder.transport.name}: the program failed: {reason} ({done.first_line}).")
+            raise DeviceError(f"{folder.name}: the program failed: {reason} ({done.first_line}).")
         answers = read_results(folder.get(RESULTS), self._runtime, graphs, program.build)
         return replace(answers, runtime=self._described(program))
 

@@ -84,7 +84,7 @@ class PythonRunner:
         for command in steps:
             done = folder.run(command, seconds=SETUP_SECONDS)
             if done.status:
-                raise DeviceError(f"{folder.transport.name}: {' '.join(command[:4])} fails there ({done.first_line}).")
+                raise DeviceError(f"{folder.name}: {' '.join(command[:4])} fails there ({done.first_line}).")
 
     def run(self, folder: RunFolder, graphs: Sequence[GraphInputs], timing: Timing | None = None) -> DeviceAnswers:
         """Compute all graphs, and time one of them.
@@ -106,7 +106,7 @@ class PythonRunner:
         if done.status:
             lines = [line for line in done.error.splitlines() if line.strip()]
             raise DeviceError(
-                f"{folder.transport.name}: the runtime failed there ({(lines or ['no message'])[-1].strip()[:300]})."
+                f"{folder.name}: the runtime failed there ({(lines or ['no message'])[-1].strip()[:300]})."
             )
         return self._answers(folder.get(RESULTS), len(graphs))
 

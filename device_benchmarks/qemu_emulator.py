@@ -19,7 +19,7 @@ from pathlib import Path
 from device_benchmarks.elf_image import ElfImage
 from device_benchmarks.firmware import FirmwareImage
 from device_benchmarks.instruction_counts import MARK, InstructionCounter, InstructionCounts
-from toolchain.errors import MeasurementError, MissingDependency
+from toolchain.errors import DeviceError, MeasurementError, MissingDependency
 
 UNWATCHED = ("board_read", "board_write", "board_init")  # they wait for the serial port, which would fill the log
 # A multiplexed channel has a buffer of its own. Without one, QEMU 7.2 may never look again for input that came before the board
@@ -81,7 +81,7 @@ class QemuEmulator:
             self.write(NUDGE)
         data = self._process.stdout.read(1 << 16)
         if not data:
-            raise MeasurementError(f"{self._image.model} on {self._image.target.name}: {self._ended()}")
+            raise DeviceError(f"{self._image.model} on {self._image.target.name}: {self._ended()}")
         return data
 
     def counts(self, marks: int) -> InstructionCounts:

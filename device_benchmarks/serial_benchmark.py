@@ -10,14 +10,16 @@ from typing import TypeVar
 
 import numpy as np
 
+from device_benchmarks.board_connection import BoardConnection, Counters
+from device_benchmarks.board_identity import Identity
 from device_benchmarks.device_answers import Computed, DeviceAnswers, TimedWindow
 from device_benchmarks.device_facts import NO_STATE, DeviceFacts
 from device_benchmarks.device_result import DeviceResult, artifact_facts, graph_sha256
 from device_benchmarks.device_session import EMULATED
 from device_benchmarks.measurement import Scope
 from device_benchmarks.protocol import BOARD, Protocol, Window
-from device_benchmarks.serial_protocol import MOST_CYCLES, MOST_RUNS, Board, BoardReset, Burst, ByteStream, Identity
-from device_benchmarks.serial_session import MOST_RESETS, BoardAnswer, compare, compute, connect, status_words
+from device_benchmarks.serial_protocol import MOST_CYCLES, MOST_RUNS, BoardReset
+from device_benchmarks.serial_session import MOST_RESETS, BoardAnswer, check_build, compare, compute
 from device_benchmarks.target import Target, load_target, target_names
 from toolchain.artifact import Artifact
 from toolchain.errors import DeviceError, InvalidInput, MeasurementError
@@ -35,7 +37,7 @@ SLOWEST, FASTEST = (
 
 
 def bench_board(
-    stream: ByteStream, name: str, artifact: Artifact, graph: GraphInputs, *, protocol: Protocol = BOARD, source: str = "",
+    board: BoardConnection, artifact: Artifact, graph: GraphInputs, *, protocol: Protocol = BOARD, source: str = "",
     command: str = "", progress: Callable[[str], None] = lambda line: None,
 ) -> DeviceResult:  # fmt: skip
     """Time one graph on a board, after its outputs were compared with the host's.
@@ -47,32 +49,33 @@ def bench_board(
         source: where the graph is from; command: what the user typed; both for the record.
 
     Raises:
-        DeviceError: the board is an emulated one, has no counter, or runs another model.
+        DeviceError: the board is an emulated one, has no counter, runs another model, does not answer, or starts anew again and
+            again.
         InvalidInput: it refuses the graph.
-        MeasurementError: it does not answer, or starts anew again and again.
+        MeasurementError: its counter stands still.
     """
-    started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    name, started, begin = board.name, datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     progress(f"{name}: connecting")
-    board = connect(stream, name, artifact)
+    check_build(board, artifact)
     facts = _facts(board.identity)
     _refuse_emulated(name, board.identity, facts)
-    first = compute(board, graph)
+    first = compute(board, artifact, graph)
     if first.run is None:
         raise InvalidInput(
             f"{name}: the board refuses the graph ({first.answer}). Choose another one with --graph-index."
         )
     ready = time.monotonic()
     burst_seconds = min(BURST_SECONDS, protocol.window.seconds / BURSTS)
-    timing = _Timing(board, graph, board.identity.cycles_per_second, burst_seconds)
+    timing = _Timing(board, artifact, graph, board.identity.cycles_per_second, burst_seconds)
     progress(f"{name}: warming up")
     per_inference = timing.warm_up(first.run.cycles, protocol)
     windows = []
     for number in range(protocol.rounds):
         progress(f"{name}: window {number + 1} of {protocol.rounds}")
         windows.append(timing.window(number, protocol.window, per_inference))
-    parity = compare(name, artifact, [graph, graph], [first.answer, compute(board, graph).answer])
+    parity = compare(name, artifact, [graph, graph], [first.answer, compute(board, artifact, graph).answer])
     return DeviceResult(
-        device=name, transport="serial", facts=facts, before=NO_STATE, after=NO_STATE, throttled=None,
+        device=name, transport=board.kind, facts=facts, before=NO_STATE, after=NO_STATE, throttled=None,
         artifact=artifact_facts(artifact), answers=_answers(board, first, windows), parity=parity.to_json(), protocol=protocol,
         cores="any",
         inputs={
@@ -84,11 +87,21 @@ def bench_board(
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Runs in a row, of which the board sent no outputs: cycles by its counter, seconds by this host's clock."""
+
+    runs: int
+    cycles: int
+    seconds: float
+
+
 @dataclass(slots=True)
 class _Timing:
     """Bursts of one prepared graph on one board."""
 
-    board: Board
+    board: BoardConnection
+    artifact: Artifact
     graph: GraphInputs
     cycles_per_second: int
     burst_seconds: float
@@ -122,7 +135,6 @@ class _Timing:
                 or sum(burst.cycles for burst in bursts) < wanted.seconds * self.cycles_per_second
             ):
                 bursts.append(self._burst(per_inference))
-            self.board.identify()  # which notices a new start within the window
             return bursts
 
         bursts = self._again(full)
@@ -139,13 +151,13 @@ class _Timing:
     def _burst(self, per_inference: float) -> Burst:
         most = max(int(MOST_CYCLES / 2 / (per_inference * self.cycles_per_second)), 1)
         runs = max(min(round(self.burst_seconds / per_inference), MOST_RUNS, most), 1)
-        burst = self.board.infer_in_a_row(runs, SPARE_SECONDS + SPARE_TIMES * runs * per_inference)
-        if burst.status:
-            self.board.identify()  # a board that has started anew has no prepared graph: this says so
-            raise MeasurementError(f"the board refuses what it took before: {status_words(burst.status)}.")
-        if not burst.cycles:
+        done = self.board.run(["infer", str(runs)], seconds=SPARE_SECONDS + SPARE_TIMES * runs * per_inference)
+        if done.status:
+            raise MeasurementError(f"the board refuses what it took before: {done.error}.")
+        found = Counters.of(done)
+        if not found.cycles:
             raise MeasurementError("the counter of the board stands still. See to board_cycles of its port.")
-        return burst
+        return Burst(runs, found.cycles, found.seconds)
 
     def _again(self, measure: Callable[[], Found]) -> Found:
         """Measure; from the beginning, with the graph loaded once more, where the board has started anew."""
@@ -155,7 +167,7 @@ class _Timing:
             except BoardReset:
                 if not remaining:
                     raise
-                compute(self.board, self.graph)
+                compute(self.board, self.artifact, self.graph)
         raise AssertionError("the last round returns or raises")
 
 
@@ -185,13 +197,13 @@ def _target_of(board: str) -> Target | None:
     return next((target for name in target_names() if (target := load_target(name)).board.name == board), None)
 
 
-def _answers(board: Board, first: BoardAnswer, windows: list[TimedWindow]) -> DeviceAnswers:
+def _answers(board: BoardConnection, first: BoardAnswer, windows: list[TimedWindow]) -> DeviceAnswers:
     assert first.prepare is not None and first.run is not None and isinstance(first.answer, tuple)
     who, run = board.identity, first.run
     prepare_ns, run_ns = (round(result.cycles / who.cycles_per_second * 1e9) for result in (first.prepare, run))
     return DeviceAnswers(
         (Computed(first.answer, "", prepare_ns, run_ns),), tuple(windows),
-        {"stack_bytes": run.since_start, "arena_bytes": who.arena_bytes}, round(1e9 / who.cycles_per_second),
+        {"stack_bytes": run.stack_bytes, "arena_bytes": who.arena_bytes}, round(1e9 / who.cycles_per_second),
         {
             "name": "native C", "threads": 1, "model_build": who.build.hex(), "counter_hz": who.cycles_per_second,
             "resent_lines": board.resent, "resets": board.resets,

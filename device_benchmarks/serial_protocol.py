@@ -6,13 +6,14 @@ import binascii
 import re
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from toolchain.errors import InvalidInput, MeasurementError
+from device_benchmarks.board_identity import Identity, graph_fields
+from toolchain.errors import DeviceError, DeviceTimeout
 from toolchain.inputs import GraphInputs
 
 VERSION = 2
@@ -51,42 +52,12 @@ class Fault:
         return f"the board stopped with fault {self.kind} at 0x{self.address:08x}, fault status 0x{self.status:08x}."
 
 
-class BoardFault(MeasurementError):
+class BoardFault(DeviceError):
     """The processor of a board took a fault and stopped."""
 
 
-class BoardReset(MeasurementError):
+class BoardReset(DeviceError):
     """A board has started anew, so what was loaded and prepared on it is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a board says of itself.
-
-    Attributes:
-        build: first 8 bytes of the sha256 of the model.c that it runs.
-        cycles_per_second: of its counter; 0 where it has none.
-        block_bytes: of the input in one line.
-        input_bytes, arena_bytes: memory of the features, and of the model.
-    """
-
-    model: str
-    board: str
-    build: bytes
-    cycles_per_second: int
-    block_bytes: int
-    input_bytes: int
-    arena_bytes: int
-    max_nodes: int
-    max_edges: int
-    max_graphs: int
-    max_degree: int
-    features: int
-    edge_features: int
-    reads_edge_weight: bool
-    reads_sparse_features: bool
-    has_fixed_graph: bool
-    num_outputs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +83,6 @@ class Inference:
 
     outputs: tuple[np.ndarray, ...]
     result: Result
-
-
-@dataclass(frozen=True, slots=True)
-class Burst:
-    """Runs in a row, of which the board sent no outputs.
-
-    Attributes:
-        cycles: of all of them; seconds: by this host's clock, from the line to its answer.
-    """
-
-    runs: int
-    status: int
-    cycles: int
-    seconds: float
 
 
 class Board:
@@ -154,6 +111,7 @@ class Board:
         self._sent_at = 0.0
         self.resent = self.resets = 0
         self._identity: Identity | None = None
+        self._memory: dict[int, bytearray] = {}  # what was written: blocks hold parts of several fields
 
     @property
     def identity(self) -> Identity:
@@ -164,13 +122,13 @@ class Board:
         """Ask the board who it is.
 
         Raises:
-            MeasurementError: nothing that speaks this version of the protocol answers.
+            DeviceError: nothing that speaks this version of the protocol answers.
             BoardReset: it has started anew since the last line.
         """
         (_, answer), = self._ask(b"I", bytes(3), self._answer_seconds)  # fmt: skip
         version, block, input_bytes, arena_bytes, build = struct.unpack_from("<BxHII8s", answer, 36)
         if version != VERSION:
-            raise MeasurementError(
+            raise DeviceError(
                 f"the board speaks version {version} of the protocol, this host {VERSION}. Build a new image."
             )
         nodes, edges, graphs, degree, features, edge_features, *flags, outputs = struct.unpack_from(
@@ -185,66 +143,66 @@ class Board:
         return self._identity
 
     def load(self, graph: GraphInputs) -> None:
-        """Write features and edges to the board.
+        """Write a graph's features and edges to the board.
 
         Raises:
             InvalidInput: the graph has more nodes or edges than the board has room for, or lacks what the model reads.
             BoardReset: the board has started anew meanwhile.
         """
-        who = self.identity
-        for name, count, limit in (
-            ("nodes", graph.num_nodes, who.max_nodes), ("edges", graph.num_edges, who.max_edges),
-            ("graphs", graph.num_graphs, who.max_graphs),
-        ):  # fmt: skip
-            if count > limit:
-                raise InvalidInput(f"{count} {name}, the board has room for {limit}.")
-        self._write(0, _input_arrays(graph, who), who.input_bytes)
-        if not who.has_fixed_graph:
-            edges = graph.edge_index.astype("<u2")
-            self._write(1, [(0, edges[0]), (2 * who.max_edges, edges[1])], 4 * who.max_edges)
+        self.write(graph_fields(graph, self.identity))
 
-    def prepare(self, graph: GraphInputs) -> Result:
-        """Have the board check and sort the edges that were loaded."""
-        counts = struct.pack("<xxxIII", graph.num_nodes, graph.num_edges, graph.num_graphs)
-        (_, answer), = self._ask(b"P", counts, self._run_seconds)  # fmt: skip
+    def write(self, fields: Mapping[str, bytes]) -> None:
+        """Write the values of some of `identity.fields`; what the others hold stays.
+
+        Raises:
+            DeviceError: there is no such field, or no room for so many values.
+            BoardReset: the board has started anew meanwhile, and holds nothing.
+        """
+        who = self.identity
+        dirty: set[tuple[int, int]] = set()
+        for name, data in fields.items():
+            field = who.fields.get(name)
+            if field is None:
+                raise DeviceError(f"{name!r} is no field that the board has room for; it has {', '.join(who.fields)}.")
+            memory = self._memory.setdefault(field.region, bytearray(who.region_bytes[field.region]))
+            end = field.offset + len(data)
+            if len(data) > field.room or end > len(memory):
+                room = min(field.room, len(memory) - field.offset)
+                raise DeviceError(f"{name}: {len(data)} B, the board has room for {room} B. Build a new image.")
+            memory[field.offset : end] = data
+            blocks = range(field.offset // who.block_bytes, -(-end // who.block_bytes)) if data else range(0)
+            dirty.update((field.region, block) for block in blocks)
+        for region, block in sorted(dirty):
+            content = bytes(self._memory[region][block * who.block_bytes : (block + 1) * who.block_bytes])
+            self._ask(b"W", struct.pack("<BH", region, block) + content, self._answer_seconds)
+
+    def prepare(self, nodes: int, edges: int, graphs: int, seconds: float | None = None) -> Result:
+        """Have the board check and sort the edges that were written, within `seconds` or else `run_seconds`."""
+        (_, answer), = self._ask(b"P", struct.pack("<xxxIII", nodes, edges, graphs), seconds or self._run_seconds)  # fmt: skip
         return _result(answer)
 
-    def infer(self) -> Inference:
-        """Run the model once on what was loaded and prepared."""
-        *lines, (_, answer) = self._ask(b"R", bytes(3), self._run_seconds)
-        return Inference(_outputs([line for _, line in lines]), _result(answer))
+    def infer(self, seconds: float | None = None) -> Inference:
+        """Run the model once on what was written and prepared, within `seconds` or else `run_seconds`."""
+        *lines, (_, answer) = self._ask(b"R", bytes(3), seconds or self._run_seconds)
+        return Inference(_outputs([line for _, line in lines], self.identity.num_outputs), _result(answer))
 
-    def infer_in_a_row(self, runs: int, seconds: float) -> Burst:
+    def infer_in_a_row(self, runs: int, seconds: float) -> tuple[Result, float]:
         """Run the model some times, at most `MOST_RUNS` and for less than `MOST_CYCLES`, without sending outputs.
 
         Args:
             seconds: how long that may take.
+
+        Returns:
+            The result of all of them, and seconds by this host's clock from the line to its answer.
         """
         (_, answer), = self._ask(b"R", struct.pack("<BH", SILENT, runs), seconds)  # fmt: skip
-        result = _result(answer)
-        return Burst(runs, result.status, result.cycles, time.monotonic() - self._sent_at)
+        return _result(answer), time.monotonic() - self._sent_at
 
     # ---- lines -----------------------------------------------------------------------------------------------------
 
-    def _write(self, region: int, arrays: Sequence[tuple[int, np.ndarray]], room: int) -> None:
-        """Write arrays to their offsets, in whole blocks."""
-        block, memory = self.identity.block_bytes, bytearray(room)
-        dirty: set[int] = set()
-        for offset, array in arrays:
-            data = array.tobytes()
-            if offset + len(data) > room:
-                raise MeasurementError(
-                    f"the board has {room} B where {offset + len(data)} B belong. Build a new image."
-                )
-            memory[offset : offset + len(data)] = data
-            dirty.update(range(offset // block, -(-(offset + len(data)) // block)) if data else ())
-        for number in sorted(dirty):
-            content = bytes(memory[number * block : (number + 1) * block])
-            self._ask(b"W", struct.pack("<BH", region, number) + content, self._answer_seconds)
-
     def _ask(self, letter: bytes, payload: bytes, seconds: float) -> list[tuple[bytes, bytes]]:
         """Send a line until its answer has come whole; the lines of the answer without those of outputs that came twice."""
-        problem = ""
+        problem, is_silent = "", True
         for attempt in range(self._attempts):
             if attempt > 0 and letter in b"PR":
                 self.identify()  # a board that has started anew says so at once, and one that hangs is not waited for so often
@@ -258,25 +216,24 @@ class Board:
                 if kind == b"Z":
                     raise BoardFault(self._explain(_fault(answer)))
                 if kind == b"X" and _result(answer).status == DAMAGED:
-                    problem = "it received damaged lines"
+                    problem, is_silent = "it received damaged lines", False
                     break
                 if answer[0] != self._number:
                     continue  # of an earlier attempt
                 if kind == b"X" or (kind == b"W" and _result(answer).status != 0):
                     why = "it has no such command" if kind == b"X" else "it is beyond its memory"
-                    raise MeasurementError(f"the board refuses a line {letter.decode()}: {why}. Build a new image.")
+                    raise DeviceError(f"the board refuses a line {letter.decode()}: {why}. Build a new image.")
                 answers.append((kind, answer))
                 if kind == letter:
                     if _result(answer).lines == len(answers) - 1:
                         self._notice_reset(letter, _result(answer))
                         return answers
-                    problem = "lines of its answer were lost"
+                    problem, is_silent = "lines of its answer were lost", False
                     break
             else:
                 problem = problem or f"it did not answer within {seconds:g} s"
-        raise MeasurementError(
-            f"the board does not answer a line {letter.decode()}: {problem}, {self._attempts} times."
-        )
+        failure = DeviceTimeout if is_silent else DeviceError
+        raise failure(f"the board does not answer a line {letter.decode()}: {problem}, {self._attempts} times.")
 
     def _notice_reset(self, letter: bytes, result: Result) -> None:
         """Compare how many lines a board says have come since its start with how many it has answered."""
@@ -328,29 +285,6 @@ def checksum(data: bytes) -> int:
     return binascii.crc_hqx(data, 0xFFFF)
 
 
-def _input_arrays(graph: GraphInputs, who: Identity) -> list[tuple[int, np.ndarray]]:
-    """Where each array of struct input begins, and the graph's values of it."""
-    batch = who.max_graphs > 1 and not who.has_fixed_graph
-    fields = (
-        ("x", graph.x, "<f4", who.max_nodes * who.features),
-        ("edge_attr", graph.edge_attr, "<f4", who.max_edges * who.edge_features),
-        ("edge_weight", graph.edge_weight, "<f4", who.max_edges * (who.reads_edge_weight and not who.has_fixed_graph)),
-        ("batch", graph.graph_index, "<u2", who.max_nodes * batch),
-    )
-    arrays, offset = [], 0
-    for name, values, dtype, room in fields:
-        if not room:
-            continue
-        if values is None:
-            raise InvalidInput(f"{name}: missing, but the model reads it.")
-        array = np.ascontiguousarray(values, dtype)
-        if array.size > room:
-            raise InvalidInput(f"{name}: {array.size} values, the board has room for {room}.")
-        arrays.append((offset, array))
-        offset += room * array.itemsize
-    return arrays
-
-
 def _fault(answer: bytes) -> Fault:
     kind, address, return_address, status = struct.unpack("<IIII", answer)
     return Fault(kind, address & ~1, return_address & ~1, status)  # bit 0 says Thumb, and is part of no address
@@ -360,10 +294,11 @@ def _result(answer: bytes) -> Result:
     return Result(*struct.unpack_from("<xBHII", answer))
 
 
-def _outputs(lines: Sequence[bytes]) -> tuple[np.ndarray, ...]:
-    """The arrays that O lines are the rows of."""
+def _outputs(lines: Sequence[bytes], count: int) -> tuple[np.ndarray, ...]:
+    """The arrays that O lines are the rows of; one without rows is [0, 0], since no line says how wide it is."""
     blocks: dict[int, list[tuple[int, np.ndarray]]] = {}
     for line in lines:
         output, channels, first = struct.unpack_from("<xBHI", line)
         blocks.setdefault(output, []).append((first, np.frombuffer(line, "<f4", offset=8).reshape(-1, channels)))
-    return tuple(np.concatenate([rows for _, rows in sorted(blocks[o], key=lambda b: b[0])]) for o in sorted(blocks))
+    arrays = {o: np.concatenate([rows for _, rows in sorted(found, key=lambda b: b[0])]) for o, found in blocks.items()}
+    return tuple(arrays.get(output, np.zeros((0, 0), "<f4")) for output in range(count))

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 import runtimes
+from device_benchmarks.board_connection import SECONDS, BoardConnection, Counters, prepare_command
+from device_benchmarks.board_identity import graph_fields
 from device_benchmarks.device_session import DeviceParity
 from device_benchmarks.output_difference import Answer, largest_difference, output_difference
-from device_benchmarks.serial_protocol import Board, BoardReset, ByteStream, Result
-from runtimes.c_interface import STATUS
+from device_benchmarks.serial_protocol import BoardReset
 from toolchain.artifact import Artifact
 from toolchain.c_artifact import c_sources
 from toolchain.errors import DeviceError, InvalidInput, PocketGnnError
@@ -47,80 +48,84 @@ class BoardAnswer:
     """What a board said to one graph: outputs, or the words of its refusal.
 
     Attributes:
-        prepare, run: how it got there; None where it did not get so far.
+        prepare, run: what it counted meanwhile; None where it did not get so far.
     """
 
     answer: Answer
-    prepare: Result | None = None
-    run: Result | None = None
+    prepare: Counters | None = None
+    run: Counters | None = None
 
 
 def verify_board(
-    stream: ByteStream, name: str, artifact: Artifact, graphs: Sequence[GraphInputs], progress: Progress = lambda line: None
+    board: BoardConnection, artifact: Artifact, graphs: Sequence[GraphInputs], progress: Progress = lambda line: None
 ) -> BoardRun:  # fmt: skip
     """Compute every graph on a board and compare each output with the host's, bit for bit.
 
     Raises:
-        DeviceError: the board runs another model than this artifact.
+        DeviceError: the board runs another model than this artifact, does not answer, or starts anew again and again.
         InvalidInput: no graphs are given.
-        MeasurementError: the board does not answer, or starts anew again and again.
     """
     if not graphs:
         raise InvalidInput("no graphs to compare on. Pass --model MODEL, the file with get_graphs().")
-    board = connect(stream, name, artifact)
+    check_build(board, artifact)
     answers = []
     for position, graph in enumerate(graphs):
-        progress(f"{name}: graph {position + 1} of {len(graphs)}")
-        answers.append(compute(board, graph))
-    parity = compare(name, artifact, graphs, [found.answer for found in answers])
+        progress(f"{board.name}: graph {position + 1} of {len(graphs)}")
+        answers.append(compute(board, artifact, graph))
+    parity = compare(board.name, artifact, graphs, [found.answer for found in answers])
     taken = [(found.prepare, found.run) for found in answers if found.prepare and found.run]
     cycles = tuple((prepare.cycles, run.cycles) for prepare, run in taken)
-    stack = max((run.since_start for _, run in taken), default=0)
+    stack = max((run.stack_bytes for _, run in taken), default=0)
     return BoardRun(parity, cycles, board.identity.cycles_per_second, stack, board.resent, board.resets)
 
 
-def connect(stream: ByteStream, name: str, artifact: Artifact) -> Board:
-    """A board that runs an artifact.
+def check_build(board: BoardConnection, artifact: Artifact) -> None:
+    """Refuse a board that runs another model than an artifact.
 
     Raises:
-        DeviceError: it runs another one.
-        MeasurementError: it does not answer.
+        DeviceError: it does, or does not answer.
     """
-    board, build = Board(stream), hashlib.sha256(c_sources(artifact)[artifact.model_file]).digest()[:8]
+    build = hashlib.sha256(c_sources(artifact)[artifact.model_file]).digest()[:8]
     if board.identity.build != build:
         raise DeviceError(
-            f"{name}: the board runs another build of {board.identity.model} than this artifact. Flash its image first."
+            f"{board.name}: the board runs another build of {board.identity.model} than this artifact. Flash its image first."
         )
-    return board
 
 
-def compute(board: Board, graph: GraphInputs) -> BoardAnswer:
-    """Load, prepare and run a graph; from the beginning where the board has started anew meanwhile.
+def compute(board: BoardConnection, artifact: Artifact, graph: GraphInputs, seconds: float = SECONDS) -> BoardAnswer:
+    """Put, prepare and run a graph; from the beginning where the board has started anew meanwhile.
+
+    Args:
+        artifact: that it runs; seconds: how long a command may take.
 
     Raises:
-        MeasurementError: the board does not answer; BoardReset where it has started anew too often.
+        DeviceError: the board does not answer; BoardReset where it has started anew too often.
     """
     for remaining in reversed(range(MOST_RESETS + 1)):
         try:
-            board.load(graph)
-            prepared = board.prepare(graph)
-            inference = None if prepared.status else board.infer()
-            board.identify()  # which notices a new start since the last line of the load
+            return _computed(board, artifact, graph, seconds)
         except InvalidInput as error:
             return BoardAnswer(str(error))
         except BoardReset:
             if not remaining:
                 raise
-        else:
-            if inference is None or inference.result.status:
-                return BoardAnswer(status_words((inference.result if inference else prepared).status), prepared)
-            return BoardAnswer(inference.outputs, prepared, inference.result)
     raise AssertionError("the last round returns or raises")
 
 
-def status_words(status: int) -> str:
-    """A gnn_status in words."""
-    return STATUS.get(status, f"status {status}")
+def _computed(board: BoardConnection, artifact: Artifact, graph: GraphInputs, seconds: float) -> BoardAnswer:
+    for name, data in graph_fields(graph, board.identity).items():
+        board.put(name, data)
+    prepared = board.run(prepare_command(graph), seconds=seconds)
+    if prepared.status:
+        return BoardAnswer(prepared.error, Counters.of(prepared))
+    ran = board.run(["infer"], seconds=seconds)
+    if ran.status:
+        return BoardAnswer(ran.error, Counters.of(prepared))
+    outputs = tuple(
+        np.frombuffer(board.get(f"output{number}"), "<f4").reshape(-1, output.channels)
+        for number, output in enumerate(artifact.signature.outputs)
+    )
+    return BoardAnswer(outputs, Counters.of(prepared), Counters.of(ran))
 
 
 def compare(name: str, artifact: Artifact, graphs: Sequence[GraphInputs], answers: Sequence[Answer]) -> DeviceParity:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from device_benchmarks.firmware import FirmwareImage
 from device_benchmarks.instruction_counts import InstructionCounter, InstructionCounts
-from toolchain.errors import MeasurementError, require
+from toolchain.errors import DeviceError, DeviceTimeout, MeasurementError, require
 
 PAGE = 4096
+MOMENT = 0.001  # seconds; 0 would be for ever
 PERIPHERALS = (0xE0000000, 0x100000)  # system registers of a Cortex-M: plain memory is enough for the start-up code
 
 
@@ -36,6 +38,7 @@ class UnicornEmulator:
         self._blocks: dict[tuple[int, int], int] = {}
         self._is_waiting = False
         self._invalid = ""
+        self._spent = 0.0  # in seconds, since it last waited for a byte
         self._pc = image.elf.entry
         self._load()
         self._hook()
@@ -45,9 +48,14 @@ class UnicornEmulator:
         self._input += data
 
     def read(self, seconds: float) -> bytes:
-        """Let the board run until it waits for a byte; what it sent. `seconds` is not used: an emulator that waits stays silent."""
+        """Let the board run until it waits for a byte, for `seconds` at most; what it sent.
+
+        Raises:
+            DeviceError: the processor stopped.
+            DeviceTimeout: it has computed for longer than an answer may take; with the place where it is.
+        """
         if not self._output:
-            self._run()
+            self._run(seconds)
         data = bytes(self._output)
         self._output.clear()
         return data
@@ -96,22 +104,27 @@ class UnicornEmulator:
         if self._counter is not None:
             uc.hook_add(constants.UC_HOOK_BLOCK, self._block)
 
-    def _run(self) -> None:
+    def _run(self, seconds: float) -> None:
         self._is_waiting = False
-        thumb = self._architecture == "arm"
+        thumb, begin = self._architecture == "arm", time.monotonic()
+        most = max(min(seconds, self._seconds - self._spent), MOMENT)
         try:
-            self._uc.emu_start(self._pc | thumb, 0xFFFFFFFE, timeout=int(self._seconds * 1e6))
+            self._uc.emu_start(self._pc | thumb, 0xFFFFFFFE, timeout=int(most * 1e6))
         except self._unicorn.UcError as error:
             pc = self._uc.reg_read(self._registers.pc)
-            raise MeasurementError(
+            raise DeviceError(
                 f"{self._image.model} on {self._image.target.name}: the emulated processor stopped at {self._elf.place(pc)}: "
                 f"{self._invalid or error}."
             ) from error
-        if not self._is_waiting:
-            pc = self._uc.reg_read(self._registers.pc)
-            raise MeasurementError(
+        if self._is_waiting:
+            self._spent = 0.0
+            return
+        self._pc = self._uc.reg_read(self._registers.pc)
+        self._spent += time.monotonic() - begin
+        if self._spent >= self._seconds:
+            raise DeviceTimeout(
                 f"{self._image.model} on {self._image.target.name}: no answer within {self._seconds:g} s; it is at "
-                f"{self._elf.place(pc)}."
+                f"{self._elf.place(self._pc)}."
             )
 
     def _return(self, uc: Any) -> None:

@@ -12,6 +12,7 @@ from device_benchmarks.device_python import LIBRARIES
 from device_benchmarks.device_session import EMULATED, bench_on
 from device_benchmarks.environment import cpu_model
 from device_benchmarks.measurement import Scope
+from device_benchmarks.named_device import ShellDevice
 from device_benchmarks.planner.plan import FORMATS
 from device_benchmarks.planner.stopwatch import LONG, SHORT, Rounds, Stopwatch
 from device_benchmarks.protocol import Protocol as Sampling
@@ -74,12 +75,13 @@ class DeviceMeter:
     formats: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
-        if self.names.is_board(self.name) or self.name.startswith("emulator:"):
+        device = self.names.device(self.name)
+        if not isinstance(device, ShellDevice):
             raise RecipeError(
                 f"device {self.name!r}: tune runs artifacts that it makes, and measures time; a board runs the one that it was "
                 "flashed with, and an emulator has no time. Use bench -d, or bench --target, with --to c."
             )
-        transport = self.names.transport(self.name)
+        transport = device.transport()
         self.progress(f"{self.name}: connecting")
         with transport:
             facts = read_facts(transport)

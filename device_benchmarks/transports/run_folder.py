@@ -12,7 +12,9 @@ import subprocess
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Self
 
+from device_benchmarks.transports.connection import Connection
 from device_benchmarks.transports.transport import Completed, Transport, stop
 from toolchain.errors import DeviceBusy, DeviceError, DeviceTimeout
 
@@ -54,7 +56,7 @@ read -r pid other 2>/dev/null <"$lock" && [ "$other" = "$name" ] && rm -f "$lock
 _RUN = 'echo $$ >.pid && exec "$@"'
 
 
-class RunFolder:
+class RunFolder(Connection):
     """A folder of our own naming on a device, and the only run on that device while it is there.
 
     Leaving the context ends what still runs in it and removes it, also after a failure, and also when the connection was lost
@@ -65,12 +67,12 @@ class RunFolder:
     """
 
     def __init__(self, transport: Transport) -> None:
-        self.transport = transport
+        self.transport, self.name, self.kind = transport, transport.name, transport.kind
         self.path = ""
         self._name = f"pocketgnn-run-{secrets.token_hex(8)}"
         self._keeper: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> RunFolder:
+    def __enter__(self) -> Self:
         """Make the folder.
 
         Raises:
@@ -87,14 +89,14 @@ class RunFolder:
         error = self._last_words()
         self._end_keeper()
         if word == "busy":
-            raise DeviceBusy(f"{self.transport.name}: another run holds the device. Wait until it has ended.")
+            raise DeviceBusy(f"{self.name}: another run holds the device. Wait until it has ended.")
         if word == "full":
             raise DeviceError(
-                f"{self.transport.name}: no folder can be made in {' or '.join(self.transport.folders)} "
+                f"{self.name}: no folder can be made in {' or '.join(self.transport.folders)} "
                 f"({error or 'no reason given'}). "
                 "Make room on the device, or allow writing there."
             )
-        raise DeviceError(f"{self.transport.name}: {self.transport.explain(error)}")
+        raise DeviceError(f"{self.name}: {self.transport.explain(error)}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -123,14 +125,14 @@ class RunFolder:
             done = self.transport.script(script, seconds=SECONDS + len(data) / BYTES_PER_SECOND, data=data)
             if done.status:
                 raise DeviceError(
-                    f"{self.transport.name}: {name} ({len(data):,} B) cannot be stored ({done.first_line}). "
+                    f"{self.name}: {name} ({len(data):,} B) cannot be stored ({done.first_line}). "
                     "Make room on the device."
                 )
             found = done.output.decode(errors="replace").split()[:1]
             if found == [expected]:
                 return
         raise DeviceError(
-            f"{self.transport.name}: {name} arrived with sha256 {found[0] if found else '?'}, twice; expected {expected}. "
+            f"{self.name}: {name} arrived with sha256 {found[0] if found else '?'}, twice; expected {expected}. "
             "The connection or the device's storage damages data."
         )
 
@@ -146,11 +148,11 @@ class RunFolder:
                 f"{{ sha256sum {path} || shasum -a 256 {path}; }} && cat {path}", seconds=20 * SECONDS
             )
             if done.status:
-                raise DeviceError(f"{self.transport.name}: {name} cannot be read ({done.first_line}).")
+                raise DeviceError(f"{self.name}: {name} cannot be read ({done.first_line}).")
             line, _, data = done.output.partition(b"\n")
             if line.split()[:1] == [hashlib.sha256(data).hexdigest().encode()]:
                 return data
-        raise DeviceError(f"{self.transport.name}: {name} arrives damaged, twice. The connection damages data.")
+        raise DeviceError(f"{self.name}: {name} arrives damaged, twice. The connection damages data.")
 
     def run(self, command: Sequence[str], *, seconds: float) -> Completed:
         """Run a program in the folder; it is ended when time is over.
@@ -165,9 +167,7 @@ class RunFolder:
         except DeviceTimeout:
             pid = shlex.quote(self._file(".pid"))
             self.transport.script(f'read -r pid <{pid} && kill -9 "$pid"', seconds=SECONDS)
-            raise DeviceTimeout(
-                f"{self.transport.name}: {command[0]} had not ended after {seconds:g} s and was ended."
-            ) from None
+            raise DeviceTimeout(f"{self.name}: {command[0]} had not ended after {seconds:g} s and was ended.") from None
 
     def _file(self, name: str) -> str:
         if name != ".pid" and _NAME.fullmatch(name) is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from device_benchmarks.board_connection import BoardConnection
 from device_benchmarks.firmware import build_firmware
 from device_benchmarks.serial_benchmark import bench_board
 from device_benchmarks.serial_session import verify_board
@@ -62,7 +63,7 @@ def port(image: Path, tmp_path: Path) -> Iterator[str]:
 
 def test_int8_outputs_over_a_serial_port_are_those_of_the_host_bit_for_bit(port, int8_artifact, graphs):
     with SerialPort(port) as stream:
-        run = verify_board(stream, f"serial:{port}", int8_artifact, graphs[:5])
+        run = verify_board(BoardConnection(stream, f"serial:{port}"), int8_artifact, graphs[:5])
 
     assert (run.parity.identical, run.parity.differences, run.resets) == (5, {}, 0)
     assert run.stack_bytes > 0
@@ -73,7 +74,7 @@ def test_a_board_in_an_emulator_is_not_timed(port, int8_artifact, graphs):
         SerialPort(port) as stream,
         pytest.raises(DeviceError, match="emulated: correctness and instruction counts only"),
     ):
-        bench_board(stream, f"serial:{port}", int8_artifact, graphs[0])
+        bench_board(BoardConnection(stream, f"serial:{port}"), int8_artifact, graphs[0])
 
 
 def test_the_command_line_times_no_emulated_board_and_records_nothing(

@@ -70,21 +70,16 @@ def verify_devices(
     Raises:
         MeasurementError: an output differs, after everything was printed; DeviceError where a device failed.
     """
-    from device_benchmarks.device_session import verify_on
-    from device_benchmarks.serial_session import verify_board
     from toolchain.artifact import Artifact
     from toolchain.errors import MeasurementError
 
-    names.check(devices)
+    named = {name: names.device(name) for name in devices}
     graphs, _ = _graphs(model_file, part, seed)
     loaded = [Artifact.load(folder(argument)) for argument in artifacts]
     with console.progress() as progress:
 
         def verify(name: str) -> list[DeviceParity]:
-            if names.is_board(name):
-                with names.port(name) as port:
-                    return [verify_board(port, name, artifact, graphs, progress).parity for artifact in loaded]
-            return [verify_on(names.transport(name), artifact, graphs, progress) for artifact in loaded]
+            return [named[name].verify(artifact, graphs, progress) for artifact in loaded]
 
         found, failures = _side_by_side(devices, verify)
     texts = [_parity_text(report) for report in found]
@@ -110,15 +105,13 @@ def bench_devices(
     Raises:
         MeasurementError: a result is not valid, after everything was printed; DeviceError where a device failed.
     """
-    from device_benchmarks.device_session import bench_on
     from device_benchmarks.made_up_graph import made_up_graph
-    from device_benchmarks.protocol import BOARD, DEFAULT, QUICK, QUICK_BOARD
-    from device_benchmarks.serial_benchmark import bench_board
+    from device_benchmarks.named_device import Timed
     from toolchain.artifact import Artifact
     from toolchain.errors import ArtifactError, MeasurementError
 
-    names.check(devices)
-    if cores != "any" and any(names.is_board(name) for name in devices):
+    named = {name: names.device(name) for name in devices}
+    if cores != "any" and not all(device.has_cores for device in named.values()):
         raise click.UsageError(f"--cores {cores}: a board on a serial port has one. Leave it out.")
     loaded = [Artifact.load(folder(argument)) for argument in artifacts]
     graphs, median = _graphs(model_file, "test", seed) if model_file else ([], 0)
@@ -143,18 +136,8 @@ def bench_devices(
                     if graphs
                     else f"a made-up graph of the largest size, seed {seed}"
                 )
-                if names.is_board(name):
-                    with names.port(name) as port:
-                        result = bench_board(
-                            port, name, artifact, graph, protocol=QUICK_BOARD if quick else BOARD, source=source, command=command,
-                            progress=progress,
-                        )  # fmt: skip
-                else:
-                    result = bench_on(
-                        names.transport(name), artifact, graph, protocol=QUICK if quick else DEFAULT, cores=cores,  # type: ignore[arg-type]  # click checked the choice
-                        source=source, command=command, progress=progress,
-                    )  # fmt: skip
-                results.append(result)
+                timed = Timed(graph, quick, cores, source, command)  # type: ignore[arg-type]  # click checked the choice
+                results.append(named[name].bench(artifact, timed, progress))
             return results
 
         found, failures = _side_by_side(devices, bench)

@@ -181,3 +181,20 @@ def test_the_cores_of_a_board_cannot_be_chosen(c_artifact, model, capsys):
     assert main(["bench", c_artifact, "-d", "serial:/dev/nothing", "--model", model, "--cores", "big"]) == 2
 
     assert "--cores big: a board on a serial port has one" in capsys.readouterr().err
+
+
+def test_an_emulated_board_is_verified_as_any_other_device(c_artifact, model, capsys):
+    pytest.importorskip("unicorn")
+    arguments = ["-d", "emulator:cortex-m4", "--model", model, "--format", "json", "-q"]
+
+    assert main(["verify", c_artifact, *arguments]) == 0
+
+    (parity,) = json.loads(capsys.readouterr().out)["parity"]
+    assert (parity["device"], parity["differences"]) == ("emulator:cortex-m4", {})
+    assert parity["identical_graphs"] == parity["graphs"] > 0
+
+
+def test_an_emulator_of_an_unknown_target_is_refused_before_anything_is_built(c_artifact, model, capsys):
+    assert main(["verify", c_artifact, "-d", "emulator:pdp-11", "--model", model, "-q"]) == 2
+
+    assert "target 'pdp-11' is unknown" in capsys.readouterr().err

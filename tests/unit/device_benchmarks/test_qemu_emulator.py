@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from device_benchmarks.board_identity import counts_of
 from device_benchmarks.fault_status import explain_fault
 from device_benchmarks.qemu_emulator import QemuEmulator
 from device_benchmarks.serial_protocol import Board, BoardFault
@@ -23,7 +24,7 @@ TARGETS = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33",
 def _counted(emulator, graph):
     board = Board(emulator)
     board.load(graph)
-    board.prepare(graph)
+    board.prepare(*counts_of(graph))
     prepare = emulator.counts(2)
     inference = board.infer()
     return prepare.by_function, emulator.counts(2 + 2 * inference.result.lines).by_function, inference.outputs
@@ -39,7 +40,7 @@ def test_outputs_are_those_of_the_formula_on_every_machine(firmware, target, com
         for seed in range(4):
             graph = random_graph(seed)
             board.load(graph)
-            assert board.prepare(graph).status == 0
+            assert board.prepare(*counts_of(graph)).status == 0
             for found, expected in zip(board.infer().outputs, expected_outputs(graph), strict=True):
                 np.testing.assert_array_equal(found, expected)
 
@@ -81,7 +82,7 @@ def test_a_fault_is_reported_by_the_firmware_itself(firmware, target, words):
     with closing(QemuEmulator(image)) as emulator:
         board = Board(emulator, partial(explain_fault, image))
         board.load(graph)
-        board.prepare(graph)
+        board.prepare(*counts_of(graph))
 
         with pytest.raises(BoardFault, match=f"tiny on {target}: {words}"):
             board.infer()

@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 
+from device_benchmarks.board_connection import BoardConnection
 from device_benchmarks.comparison import Verdict, compare_results, read_result
 from device_benchmarks.measurement import Scope
 from device_benchmarks.protocol import Protocol
@@ -17,7 +18,7 @@ from device_benchmarks.transports.serial_port import SerialPort
 from device_benchmarks.unicorn_emulator import UnicornEmulator
 from tests.firmware_artifact import random_graph
 from tests.host_board import HostBoard, build_host_board
-from toolchain.errors import DeviceError, InvalidInput, MeasurementError
+from toolchain.errors import DeviceError, DeviceTimeout, InvalidInput
 
 pytest.importorskip("serial")
 SHORT = Protocol("five-windows-short", samples=10, seconds=0.5, warmup_samples=2, warmup_seconds=0.05, rounds=5)
@@ -73,7 +74,7 @@ def board(program):
 
 def test_five_windows_are_counted_by_the_board_itself(board, c_artifact):
     with SerialPort(board.port) as port:
-        result = bench_board(port, "serial:host", c_artifact, random_graph(0), protocol=SHORT)
+        result = bench_board(BoardConnection(port, "serial:host"), c_artifact, random_graph(0), protocol=SHORT)
 
     assert result.is_valid, result.reasons
     assert [window.scope for window in result.answers.windows] == [Scope.MODEL] * 5
@@ -90,7 +91,9 @@ def test_five_windows_are_counted_by_the_board_itself(board, c_artifact):
 
 def test_results_of_a_board_can_be_compared(board, c_artifact, tmp_path):
     with SerialPort(board.port) as port:
-        path = bench_board(port, "serial:host", c_artifact, random_graph(0), protocol=SHORT).write(tmp_path / "a.json")
+        path = bench_board(BoardConnection(port, "serial:host"), c_artifact, random_graph(0), protocol=SHORT).write(
+            tmp_path / "a.json"
+        )
 
     found = read_result(path)
     assert json.loads(path.read_text())["latency_us"].keys() == {Scope.MODEL.value}
@@ -102,16 +105,16 @@ def test_results_of_a_board_can_be_compared(board, c_artifact, tmp_path):
 def test_an_emulated_board_is_verified_and_never_timed(firmware, c_artifact):
     emulator = UnicornEmulator(firmware("cortex-m4"))
 
-    assert verify_board(emulator, "serial:x", c_artifact, [random_graph(0)]).parity.identical == 1
+    assert verify_board(BoardConnection(emulator, "serial:x"), c_artifact, [random_graph(0)]).parity.identical == 1
     with pytest.raises(DeviceError, match=r"no counter.*emulated: correctness and instruction counts only"):
-        bench_board(emulator, "serial:x", c_artifact, random_graph(0))
+        bench_board(BoardConnection(emulator, "serial:x"), c_artifact, random_graph(0))
 
 
 def test_a_program_in_an_emulator_is_never_timed_though_it_has_a_clock(firmware, c_artifact):
     emulator = UnicornEmulator(firmware("aarch64"))
 
     with pytest.raises(DeviceError, match="aarch64 in an emulator: emulated: correctness"):
-        bench_board(emulator, "serial:x", c_artifact, random_graph(0))
+        bench_board(BoardConnection(emulator, "serial:x"), c_artifact, random_graph(0))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ def test_a_program_in_an_emulator_is_never_timed_though_it_has_a_clock(firmware,
 def test_a_board_that_starts_anew_is_given_everything_once_more(board, c_artifact, letter, number):
     with SerialPort(board.port) as port:
         stream = When(port, letter, number, board.reset)
-        result = bench_board(stream, "serial:host", c_artifact, random_graph(0), protocol=SHORT)
+        result = bench_board(BoardConnection(stream, "serial:host"), c_artifact, random_graph(0), protocol=SHORT)
 
     assert result.is_valid, result.reasons
     assert result.answers.runtime["resets"] == 1
@@ -129,13 +132,15 @@ def test_a_board_that_starts_anew_is_given_everything_once_more(board, c_artifac
 def test_a_board_that_starts_anew_all_the_time_is_given_up(board, c_artifact):
     with SerialPort(board.port) as port:
         stream = When(port, b"P", 1, board.reset, again=True)
-        with pytest.raises(MeasurementError, match="has started anew, 4 times by now"):
-            verify_board(stream, "serial:host", c_artifact, [random_graph(0)])
+        with pytest.raises(DeviceError, match="has started anew, 4 times by now"):
+            verify_board(BoardConnection(stream, "serial:host"), c_artifact, [random_graph(0)])
 
 
 def test_lost_bytes_are_sent_again_and_told(board, c_artifact):
     with SerialPort(board.port) as port:
-        result = bench_board(Lossy(port, 2500), "serial:host", c_artifact, random_graph(0), protocol=SHORT)
+        result = bench_board(
+            BoardConnection(Lossy(port, 2500), "serial:host"), c_artifact, random_graph(0), protocol=SHORT
+        )
 
     assert result.is_valid, result.reasons
     assert result.answers.runtime["resent_lines"] > 0
@@ -144,15 +149,15 @@ def test_lost_bytes_are_sent_again_and_told(board, c_artifact):
 def test_a_board_that_hangs_is_told(board, c_artifact):
     with SerialPort(board.port) as port:
         stream = When(port, b"W", 2, lambda: board.process.send_signal(signal.SIGSTOP))
-        with pytest.raises(MeasurementError, match="the board does not answer a line W"):
-            bench_board(stream, "serial:host", c_artifact, random_graph(0), protocol=SHORT)
+        with pytest.raises(DeviceTimeout, match="the board does not answer a line W"):
+            bench_board(BoardConnection(stream, "serial:host"), c_artifact, random_graph(0), protocol=SHORT)
 
 
 def test_a_board_that_is_unplugged_is_told(board, c_artifact):
     with SerialPort(board.port) as port:
         stream = When(port, b"R", 5, board.unplug)
         with pytest.raises(DeviceError, match=r"serial:\S+: the board is gone"):
-            bench_board(stream, "serial:host", c_artifact, random_graph(0), protocol=SHORT)
+            bench_board(BoardConnection(stream, "serial:host"), c_artifact, random_graph(0), protocol=SHORT)
 
 
 def test_a_counter_that_is_not_as_fast_as_stated_makes_a_result_invalid(program, c_artifact):
@@ -160,7 +165,7 @@ def test_a_counter_that_is_not_as_fast_as_stated_makes_a_result_invalid(program,
     one_window = Protocol("one-window", samples=2, seconds=1.0, warmup_samples=2, warmup_seconds=0.1, rounds=1)
     try:
         with SerialPort(slow.port) as port:
-            result = bench_board(port, "serial:host", c_artifact, random_graph(0), protocol=one_window)
+            result = bench_board(BoardConnection(port, "serial:host"), c_artifact, random_graph(0), protocol=one_window)
     finally:
         slow.close()
 
@@ -171,4 +176,4 @@ def test_a_graph_that_the_board_refuses_is_not_timed(board, c_artifact):
     large = type(random_graph(0)).concatenate([random_graph(seed) for seed in range(12)])
 
     with SerialPort(board.port) as port, pytest.raises(InvalidInput, match=r"refuses the graph .*Choose another one"):
-        bench_board(port, "serial:host", c_artifact, large, protocol=SHORT)
+        bench_board(BoardConnection(port, "serial:host"), c_artifact, large, protocol=SHORT)

@@ -7,12 +7,13 @@ import random
 import numpy as np
 import pytest
 
+from device_benchmarks.board_identity import counts_of
 from device_benchmarks.serial_protocol import Board, BoardReset, checksum, decode, encode
 from device_benchmarks.unicorn_emulator import UnicornEmulator
 from tests.firmware_artifact import expected_outputs, random_graph
-from toolchain.errors import InvalidInput, MeasurementError
+from toolchain.errors import DeviceTimeout, InvalidInput
 
-QUICK = {"answer_seconds": 0.01, "run_seconds": 0.01}  # an emulator that is silent stays silent
+SHORT = {"answer_seconds": 2.0, "run_seconds": 2.0}  # of an emulator that computes; one that waits is silent at once
 
 
 class BadConnection:
@@ -96,7 +97,7 @@ def test_outputs_come_back_bit_for_bit(emulator, seed):
     graph, board = random_graph(seed), Board(emulator)
 
     board.load(graph)
-    prepared, inference = board.prepare(graph), board.infer()
+    prepared, inference = board.prepare(*counts_of(graph)), board.infer()
 
     assert (prepared.status, inference.result.status) == (0, 0)
     for found, expected in zip(inference.outputs, expected_outputs(graph), strict=True):
@@ -110,7 +111,7 @@ def test_a_prepared_graph_is_run_with_other_features(emulator):
     )
 
     board.load(first)
-    board.prepare(first)
+    board.prepare(*counts_of(first))
     board.infer()
     board.load(second)
     found = board.infer().outputs
@@ -123,10 +124,11 @@ def test_runs_in_a_row_send_no_outputs_and_change_none(emulator):
     graph, board = random_graph(2), Board(emulator)
 
     board.load(graph)
-    board.prepare(graph)
-    burst, inference = board.infer_in_a_row(3, 60), board.infer()
+    board.prepare(*counts_of(graph))
+    (burst, seconds), inference = board.infer_in_a_row(3, 60), board.infer()
 
-    assert (burst.runs, burst.status) == (3, 0)
+    assert (burst.status, burst.lines) == (0, 0)
+    assert seconds > 0
     assert inference.result.lines == graph.num_nodes + graph.num_graphs
     np.testing.assert_array_equal(inference.outputs[0], expected_outputs(graph)[0])
 
@@ -135,7 +137,7 @@ def test_runs_in_a_row_are_as_many_as_were_asked_for(firmware):
     emulator = UnicornEmulator(firmware("cortex-m0plus"), counting=True)
     graph, board = random_graph(2), Board(emulator)
     board.load(graph)
-    board.prepare(graph)
+    board.prepare(*counts_of(graph))
     emulator.counts(0)
 
     counts = []
@@ -153,7 +155,7 @@ def test_a_board_that_starts_anew_is_noticed(firmware, stage):
     board = Board(stream)
     board.load(graph)
     if stage != "load":
-        board.prepare(graph)
+        board.prepare(*counts_of(graph))
     if stage == "infer":
         board.infer()
 
@@ -170,10 +172,10 @@ def test_a_board_that_starts_anew_is_noticed(firmware, stage):
 )
 def test_outputs_are_right_over_a_connection_that_damages_lines(emulator, rates):
     graph = random_graph(3)
-    board = Board(BadConnection(emulator, 7, **rates), attempts=60, **QUICK)
+    board = Board(BadConnection(emulator, 7, **rates), attempts=60, **SHORT)
 
     board.load(graph)
-    board.prepare(graph)
+    board.prepare(*counts_of(graph))
     found = board.infer().outputs
 
     for a, b in zip(found, expected_outputs(graph), strict=True):
@@ -187,9 +189,9 @@ def test_a_board_is_in_step_again_with_the_line_after_garbage(emulator):
 
 
 def test_a_connection_that_swallows_everything_is_given_up(emulator):
-    board = Board(BadConnection(emulator, 0, lose=1.0), attempts=3, **QUICK)
+    board = Board(BadConnection(emulator, 0, lose=1.0), attempts=3, **SHORT)
 
-    with pytest.raises(MeasurementError, match=r"does not answer a line I: it did not answer within 0.01 s, 3 times"):
+    with pytest.raises(DeviceTimeout, match=r"does not answer a line I: it did not answer within 2 s, 3 times"):
         board.identify()
 
 
@@ -204,7 +206,7 @@ def test_an_unknown_command_is_answered_as_such(emulator):
 def test_a_line_beyond_the_input_is_refused_and_writes_nothing(emulator):
     graph, board = random_graph(1), Board(emulator)
     board.load(graph)
-    board.prepare(graph)
+    board.prepare(*counts_of(graph))
     for block in (board.identity.input_bytes // 32, 0x7FFF, 0xFFFF):
         emulator.write(encode(b"W", b"\x01\x00" + block.to_bytes(2, "little") + bytes(32)))
         letter, answer = decode(emulator.read(1.0).strip())
@@ -230,7 +232,7 @@ def test_a_graph_that_the_model_refuses_comes_back_with_its_status(emulator):
     broken = type(graph)(graph.x, graph.edge_index, graph.edge_weight, graph.edge_attr, graph.batch, 3)
     object.__setattr__(broken, "num_graphs", 0)
 
-    assert board.prepare(broken).status == 5  # GNN_ERROR_GRAPHS
+    assert board.prepare(*counts_of(broken)).status == 5  # GNN_ERROR_GRAPHS
 
 
 def test_a_graph_with_more_nodes_than_the_board_has_room_for_is_refused_by_the_host(emulator):

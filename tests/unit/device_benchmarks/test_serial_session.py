@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from device_benchmarks.board_connection import BoardConnection
 from device_benchmarks.firmware import FirmwareImage
 from device_benchmarks.serial_session import verify_board
 from device_benchmarks.transports.serial_port import SerialPort
@@ -33,7 +34,7 @@ def port(firmware) -> Iterator[str]:
         while not ended.is_set():
             if select.select([board], [], [], 0.05)[0]:
                 emulator.write(os.read(board, 4096))
-                answer = emulator.read(0)
+                answer = emulator.read(60)
                 while answer:
                     answer = answer[os.write(board, answer) :]
         emulator.close()
@@ -52,7 +53,7 @@ def test_outputs_of_a_board_are_those_of_the_host_bit_for_bit(port, c_artifact):
     too_large = type(graphs[0]).concatenate(graphs * 3)
 
     with SerialPort(port) as stream:
-        run = verify_board(stream, f"serial:{port}", c_artifact, [*graphs, too_large])
+        run = verify_board(BoardConnection(stream, f"serial:{port}"), c_artifact, [*graphs, too_large])
 
     assert (run.parity.identical, run.parity.refused, run.parity.differences) == (4, 1, {})
     assert len(run.cycles) == 4
@@ -63,7 +64,7 @@ def test_a_board_with_another_model_is_refused(port, tmp_path):
     artifact = write_tiny(tmp_path / "tiny")
 
     with SerialPort(port) as stream, pytest.raises(DeviceError, match=r"runs another build of \w+ than this artifact"):
-        verify_board(stream, "serial:x", artifact, [random_graph(0)])
+        verify_board(BoardConnection(stream, "serial:x"), artifact, [random_graph(0)])
 
 
 def test_a_port_that_two_open_is_refused_to_the_second(port):
@@ -78,4 +79,4 @@ def test_a_port_that_is_not_there_is_refused():
 
 def test_no_graphs_are_refused(port, c_artifact):
     with SerialPort(port) as stream, pytest.raises(InvalidInput, match="no graphs"):
-        verify_board(stream, "serial:x", c_artifact, [])
+        verify_board(BoardConnection(stream, "serial:x"), c_artifact, [])

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from device_benchmarks.board_identity import counts_of
 from device_benchmarks.serial_protocol import Board
 from device_benchmarks.unicorn_emulator import UnicornEmulator
 from tests.firmware_artifact import expected_outputs, random_graph
-from toolchain.errors import MeasurementError
+from toolchain.errors import DeviceError, DeviceTimeout, MeasurementError
 from toolchain.inputs import GraphInputs
 
 FAULT, HANG = 666.0, 667.0  # values of x[0][0], see tests/firmware_model/model.c
@@ -26,7 +27,7 @@ def _count(image, graph):
     emulator = UnicornEmulator(image, counting=True)
     board = Board(emulator)
     board.load(graph)
-    board.prepare(graph)
+    board.prepare(*counts_of(graph))
     prepare = emulator.counts(2)
     inference = board.infer()
     return prepare, emulator.counts(2 + 2 * inference.result.lines), inference
@@ -39,7 +40,7 @@ def test_outputs_are_those_of_the_formula_on_every_architecture(firmware, target
     for seed in range(6):
         graph = random_graph(seed)
         board.load(graph)
-        assert board.prepare(graph).status == 0
+        assert board.prepare(*counts_of(graph)).status == 0
         for found, expected in zip(board.infer().outputs, expected_outputs(graph), strict=True):
             np.testing.assert_array_equal(found, expected)
 
@@ -79,10 +80,10 @@ def test_a_fault_is_told_with_address_and_function(firmware):
     graph = _with_first_feature(random_graph(4), FAULT)
     board = Board(UnicornEmulator(firmware("cortex-m33")))
     board.load(graph)
-    board.prepare(graph)
+    board.prepare(*counts_of(graph))
 
     with pytest.raises(
-        MeasurementError,
+        DeviceError,
         match=r"tiny on cortex-m33: .* at 0x1000\w{4} in gnn_tiny_run\+0x\w+: there is no memory at 0xdeadbee0",
     ):
         board.infer()
@@ -92,9 +93,9 @@ def test_an_image_that_hangs_is_given_up_with_its_place(firmware):
     graph = _with_first_feature(random_graph(4), HANG)
     board = Board(UnicornEmulator(firmware("cortex-m4"), seconds=0.2))
     board.load(graph)
-    board.prepare(graph)
+    board.prepare(*counts_of(graph))
 
-    with pytest.raises(MeasurementError, match=r"no answer within 0.2 s; it is at 0x\w+ in gnn_tiny_run"):
+    with pytest.raises(DeviceTimeout, match=r"no answer within 0.2 s; it is at 0x\w+ in gnn_tiny_run"):
         board.infer()
 
 
