@@ -1,7 +1,7 @@
 """What runs on a device for formats with a Python runtime: `python -m device_benchmarks.device_child`, in the folder of a run.
 
 Reads request.json, artifact/ and graphs/*.npz, writes results.npz: outputs, refusals, windows and memory. Needs numpy, the
-library of the format, and of this project what a bundle of `python_runner` holds.
+library of the format, and of this project what `core_wheel` holds.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from device_benchmarks.core_wheel import core_wheel
 from device_benchmarks.device_answers import Computed, DeviceAnswers, TimedWindow, Timing
 from device_benchmarks.device_child import REQUEST, RESULTS
 from device_benchmarks.device_python import DevicePython, device_python, wheels_for
@@ -19,20 +20,19 @@ from device_benchmarks.graph_file import write_graph
 from device_benchmarks.measurement import Scope
 from device_benchmarks.transports import RunFolder, Transport
 from runtimes import Runtime
-from toolchain.artifact import MANIFEST
+from toolchain.artifact import MANIFEST, Artifact
 from toolchain.errors import DeviceError
 from toolchain.inputs import GraphInputs
 
-PACKAGES = ("toolchain", "runtimes", "device_benchmarks")
-BUNDLE = "bundle.zip"
+ARTIFACT = "artifact.zip"
 SETUP_SECONDS = 1800.0
 SECONDS_PER_GRAPH = 5.0
 # Fewer threads and no files in the user's home, and no telemetry of onnxruntime.
-_ENVIRONMENT = ("ORT_DISABLE_TELEMETRY=1", "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH=.", "HOME=.")
+_ENVIRONMENT = ("ORT_DISABLE_TELEMETRY=1", "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1", "HOME=.")
 
 
 class PythonRunner:
-    """Downloads wheels for the device here, pushes them with this project's own modules, and runs those there.
+    """Downloads wheels for the device here, pushes them with a wheel of this project, and runs that there.
 
     The device needs Python with its venv module, and no network.
     """
@@ -61,12 +61,14 @@ class PythonRunner:
         """
         for wheel in self._wheels:
             folder.put(wheel.name, wheel.read_bytes())
-        folder.put(BUNDLE, bundle(self._runtime))
+        core, content = core_wheel()
+        folder.put(core, content)
+        folder.put(ARTIFACT, artifact_archive(self._runtime.artifact))
         pip = next(wheel.name for wheel in self._wheels if wheel.name.startswith("pip-"))
-        names = [wheel.name for wheel in self._wheels if wheel.name != pip]
+        names = [core, *(wheel.name for wheel in self._wheels if wheel.name != pip)]
         system = ["--system-site-packages"] if self._python.uses_own_numpy else []
         steps = (
-            ["python3", "-m", "zipfile", "-e", BUNDLE, "."],
+            ["python3", "-m", "zipfile", "-e", ARTIFACT, "."],
             ["python3", "-m", "venv", "--without-pip", *system, "venv"],
             [
                 "env",
@@ -138,16 +140,10 @@ class PythonRunner:
         return DeviceAnswers(computed, windows, memory, found["clock_ns"], runtime, found["load_ns"])
 
 
-def bundle(runtime: Runtime) -> bytes:
-    """The modules of this project and the artifact, as one archive: what device_child needs beside graphs and libraries."""
-    root, content = Path(__file__).parent.parent, io.BytesIO()
-    artifact = runtime.artifact
+def artifact_archive(artifact: Artifact) -> bytes:
+    """An artifact as device_child reads it, as one archive."""
+    content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for package in PACKAGES:
-            for path in sorted((root / package).rglob("*.py")):
-                archive.write(path, path.relative_to(root).as_posix())
-        for path in sorted((root / "runtimes" / "operators").glob("*spmm.*")):
-            archive.write(path, path.relative_to(root).as_posix())  # compiled there, where a file asks for it
         for name in (*sorted(artifact.files), MANIFEST):
             archive.write(artifact.path / name, f"artifact/{name}")
     return content.getvalue()

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from device_benchmarks.core_wheel import core_wheel
 from device_benchmarks.device_child import REQUEST, RESULTS
-from device_benchmarks.python_runner import bundle, graphs_archive
+from device_benchmarks.python_runner import artifact_archive, graphs_archive
 from runtimes import Runtime
 from toolchain.inputs import GraphInputs
 
@@ -31,7 +32,8 @@ def computed(
         player: the command that executes a program of that processor; python: such a program.
         folder: for all files of the run.
     """
-    for archive in (*wheels, io.BytesIO(bundle(runtime)), io.BytesIO(graphs_archive(graphs))):
+    own = (core_wheel()[1], artifact_archive(runtime.artifact), graphs_archive(graphs))
+    for archive in (*wheels, *map(io.BytesIO, own)):
         zipfile.ZipFile(archive).extractall(folder)
     request = {"graphs": len(graphs), "timed": -1, "core_mask": 0, "protocol": None}
     (folder / REQUEST).write_text(json.dumps(request))

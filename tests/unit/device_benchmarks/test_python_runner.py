@@ -1,24 +1,30 @@
-"""What goes to a device for a Python runtime: wheels for its Python, and a bundle that needs nothing else of this project."""
+"""What goes to a device for a Python runtime: wheels for its Python, and one that holds all that it needs of this project."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import subprocess
 import sys
+import venv
 import zipfile
 from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import runtimes
 import toolchain
+from device_benchmarks.core_wheel import core_wheel
 from device_benchmarks.device_child import REQUEST, RESULTS
 from device_benchmarks.device_python import DevicePython, device_python, wheels_for
 from device_benchmarks.measurement import Scope
 from device_benchmarks.protocol import Protocol
-from device_benchmarks.python_runner import PythonRunner, bundle, graphs_archive
+from device_benchmarks.python_runner import PythonRunner, artifact_archive, graphs_archive
 from device_benchmarks.transports import LocalTransport
 from toolchain.errors import DeviceError
 from toolchain.inputs import GraphInputs
@@ -32,9 +38,9 @@ def runtime(exported, tmp_path_factory):
     return runtimes.load(toolchain.export(exported.lowered, "onnx", tmp_path_factory.mktemp("onnx") / "small-onnx"))
 
 
-def test_a_bundle_computes_and_times_with_the_library_of_its_format_alone(runtime, exported, tmp_path):
+def test_the_wheel_computes_and_times_with_the_library_of_its_format_alone(runtime, exported, tmp_path):
     graphs = [GraphInputs.from_pyg(data) for data in exported.parts.test]
-    for archive in (bundle(runtime), graphs_archive(graphs)):
+    for archive in (core_wheel()[1], artifact_archive(runtime.artifact), graphs_archive(graphs)):
         zipfile.ZipFile(io.BytesIO(archive)).extractall(tmp_path)
     request = {"graphs": len(graphs), "timed": 1, "core_mask": 0, "protocol": asdict(SHORT)}
     (tmp_path / REQUEST).write_text(json.dumps(request))
@@ -50,6 +56,64 @@ def test_a_bundle_computes_and_times_with_the_library_of_its_format_alone(runtim
     assert answers.runtime["name"] == runtime.name
     assert answers.load_ns is not None and answers.load_ns > 0
     assert 0 < answers.memory["pss_bytes"] <= answers.memory["peak_rss_bytes"]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> Path:
+    """A fresh virtual environment with the wheel of this project and nothing else of it."""
+    folder = tmp_path_factory.mktemp("environment")
+    name, content = core_wheel()
+    (folder / name).write_bytes(content)
+    venv.create(folder / "venv", with_pip=False)
+    python = folder / "venv" / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*pip, "--no-compile", str(folder / name)], check=True, timeout=300)
+    return python
+
+
+def test_pip_installs_the_wheel_without_an_index_and_its_modules_are_found(environment):
+    """In the environment alone: numpy is that of these tests."""
+    script = (
+        "import importlib.metadata as m, device_benchmarks.device_child as child; "
+        "print(m.version('pocketgnn'), child.__file__)"
+    )
+    done = subprocess.run(
+        [environment, "-c", script], env={"PYTHONPATH": str(Path(np.__file__).parents[1])}, cwd=environment.parent, check=True,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+    version, file = done.stdout.split()
+    assert version == metadata.version("pocketgnn")
+    assert Path(file).is_relative_to(environment.parents[1])
+
+
+def test_an_installed_wheel_makes_the_same_wheel(environment):
+    """So a machine where this project is no checkout brings to a device what a checkout does."""
+    script = (
+        "import hashlib; from device_benchmarks.core_wheel import core_wheel; name, content = core_wheel(); "
+        "print(name, hashlib.sha256(content).hexdigest())"
+    )
+    done = subprocess.run(
+        [environment, "-c", script], cwd=environment.parent, check=True, capture_output=True, text=True, timeout=120
+    )
+
+    name, content = core_wheel()
+    assert done.stdout.split() == [name, hashlib.sha256(content).hexdigest()]
+
+
+def test_every_file_of_the_wheel_is_recorded_with_its_sum():
+    """As pip checks it only where it removes files: RECORD lists all of them, itself without a sum."""
+    with zipfile.ZipFile(io.BytesIO(core_wheel()[1])) as archive:
+        (record,) = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
+        rows = dict(line.split(",", 1) for line in archive.read(record).decode().splitlines())
+        found = {
+            name: f"sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip('=')},{len(data)}"
+            for name in archive.namelist()
+            if (data := archive.read(name)) is not None and name != record
+        }
+
+    assert rows == {**found, record: ","}
+    assert {"toolchain/artifact.py", "runtimes/operators/onnxruntime_spmm.c"} <= set(rows)
 
 
 def test_wheels_for_a_device_are_of_its_c_library_or_an_older_one():
