@@ -3,9 +3,10 @@
     python -m device_benchmarks.export_size_study [--nodes 640] [--edges 4096] [--degree 12]
 
 prints one row for each LiteRT file of GCN 3x64 and GIN 5x64 (float32, no two constants equal, as training leaves them): its bytes,
-those of the weights, and the difference; and one row for each ExecuTorch file of GCN 3x64: the bytes of its memory plan, as the
-file states them, for the largest graph that it takes, beside PyG's GIN 3x64 exported as it is. A delegate's own workspace is
-not in the plan. Lists of neighbours have --degree places a node; the other lowerings take any degree.
+those of the weights, the difference, and how many operators are in it: each takes 44 bytes or more, 20 for itself, 4 for its
+result and 20 for the numbers of two operands and a result. One row follows for each ExecuTorch file of GCN 3x64: the bytes of its
+memory plan, as the file states them, for the largest graph that it takes, beside PyG's GIN 3x64 exported as it is. A delegate's
+own workspace is not in the plan. Lists of neighbours have --degree places a node; the other lowerings take any degree.
 """
 
 from __future__ import annotations
@@ -41,10 +42,15 @@ def trained(model: torch.nn.Module) -> torch.nn.Module:
     return model.eval()
 
 
-def litert_rows(graph: Graph) -> list[tuple[str, int, int]]:
-    """Lowering, bytes of the file and bytes of the constants."""
+def litert_rows(graph: Graph) -> list[tuple[str, int, int, int]]:
+    """Lowering, bytes of the file, bytes of the constants and number of operators."""
+    schema = require("ai_edge_litert.schema_py_generated", "litert")
     weights = sum(constant.nbytes for constant in graph.constants.values())
-    return [(lowering, len(emit(graph, lowering=lowering).model), weights) for lowering in ("scatter", "dense")]
+    files = {lowering: emit(graph, lowering=lowering).model for lowering in ("scatter", "dense")}
+    return [
+        (lowering, len(file), weights, schema.Model.GetRootAs(file).Subgraphs(0).OperatorsLength())
+        for lowering, file in files.items()
+    ]
 
 
 def planned_rows(graph: Graph, bounds: Bounds) -> list[tuple[str, str, int]]:
@@ -90,10 +96,13 @@ def main(nodes: int, edges: int, degree: int) -> None:
     console = Console(width=120)
     example = as_data(protein_like(39))
     graphs = {name: deployable(lower(trained(make()), example, name=name)) for name, make in MODELS.items()}
-    files = table("LiteRT, float32", "model", "lowering", "bytes", "weights", "over")
+    files = table("LiteRT, float32", "model", "lowering", "bytes", "weights", "over", "", "operators")
     for name, graph in graphs.items():
-        for lowering, size, weights in litert_rows(graph):
-            files.add_row(name, lowering, f"{size:,}", f"{weights:,}", f"{size / weights - 1:.2%}")
+        for lowering, size, weights, operators in litert_rows(graph):
+            over = size - weights
+            files.add_row(
+                name, lowering, f"{size:,}", f"{weights:,}", f"{over:,}", f"{over / weights:.2%}", str(operators)
+            )
     console.print(files)
     plans = table(f"ExecuTorch, {nodes} nodes, {edges} edges", "model", "lowering", "backend", "planned")
     bounds = Bounds(nodes=nodes, edges=edges, graphs=1, degree=degree)
