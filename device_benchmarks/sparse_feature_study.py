@@ -5,9 +5,10 @@
 
 prints one row for each data set and width of a GCN of two layers: multiply-adds of its first product with all features and with
 those other than 0, and for each runtime the median microseconds of the file that takes whole rows, of the one that takes
-entries, and their ratio, beside PyG eager. Cora's and CiteSeer's features are 0 or 1, PubMed's are numbers. Files take turns, one
-thread, feeding from Python included and preparing the graph not; weights are random, and every output is first compared with the
-reference. --output keeps every sample, in sparse_feature_study.json of that folder.
+entries, and their ratio, beside PyG eager; "onnx spmm" adds rows with the operator that is compiled where the file is loaded.
+Cora's and CiteSeer's features are 0 or 1, PubMed's are numbers. Files take turns, one thread, feeding from Python included and
+preparing the graph not; weights are random, and every output is first compared with the reference. --output keeps every sample,
+in sparse_feature_study.json of that folder.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ from toolchain.models import NodeGCN
 from toolchain.passes import deployable
 from toolchain.passes.propagate_ordering import with_features_transformed_first
 
-FORMATS = ("onnx", "litert", "torchscript", "c")
+# What is measured with whole rows and with entries: a format, and the lowering to ask it for.
+FILES = {"onnx": ("onnx", ""), "onnx spmm": ("onnx", "spmm"), "litert": ("litert", ""), "torchscript": ("torchscript", ""),
+         "c": ("c", "")}  # fmt: skip
 CLASSES = 7
 
 
@@ -51,15 +54,16 @@ def first_product(graph: Graph, inputs: GraphInputs) -> tuple[float, float]:
 
 
 def contenders(model: torch.nn.Module, graph: Graph, inputs: GraphInputs, folder: Path) -> list[Contender]:
-    """PyG, and each format with whole rows and with entries where it can read them. Each was checked."""
+    """PyG, and each file with whole rows and with entries where it can read them. Each was checked."""
     form = Features.BINARY if inputs.sparse_x.is_binary else Features.VALUES
     made = [eager(model, inputs)]
-    for format in FORMATS:
-        fixed: dict[str, Any] = {"fixed_graph": inputs} if format == "c" else {}
-        for name, features in ((f"{format} rows", Features.DENSE), (f"{format} entries", form)):
+    for file, (format, lowering) in FILES.items():
+        options: dict[str, Any] = {"lowering": lowering} if lowering else {}
+        options |= {"fixed_graph": inputs} if format == "c" else {}
+        for name, features in ((f"{file} rows", Features.DENSE), (f"{file} entries", form)):
             if format == "c" and features is Features.VALUES:
                 continue  # it reads features of 0 and 1 only
-            artifact = export(graph, format, folder / name, sparse_features=features.value, **fixed)
+            artifact = export(graph, format, folder / name, sparse_features=features.value, **options)
             runtime = runtimes.load(artifact)
             made.append(Contender(name, partial(runtime.run_feeds, runtime.prepare(inputs))))
     return [checked(contender, graph, inputs) for contender in made]
@@ -80,7 +84,7 @@ def main(
     """Measure files that take whole rows of features beside files that take their entries."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    columns = ("graph", "hidden", "multiply-adds", "of entries", "", EAGER, *FORMATS)
+    columns = ("graph", "hidden", "multiply-adds", "of entries", "", EAGER, *FILES)
     table = Table(*columns, title=f"median microseconds, {clock} time: whole rows / entries = times faster", box=None)
     samples: list[dict[str, Any]] = []
     for name in names:
@@ -95,7 +99,7 @@ def main(
             medians = {contender.name: contender.median_us for contender in entered}
             table.add_row(
                 name, str(hidden), short(macs), short(of_entries), f"{macs / of_entries:.0f}x", f"{medians[EAGER]:.0f}",
-                *(_cell(medians, format) for format in FORMATS),
+                *(_cell(medians, file) for file in FILES),
             )  # fmt: skip
             us = {c.name: [round(s * 1e6, 2) for s in c.seconds] for c in entered}
             counts = {"macs": macs, "macs_of_entries": of_entries}
@@ -107,8 +111,8 @@ def main(
     Console(width=180).print(table)
 
 
-def _cell(medians: dict[str, float], format: str) -> str:
-    rows, entries = medians[f"{format} rows"], medians.get(f"{format} entries")
+def _cell(medians: dict[str, float], file: str) -> str:
+    rows, entries = medians[f"{file} rows"], medians.get(f"{file} entries")
     return f"{rows:.0f}" if entries is None else f"{rows:.0f} / {entries:.0f} = {rows / entries:.1f}x"
 
 

@@ -56,8 +56,8 @@ def lowered(model: str) -> Graph:
     return lower(cases.MODELS[model](), cases.example(model), name=model)
 
 
-def check(graph: Graph, format: str, folder: Path, form: str, tolerance: float) -> None:
-    runtime = runtimes.load(export(graph, format, folder, sparse_features=form))
+def check(graph: Graph, format: str, folder: Path, form: str, tolerance: float, **options: str) -> None:
+    runtime = runtimes.load(export(graph, format, folder, sparse_features=form, **options))
     assert "x" not in [feed.name for feed in runtime.artifact.signature.inputs]
     for inputs in zoo(graph.name, form).values():
         assert_close(runtime.run(inputs), interpret(graph, inputs), tolerance)
@@ -73,6 +73,17 @@ def test_binary_features_by_their_ones_give_the_same(model: str, format: str, tm
 @pytest.mark.parametrize("model", ["gcn_graph", "gin_graph", "sage_mean", "gat_concat"])
 def test_features_by_their_entries_give_the_same(model: str, format: str, tmp_path: Path) -> None:
     check(lowered(model), format, tmp_path / "model", "values", 1e-5)
+
+
+@pytest.mark.parametrize("form", ["binary", "values"])
+@pytest.mark.parametrize("model", ["gcn_graph", "gin_graph", "wide_gcn"])
+def test_the_operator_of_onnxruntime_adds_the_same_rows(model: str, form: str, tmp_path: Path) -> None:
+    check(lowered(model), "onnx", tmp_path / "model", form, 1e-5, lowering="spmm")
+
+
+def test_the_operator_adds_integer_weights_as_whole_numbers(tmp_path: Path) -> None:
+    graph = quantize(lowered("wide_gcn"), DynamicInt8())
+    check(graph, "onnx", tmp_path / "model", "binary", DYNAMIC["onnx"], lowering="spmm")
 
 
 @pytest.mark.parametrize("format", ["onnx", "litert"])

@@ -6,6 +6,7 @@ import numpy as np
 from onnx import TensorProto
 
 from toolchain.exporters.constants import weight_scales
+from toolchain.exporters.lowerings import Lowering
 from toolchain.exporters.onnx_ops import Site, activated, row_scaled
 from toolchain.exporters.onnx_segments import segment_sum_of_table
 from toolchain.ir.ops import Linear
@@ -17,19 +18,34 @@ def sparse_linear(op: Linear, site: Site) -> str:
     Integer weights and biases are added as whole numbers, which float32 holds exactly, and their sums scaled: what an int8 kernel
     makes of codes 0 and 1.
     """
-    writer, feeds, graph = site.writer, site.feeds, site.graph
+    writer, graph = site.writer, site.graph
     weight, bias = graph.values[site.value.inputs[1]], graph.operand(site.value, "bias")
     is_integer = weight.type.dtype.is_integer
     table = writer.constant(np.ascontiguousarray(graph.constant(weight).T))  # [F, out]
     table = writer.op("Cast", table, to=TensorProto.FLOAT) if is_integer else table  # once, when the file is loaded
-    start = site.filled(feeds.x_start(), site.channels, 0.0)
     is_summed = bias is not None and bias.type.dtype.is_integer is is_integer  # dynamic int8 has float biases
-    if bias is not None and is_summed:
-        start = writer.op("Add", start, writer.constant(graph.constant(bias).astype(np.float32)))
-    target = site.column(feeds.x_row())
-    y = segment_sum_of_table(writer, start, target, table, feeds.x_column(), feeds.x_value(), site.channels)
+    addend = writer.constant(graph.constant(bias).astype(np.float32)) if bias is not None and is_summed else None
+    y = (_sparse_product if site.lowering is Lowering.SPMM else _scattered)(site, table, addend)
     if is_integer:
         y = writer.op("Mul", y, writer.constant(weight_scales(weight)))
     if bias is not None and not is_summed:
         y = writer.op("Add", y, writer.constant(graph.constant(bias)))
     return row_scaled(site, activated(writer, y, op.activation), op.row_factor)
+
+
+def _scattered(site: Site, table: str, addend: str | None) -> str:
+    """Rows of `table` [F, C] added where the entries are, to `addend` [C]."""
+    writer, feeds = site.writer, site.feeds
+    start = site.filled(feeds.x_start(), site.channels, 0.0)
+    start = start if addend is None else writer.op("Add", start, addend)
+    target = site.column(feeds.x_row())
+    return segment_sum_of_table(writer, start, target, table, feeds.x_column(), feeds.x_value(), site.channels)
+
+
+def _sparse_product(site: Site, table: str, addend: str | None) -> str:
+    """The same with the operator of runtimes/operators, to which entries are edges from columns to rows of x."""
+    writer, feeds, column = site.writer, site.feeds, site.feeds.x_column()
+    pointer = writer.once("Concat", feeds.x_start(), writer.once("Shape", column), axis=0)  # [N + 1]
+    value = feeds.x_value()
+    y = writer.spmm(table, pointer, column, *([] if value is None else [value]))
+    return y if addend is None else writer.op("Add", y, addend)
