@@ -8,9 +8,9 @@ from typing import Any
 
 from toolchain.exporters import PLANS_MEMORY
 from toolchain.exporters.emission import Bounds
-from toolchain.exporters.lowerings import DENSE_UP_TO_NODES, takes_dense
+from toolchain.exporters.lowerings import DENSE_UP_TO_NODES, sums_neighbours, takes_dense
 from toolchain.ir import Graph
-from toolchain.ir.ops import Order, Propagate, Reduce
+from toolchain.ir.ops import Order
 from toolchain.passes import deployable
 from toolchain.passes.propagate_ordering import with_order
 
@@ -21,7 +21,8 @@ FORMATS = (
     "executorch",
     "c",
 )  # the first that works is what `export` takes unless told
-DENSE, SCATTER, NEIGHBOURS, ROWS = "dense", "scatter", "neighbours", "rows"  # how aggregations run
+# How aggregations run. SPMM needs a compiler where the file is loaded: a plan that lacks it says so when it is tried.
+DENSE, SCATTER, NEIGHBOURS, SPMM, ROWS = "dense", "scatter", "neighbours", "spmm", "rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,14 @@ class Plan:
         if self.lowering == "auto":
             limit = DENSE_UP_TO_NODES if self.dense_up_to_nodes is None else self.dense_up_to_nodes
             return DENSE if nodes <= limit else SCATTER
-        if self.lowering in (DENSE, NEIGHBOURS):
+        if self.lowering in (DENSE, NEIGHBOURS, SPMM):
             return self.lowering
         return NEIGHBOURS if self.format == "executorch" and not self.lowering else SCATTER
 
 
 def default_plan(format: str, graph: Graph, bounds: Bounds) -> Plan:
     """What `export --to FORMAT` makes: the plan that any other has to beat."""
-    if not _sums_neighbours(graph):
+    if not sums_neighbours(graph):
         return Plan(format)
     if format == "executorch":
         from toolchain.exporters.executorch import cheapest_lowering
@@ -130,7 +131,8 @@ def _lowerings(default: Plan, graph: Graph) -> tuple[str, ...]:
         return ()
     dense = (DENSE,) if takes_dense(graph) else ()
     return {
-        "onnx": (*dense, SCATTER), "torchscript": ("edges",), "litert": dense, "executorch": (NEIGHBOURS, SCATTER, DENSE),
+        "onnx": (*dense, SCATTER, SPMM), "torchscript": ("edges",), "litert": dense,
+        "executorch": (NEIGHBOURS, SCATTER, DENSE, SPMM),
     }[default.format]  # fmt: skip
 
 
@@ -141,11 +143,3 @@ def _switches(sizes: Sequence[int]) -> list[int]:
         return sum(nodes <= limit for nodes in sizes)
 
     return [limit for limit in sizes[:-1] if small(limit) != small(DENSE_UP_TO_NODES)]
-
-
-def _sums_neighbours(graph: Graph) -> bool:
-    """Whether there is an aggregation that the lowerings differ in: one without values of edges."""
-    return any(
-        isinstance(v.op, Propagate) and v.op.reduce in (Reduce.SUM, Reduce.MEAN) and "weight" not in v.op.operands
-        for v in graph.values
-    )

@@ -50,6 +50,8 @@ ROWS_SHOWN = 20
               "default twice the largest of all graphs.")  # fmt: skip
 @click.option("--max-edges", type=click.IntRange(1), help="The same for edges, self-loops included.")
 @click.option("--max-degree", type=click.IntRange(1), help="The same for the in-edges of a node, self-loops included.")
+@click.option("--stock-operators", is_flag=True, help="Leave out lowering=spmm, an operator that is compiled where the file is "
+              "loaded: for files that are to run in apps of their own.")  # fmt: skip
 @click.option("--most", type=click.IntRange(1), help="Plans to measure, beside the first of each format and precision.")
 @options.output_file("recipe.yaml")
 @click.option("--resume", is_flag=True, help="Go on with the measurements of an interrupted run.")
@@ -62,7 +64,8 @@ def tune(
     console: Console, model: str, graphs_file: str | None, devices: tuple[str, ...], ssh_config: Path | None,
     recipe_file: Path | None, goal: str, formats: tuple[str, ...], precisions: tuple[str, ...], max_difference: float | None,
     min_agreement: float | None, buckets: int, max_nodes: int | None, max_edges: int | None, max_degree: int | None,
-    most: int | None, output: Path, resume: bool, checkpoint: Path | None, name: str, seed: int, overwrite: bool,
+    stock_operators: bool, most: int | None, output: Path, resume: bool, checkpoint: Path | None, name: str, seed: int,
+    overwrite: bool,
 ) -> None:  # fmt: skip
     """Find the format, lowering, order and precision that are best for a model on a target, and write them as a recipe.
 
@@ -70,7 +73,8 @@ def tune(
     this machine or on the device of -d. The recipe differs from the default only where that is surely faster. Beside it,
     OUTPUT.tuning.json has every plan that was tried or predicted.
 
-    Times are those of prepared graphs, one at a time, on one thread.
+    Times are those of prepared graphs, one at a time, on one thread. Where the target lacks something that a plan needs, as a
+    compiler for lowering=spmm, the table says so.
 
     \b
     pocketgnn tune model.py -o recipe.yaml && pocketgnn run recipe.yaml
@@ -80,7 +84,7 @@ def tune(
     from device_benchmarks.parity import ParityCheck
     from device_benchmarks.planner import Goal, Limits
     from device_benchmarks.planner import tune as tuned
-    from device_benchmarks.planner.plan import plans
+    from device_benchmarks.planner.plan import SPMM, plans
     from device_benchmarks.planner.search import MOST
     from device_benchmarks.planner.size_buckets import size_buckets
     from device_benchmarks.planner.tuning import check_bounds
@@ -124,6 +128,7 @@ def tune(
         candidates = plans(
             graph, formats or meter.formats, list(dict.fromkeys(precisions)), bounds, [bucket.up_to for bucket in found]
         )
+        candidates = [plan for plan in candidates if not (stock_operators and plan.lowering == SPMM)]
         origin = {
             **origin_of(graph, GraphParts(parts.train, [*parts.validation, *sample], ()), seed), "target": meter.description,
             "options": f"{goal} {limits} {bounds} {buckets} {most} {[plan.name for plan in candidates]}",

@@ -42,12 +42,31 @@ def test_the_table_has_every_plan_with_what_was_found_of_it(tuned: Path) -> None
     assert data["default"] == "onnx float32 auto"
     assert {data["default"], data["chosen"]} <= {attempt["plan"] for attempt in measured}
     assert (
-        len(data["attempts"]) == 10
-    )  # three lowerings of ONNX, a fourth that switches between the buckets, and C; two orders
+        len(data["attempts"]) == 12
+    )  # four lowerings of ONNX, a fifth that switches between the buckets, and C; two orders
     assert len(measured) == data["measured"] <= 4  # the default, the first of both formats, and one more
     assert all(len(attempt["us"]) == len(data["buckets"]) == 2 for attempt in measured)
     assert all(attempt["difference"] < 1e-5 and attempt["bytes"] > 0 for attempt in measured)
     assert not list(tuned.glob("*.partial.json"))
+
+
+def test_the_operator_that_has_to_be_compiled_can_be_left_out(model: str, tmp_path: Path, capsys: Any) -> None:
+    arguments = [
+        "--to",
+        "onnx",
+        "--buckets",
+        "1",
+        "--most",
+        "1",
+        "--stock-operators",
+        "-o",
+        str(tmp_path / "recipe.yaml"),
+    ]
+
+    assert main(["tune", model, *arguments, "--format", "json", "-q"]) == 0
+
+    options = [attempt["options"]["lowering"] for attempt in json.loads(capsys.readouterr().out)["attempts"]]
+    assert set(options) == {"auto", "dense", "scatter"}
 
 
 def test_what_is_there_is_kept_unless_told_otherwise(tuned: Path, model: str, capsys: Any) -> None:

@@ -7,7 +7,18 @@ import pytest
 
 from device_benchmarks.lowering_study import protein_like
 from device_benchmarks.planner.cost_model import CONSTANTS, CostModel, constants_key, work
-from device_benchmarks.planner.plan import DENSE, FORMATS, NEIGHBOURS, SCATTER, Plan, default_plan, orders, plans
+from device_benchmarks.planner.plan import (
+    DENSE,
+    FORMATS,
+    NEIGHBOURS,
+    ROWS,
+    SCATTER,
+    SPMM,
+    Plan,
+    default_plan,
+    orders,
+    plans,
+)
 from device_benchmarks.planner.size_buckets import size_buckets
 from tests.cases import MODELS, example
 from toolchain.errors import ExportError, InvalidInput
@@ -68,6 +79,14 @@ def test_lowerings_that_a_model_does_not_differ_in_are_no_plans() -> None:
     assert "dense" not in {plan.lowering for plan in plans(lowered("sage_max"), ("onnx",), ("float32",), BOUNDS)}
 
 
+def test_the_sparse_product_is_a_plan_where_a_format_has_it_and_a_model_sums_neighbours() -> None:
+    def formats(model: str) -> set[str]:
+        return {plan.format for plan in plans(lowered(model), FORMATS, ("float32",), BOUNDS) if plan.lowering == "spmm"}
+
+    assert formats("gcn_graph") == formats("sage_mean") == {"onnx", "executorch"}
+    assert formats("gat_concat") == formats("sage_max") == set()
+
+
 def test_orders_that_come_to_the_same_are_one() -> None:
     assert orders(lowered("gat_concat")) == [None]
     assert orders(lowered("gcn_graph")) == [None, Order.TRANSFORM_FIRST]  # the narrow side is the first
@@ -86,6 +105,7 @@ def test_a_plan_knows_how_its_aggregations_run_on_a_size() -> None:
     assert Plan("torchscript", lowering="auto").kind(40, 100) == DENSE
     assert Plan("torchscript", lowering="auto").kind(41, 100) == SCATTER
     assert Plan("executorch").kind(10, 20) == NEIGHBOURS
+    assert Plan("executorch", lowering="spmm").kind(10, 20) == Plan("onnx", lowering="spmm").kind(10, 20) == SPMM
 
 
 def test_work_counts_what_each_lowering_visits() -> None:
@@ -93,7 +113,12 @@ def test_work_counts_what_each_lowering_visits() -> None:
     inputs = GraphInputs(np.ones((20, graph.inputs[0].type.channels)), inputs.edge_index)
     topology = inputs.prepare(graph.topologies).topologies[0]
     channels = [v.type.channels for v in graph.values if isinstance(v.op, Propagate)]
-    places = {DENSE: 400, SCATTER: topology.num_edges, NEIGHBOURS: 20 * int(topology.in_degree.max())}
+    places = {
+        DENSE: 400,
+        SCATTER: topology.num_edges,
+        SPMM: topology.num_edges,
+        NEIGHBOURS: 20 * int(topology.in_degree.max()),
+    }
     for kind, visited in places.items():
         counts = work(graph, inputs, kind)
         assert counts[4:].tolist() == [visited * sum(channels), visited * len(channels)]
@@ -107,9 +132,11 @@ def test_work_counts_what_each_lowering_visits() -> None:
 def test_the_constants_that_come_with_the_package_cover_every_kind_of_every_format() -> None:
     known = CostModel.load(CONSTANTS).constants
 
-    assert set(known) == {constants_key(f, k) for f in ("onnx", "torchscript", "litert") for k in (DENSE, SCATTER)} | {
-        constants_key("executorch", k) for k in (DENSE, SCATTER, NEIGHBOURS)
-    } | {constants_key("c", "rows")}
+    kinds = {
+        "onnx": (DENSE, SCATTER, SPMM), "torchscript": (DENSE, SCATTER), "litert": (DENSE, SCATTER),
+        "executorch": (DENSE, SCATTER, NEIGHBOURS, SPMM), "c": (ROWS,),
+    }  # fmt: skip
+    assert set(known) == {constants_key(format, kind) for format, of in kinds.items() for kind in of}
     assert all((values >= 0).all() and values.any() for values in known.values())
 
 

@@ -17,6 +17,7 @@ from device_benchmarks.planner.size_buckets import SizeBucket, size_buckets
 from device_benchmarks.planner.stopwatch import Rounds, ratio
 from device_benchmarks.planner.tuning_record import TuningRecord
 from device_benchmarks.planner.workshop import Workshop
+from runtimes.operators import onnxruntime_operators
 from tests.small_model import write_model_file
 from toolchain.artifact import Artifact
 from toolchain.errors import ArtifactError, DeviceError, ExportError
@@ -74,6 +75,27 @@ def test_the_plan_that_is_fastest_on_the_target_is_chosen(shop: Shop) -> None:
     assert (found.chosen.plan.name, found.default.plan.name) == ("litert float32 dense", "onnx float32 auto")
     assert found.speed_up == pytest.approx(100 / 30)
     assert found.attempts[0] == found.chosen
+
+
+def test_the_operator_of_onnxruntime_is_chosen_where_it_is_fastest(shop: Shop) -> None:
+    found = shop.tune(KnownTimes({"onnx float32 spmm": 30.0}))
+
+    assert found.chosen.plan.options == {"lowering": "spmm"}
+    assert found.chosen.difference is not None and found.chosen.difference < 1e-5
+
+
+def test_without_a_compiler_the_table_says_why_the_operator_was_left_out(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    onnxruntime_operators.cache_clear()
+
+    found = shop.tune(KnownTimes({}))
+
+    left_out = [attempt for attempt in found.attempts if attempt.refusal]
+    assert {attempt.plan.lowering for attempt in left_out} == {"spmm"}
+    assert all("lowering='spmm' has to be compiled" in attempt.refusal for attempt in left_out)
+    assert found.chosen.plan == found.default.plan
 
 
 def test_an_interrupted_run_goes_on_without_measuring_anew(shop: Shop) -> None:
