@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def main() -> None:
         "windows": [],
         "memory": {},
         "load_ns": load_ns,
-        "runtime": {"name": runtime.name, "threads": 1},
+        "runtime": {"name": runtime.name, "version": _version(runtime.name), "threads": 1},
     }
     for position in range(request["graphs"]):
         graph = read_graph(Path("graphs") / f"{position}.npz")
@@ -70,6 +71,13 @@ def _compute(runtime: Runtime, graph: GraphInputs, position: int, arrays: dict[s
     for number, output in enumerate(outputs):
         arrays[f"output-{position}-{number}"] = output
     return {"refusal": "", "prepare_ns": prepared - start, "run_ns": ended - prepared, "outputs": len(outputs)}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # a build of the device's own
+        return None
 
 
 def _memory() -> dict[str, int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +13,10 @@ from device_benchmarks.transports.transport import Transport
 from toolchain.errors import DeviceError
 
 SECONDS = 60.0
+NO_SERIALS = (
+    "unknown",
+    "uninitialized",
+)  # of Android for programs that may not know it; of systemd before the first start
 Cores = Literal["any", "big", "little"]
 
 # One line "key=value" each; what a system does not have stays empty.
@@ -28,6 +33,10 @@ k soc getprop ro.soc.model
 k android getprop ro.build.version.release
 k virtual sh -c 'getprop ro.kernel.qemu; getprop ro.boot.qemu'
 k vendor cat /sys/class/dmi/id/sys_vendor
+k compatible cat /proc/device-tree/compatible
+k serialno getprop ro.serialno
+k serial cat /proc/device-tree/serial-number
+k installation cat /etc/machine-id
 k os sed -n 's/^PRETTY_NAME=//p' /etc/os-release
 k cores nproc --all
 k memory sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo
@@ -60,6 +69,10 @@ class DeviceFacts:
         max_khz: highest clock of each core by number; empty where the system does not tell.
         emulated: why its time is not that of a device; empty where it is one.
         target: name of its file in targets/; empty where none fits.
+        manufacturer: empty where the device does not tell.
+        serial_hash: tells devices of one model apart: the first 16 digits of the sha256 of its serial number, or of its
+            installation's machine-id; None where it has neither. Results are passed on and published, and a serial number is a
+            personal datum by which its maker and others know the owner, so that it is kept nowhere.
     """
 
     machine: str
@@ -73,6 +86,8 @@ class DeviceFacts:
     max_khz: Mapping[int, int]
     emulated: str
     target: str
+    manufacturer: str = ""
+    serial_hash: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "max_khz": {str(core): khz for core, khz in self.max_khz.items()}}
@@ -150,7 +165,8 @@ def parse_facts(text: str) -> DeviceFacts:
     return DeviceFacts(
         found["machine"], model, found["soc"], cpu, _number(found["cores"]) or 0, 1024 * (_number(found["memory"]) or 0), system,
         found["kernel"], {core: int(khz) for core, khz in _each(found["max_khz"]).items()}, _emulated(found),
-        target.name if target else "",
+        target.name if target else "", found["maker"] or found["vendor"] or found["compatible"].partition(",")[0],
+        _serial_hash(found["serialno"], found["serial"], found["installation"]),
     )  # fmt: skip
 
 
@@ -191,6 +207,12 @@ def is_throttled(facts: DeviceFacts, before: DeviceState, after: DeviceState) ->
         states = (before.limit_khz, after.limit_khz)
         told.append(any(khz < facts.max_khz.get(core, 0) for limits in states for core, khz in limits.items()))
     return any(told) if told else None
+
+
+def _serial_hash(*found: str) -> str | None:
+    """Of the first number that is one."""
+    serial = next((number for number in found if number.strip("0") and number not in NO_SERIALS), None)
+    return None if serial is None else hashlib.sha256(serial.encode()).hexdigest()[:16]
 
 
 def _emulated(found: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from device_benchmarks.device_answers import DeviceAnswers
 from device_benchmarks.device_facts import Cores, DeviceFacts, DeviceState
 from device_benchmarks.graph_file import FIELDS
-from device_benchmarks.measurement import Scope, nearest_rank
+from device_benchmarks.measurement import TRIMMED, Scope, statistics
 from device_benchmarks.protocol import Protocol
 from toolchain.artifact import Artifact
 from toolchain.errors import ArtifactError
@@ -38,6 +38,7 @@ class DeviceResult:
         parity: the outputs beside the host's.
         build_seconds: from the connection to the first inference; wall_seconds: all of it.
         scopes: what was timed; checks: further conditions of this kind of device, by name.
+        seed: of the split of the data, or of a made-up graph.
     """
 
     device: str
@@ -58,6 +59,7 @@ class DeviceResult:
     wall_seconds: float
     scopes: tuple[Scope, ...] = tuple(Scope)
     checks: Mapping[str, bool] = field(default_factory=dict)
+    seed: int | None = None
 
     @property
     def measuring_seconds(self) -> float:
@@ -80,7 +82,7 @@ class DeviceResult:
     @property
     def validity(self) -> dict[str, bool | None]:
         """What makes a result count; None where the device cannot tell."""
-        windows = self.answers.windows
+        windows, share = self.answers.windows, delegation(self.artifact)["delegated_op_fraction"]
         samples = {scope: sum(w.inferences for w in windows if w.scope is scope) for scope in self.scopes}
         seconds = {scope: sum(w.elapsed_ns for w in windows if w.scope is scope) / 1e9 for scope in self.scopes}
         return {
@@ -89,6 +91,7 @@ class DeviceResult:
             "outputs_equal": not self.parity["differences"],
             "not_throttled": None if self.throttled is None else not self.throttled,
             "not_emulated": not self.facts.emulated,
+            "not_fallen_back": None if share is None else share > 0,
             **self.checks,
         }
 
@@ -105,14 +108,18 @@ class DeviceResult:
         first = self.answers.computed[0]
         return {
             "tool": "pocketgnn", "version": metadata.version("pocketgnn"), "kind": KIND, "schema": SCHEMA_VERSION,
-            "started_at": self.started_at, "command": self.command,
+            "started_at": self.started_at, "command": self.command, "seed": self.seed,
             "valid": self.is_valid, "validity": self.validity,
             "device": {
                 "name": self.device, "transport": self.transport, **self.facts.to_json(),
                 "before": self.before.to_json(), "after": self.after.to_json(),
             },
             "artifact": dict(self.artifact),
-            "runtime": {**self.answers.runtime, "cores": self.cores, "clock_resolution_ns": self.answers.clock_ns},
+            "runtime": {
+                **self.answers.runtime, "cores": self.cores, "affinity": self._affinity(), **delegation(self.artifact),
+                "clock_resolution_ns": self.answers.clock_ns,
+            },
+            "scopes": [scope.value for scope in self.scopes],
             "inputs": dict(self.inputs), "protocol": asdict(self.protocol), "parity": dict(self.parity),
             "first": {
                 "load_us": None if self.answers.load_ns is None else self.answers.load_ns / 1e3,
@@ -125,17 +132,17 @@ class DeviceResult:
             },
         }  # fmt: skip
 
+    def _affinity(self) -> list[int] | None:
+        """Numbers of the cores that it ran on; None where the system chose."""
+        mask = self.facts.core_mask(self.cores)
+        return [core for core in range(mask.bit_length()) if mask >> core & 1] or None
+
     def _latency(self, scope: Scope) -> dict[str, Any]:
-        ordered = np.sort(self.samples_us(scope))
+        samples = self.samples_us(scope)
         windows = [window for window in self.answers.windows if window.scope is scope]
-        found = {f"p{p}": nearest_rank(ordered, p, is_sorted=True) for p in (50, 90, 99)} if ordered.size else {}
-        if ordered.size:
-            mean, deviation = float(ordered.mean()), float(ordered.std())
-            found |= {"mean": mean, "std": deviation, "cv": deviation / mean if mean else 0.0}
+        found = statistics(samples) if samples.size else {"n": 0, "min": None, "max": None}
         return {
-            **found, "n": int(ordered.size), "median_of_windows": self.median_of_windows_us(scope) if windows else None,
-            "min": float(ordered.min(initial=np.inf)) if ordered.size else None,
-            "max": float(ordered.max(initial=0.0)) if ordered.size else None,
+            **found, "trimmed_share": TRIMMED, "median_of_windows": self.median_of_windows_us(scope) if windows else None,
             "windows": [
                 {
                     "inferences": window.inferences, "warm_up": window.warm, "stride": window.stride,
@@ -173,7 +180,20 @@ def artifact_facts(artifact: Artifact) -> dict[str, Any]:
     return {
         "name": Path(artifact.path).name, "format": artifact.format, "precision": artifact.precision,
         "model_bytes": artifact.model_bytes, "sha256": hashlib.sha256(files.encode()).hexdigest(),
+        **{name: artifact.provenance.get(name) for name in ("backend", "operators", "delegated_operators")},
     }  # fmt: skip
+
+
+def delegation(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Who computes for the runtime, and which share of the model's operators, by the `artifact_facts` of what was run.
+
+    None where a format has no delegates, and where the manifest does not count operators: of LiteRT, whose library applies XNNPACK
+    by itself and does not tell to what.
+    """
+    backend, operators = facts.get("backend"), facts.get("operators")
+    delegate = backend if facts.get("format") == "executorch" and backend != "portable" else None
+    share = facts["delegated_operators"] / operators if delegate and operators else None
+    return {"delegate": delegate, "delegated_op_fraction": share}
 
 
 def graph_sha256(graph: GraphInputs) -> str:

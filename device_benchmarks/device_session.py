@@ -100,13 +100,13 @@ def verify_on(
 
 def bench_on(
     transport: Transport, artifact: Artifact, graph: GraphInputs, *, protocol: Protocol = DEFAULT, cores: Cores = "any",
-    source: str = "", command: str = "", progress: Progress = lambda line: None,
+    source: str = "", command: str = "", seed: int | None = None, progress: Progress = lambda line: None,
 ) -> DeviceResult:  # fmt: skip
     """Time one graph on a device, after its outputs were compared with the host's.
 
     Args:
         cores: which of the device's cores to run on.
-        source: where the graph is from; command: what the user typed; both for the record.
+        source: where the graph is from; command: what the user typed; seed: of the data; all for the record.
 
     Raises:
         DeviceError: the device cannot be reached, fails, or is an emulator.
@@ -130,6 +130,7 @@ def bench_on(
             "graphs": graph.num_graphs,
         },
         command=command, started_at=started, build_seconds=ready - begin, wall_seconds=time.monotonic() - begin,
+        seed=seed,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from device_benchmarks.subjects import as_data
 from toolchain.errors import require
 from toolchain.exporters import export
 from toolchain.exporters.emission import Bounds
-from toolchain.exporters.executorch import BACKENDS, LOWERINGS, planned_bytes, to_executorch
+from toolchain.exporters.executorch import BACKENDS, LOWERINGS, planned_bytes, to_edge
 from toolchain.exporters.litert import emit
 from toolchain.frontend import lower
 from toolchain.ir import Graph
@@ -76,7 +76,7 @@ def planned_of_pyg(bounds: Bounds) -> int:
             "ignore", message=".*LeafSpec", category=FutureWarning
         )  # executorch 1.4 with torch 2.13
         program = torch.export.export(model, (*example, None), dynamic_shapes=shapes, strict=False)
-        return planned_bytes(to_executorch(program, "xnnpack").buffer)
+        return planned_bytes(to_edge(program, "xnnpack").to_executorch().buffer)
 
 
 def table(title: str, *columns: str) -> Table:

@@ -12,6 +12,8 @@ import numpy as np
 
 from toolchain.errors import MeasurementError
 
+TRIMMED = 0.1  # share of the samples that the trimmed mean leaves out at each end
+
 
 class Quantity(Enum):
     """What was measured."""
@@ -88,15 +90,8 @@ class Measurement:
         return nearest_rank(self.samples, p)
 
     def statistics(self) -> dict[str, float | int]:
-        """n, min, p25, p50, p75, p90, p99, max, mean, std: percentiles by nearest rank. Empty when not available."""
-        if self.unavailable:
-            return {}
-        ordered = np.sort(self.samples)
-        ranks = {f"p{p}": nearest_rank(ordered, p, is_sorted=True) for p in (25, 50, 75, 90, 99)}
-        return {
-            "n": int(ordered.size), "min": float(ordered[0]), **ranks, "max": float(ordered[-1]),
-            "mean": float(ordered.mean()), "std": float(ordered.std()),
-        }  # fmt: skip
+        """Those of `statistics`; empty when not available."""
+        return {} if self.unavailable else statistics(self.samples)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the raw samples, which go into samples.npz beside the report."""
@@ -105,6 +100,20 @@ class Measurement:
             "statistics": self.statistics(), "conditions": dict(self.conditions),
             "unavailable": self.unavailable or None,
         }  # fmt: skip
+
+
+def statistics(samples: np.ndarray) -> dict[str, float | int]:
+    """n, min, p25, p50, p75, p90, p99, max, mean, std, cv and trimmed_mean of at least one sample.
+
+    Percentiles are by nearest rank, cv is std over mean, and the trimmed mean leaves out `TRIMMED` of the samples at each end.
+    """
+    ordered = np.sort(samples)
+    ranks = {f"p{p}": nearest_rank(ordered, p, is_sorted=True) for p in (25, 50, 75, 90, 99)}
+    mean, deviation, cut = float(ordered.mean()), float(ordered.std()), int(TRIMMED * ordered.size)
+    return {
+        "n": int(ordered.size), "min": float(ordered[0]), **ranks, "max": float(ordered[-1]), "mean": mean, "std": deviation,
+        "cv": deviation / mean if mean else 0.0, "trimmed_mean": float(ordered[cut : ordered.size - cut].mean()),
+    }  # fmt: skip
 
 
 def nearest_rank(samples: np.ndarray, p: float, *, is_sorted: bool = False) -> float:

@@ -32,7 +32,7 @@ class Timed:
 
     Attributes:
         is_quick: fewer samples in less time.
-        source: where the graph is from; command: what the user typed; both for the record.
+        source: where the graph is from; command: what the user typed; seed: of the data; all for the record.
     """
 
     graph: GraphInputs
@@ -40,6 +40,7 @@ class Timed:
     cores: Cores = "any"
     source: str = ""
     command: str = ""
+    seed: int | None = None
 
 
 class NamedDevice(ABC):
@@ -83,7 +84,7 @@ class ShellDevice(NamedDevice):
     def bench(self, artifact: Artifact, timed: Timed, progress: Progress) -> DeviceResult:
         return bench_on(
             self.transport(), artifact, timed.graph, protocol=QUICK if timed.is_quick else DEFAULT, cores=timed.cores,
-            source=timed.source, command=timed.command, progress=progress,
+            source=timed.source, command=timed.command, seed=timed.seed, progress=progress,
         )  # fmt: skip
 
 
@@ -102,7 +103,7 @@ class BoardDevice(NamedDevice):
         with self.port() as port, BoardConnection(port, self.name) as board:
             return bench_board(
                 board, artifact, timed.graph, protocol=QUICK_BOARD if timed.is_quick else BOARD, source=timed.source,
-                command=timed.command, progress=progress,
+                command=timed.command, seed=timed.seed, progress=progress,
             )  # fmt: skip
 
 

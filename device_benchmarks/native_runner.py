@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 from device_benchmarks.device_answers import DeviceAnswers, Timing
@@ -88,6 +89,7 @@ class NativeRunner:
 
     def _described(self, program: NativeProgram) -> dict[str, object]:
         return {
-            "name": "native C", "compiler": program.compiler, "flags": list(program.flags), "threads": 1,
+            "name": "native C", "version": metadata.version("pocketgnn"), "compiler": program.compiler,
+            "flags": list(program.flags), "threads": 1,
             "program_bytes": len(self._content), "program_sha256": hashlib.sha256(self._content).hexdigest(),
         }  # fmt: skip

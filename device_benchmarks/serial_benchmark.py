@@ -38,7 +38,7 @@ SLOWEST, FASTEST = (
 
 def bench_board(
     board: BoardConnection, artifact: Artifact, graph: GraphInputs, *, protocol: Protocol = BOARD, source: str = "",
-    command: str = "", progress: Callable[[str], None] = lambda line: None,
+    command: str = "", seed: int | None = None, progress: Callable[[str], None] = lambda line: None,
 ) -> DeviceResult:  # fmt: skip
     """Time one graph on a board, after its outputs were compared with the host's.
 
@@ -46,7 +46,7 @@ def bench_board(
     itself. A window in which the board starts anew is measured again from its beginning.
 
     Args:
-        source: where the graph is from; command: what the user typed; both for the record.
+        source: where the graph is from; command: what the user typed; seed: of the data; all for the record.
 
     Raises:
         DeviceError: the board is an emulated one, has no counter, runs another model, does not answer, or starts anew again and
@@ -83,7 +83,7 @@ def bench_board(
             "graphs": graph.num_graphs,
         },
         command=command, started_at=started, build_seconds=ready - begin, wall_seconds=time.monotonic() - begin,
-        scopes=(Scope.MODEL,), checks={"counter_agrees_with_the_clock": timing.counter_agrees},
+        scopes=(Scope.MODEL,), checks={"counter_agrees_with_the_clock": timing.counter_agrees}, seed=seed,
     )  # fmt: skip
 
 

@@ -136,7 +136,7 @@ def bench_devices(
                     if graphs
                     else f"a made-up graph of the largest size, seed {seed}"
                 )
-                timed = Timed(graph, quick, cores, source, command)  # type: ignore[arg-type]  # click checked the choice
+                timed = Timed(graph, quick, cores, source, command, seed)  # type: ignore[arg-type]  # click checked the choice
                 results.append(named[name].bench(artifact, timed, progress))
             return results
 

@@ -80,8 +80,8 @@ def emit(
             "Use backend='xnnpack', or export the float graph."
         )
     bounds = _needed(bounds, module.feeds)
-    model = to_pte(module, bounds, backend)
-    return Emission(model, MODEL_FILE, module.feeds, bounds, facts)
+    model, counts = to_pte(module, bounds, backend)
+    return Emission(model, MODEL_FILE, module.feeds, bounds, facts | counts)
 
 
 def cheapest_lowering(bounds: Bounds) -> str:
@@ -94,8 +94,8 @@ def cheapest_lowering(bounds: Bounds) -> str:
     return "scatter" if bounds.nodes * bounds.degree > SCATTER_RATIO * bounds.edges else "neighbours"
 
 
-def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> bytes:
-    """Export with one dynamic size per named axis, lower to the backend, and serialize."""
+def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> tuple[bytes, dict[str, int]]:
+    """Export with one dynamic size per named axis, lower to the backend, and serialize; the file, and `operator_counts` of it."""
     require_exir()
     sizes = planned_sizes(module, bounds)
     axes = [
@@ -121,14 +121,16 @@ def to_pte(module: FeedModule, bounds: Bounds, backend: str) -> bytes:
             # executorch 1.4 copies torch 2.13's tree specs by their deprecated class, which warns once per model and op.
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
             program = torch.export.export(module, examples, dynamic_shapes={"tensors": dynamic}, strict=False)
-            lowered = to_executorch(program, backend)
+            edge = to_edge(program, backend)
+            counts = operator_counts(edge.exported_program().graph_module)
+            lowered = edge.to_executorch()
     except (RuntimeError, ValueError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ExportError(
             f"{name}: executorch cannot express it ({reason}). Try another lowering or backend."
         ) from error
     _check_program(name, lowered.executorch_program.execution_plan[0], axes)
-    return bytes(lowered.buffer)
+    return bytes(lowered.buffer), counts
 
 
 def require_exir() -> Any:
@@ -137,12 +139,27 @@ def require_exir() -> Any:
         return require("executorch.exir", "executorch")
 
 
-def to_executorch(program: torch.export.ExportedProgram, backend: str) -> Any:
-    """Lower an exported program to a backend and plan its memory; `.buffer` is the file."""
+def to_edge(program: torch.export.ExportedProgram, backend: str) -> Any:
+    """Lower an exported program to a backend; `.to_executorch().buffer` is the file."""
     exir = require_exir()
     with _import_warnings_ignored():
         delegates = [xnnpack_partitioner()] if backend == "xnnpack" else []
-    return exir.to_edge_transform_and_lower(program, partitioner=delegates).to_executorch()
+    return exir.to_edge_transform_and_lower(program, partitioner=delegates)
+
+
+def operator_counts(lowered: torch.fx.GraphModule) -> dict[str, int]:
+    """Operators of a lowered program, and how many of them a delegate computes: no sizes, and no parts of tuples."""
+    from executorch.exir.dialects.edge._ops import EdgeOpOverload
+    from executorch.exir.lowered_backend_module import LoweredBackendModule
+
+    def count(module: torch.fx.GraphModule) -> int:
+        return sum(isinstance(node.target, EdgeOpOverload) for node in module.graph.nodes)
+
+    parts = [
+        module.original_module.graph_module for module in lowered.children() if isinstance(module, LoweredBackendModule)
+    ]
+    delegated = sum(map(count, parts))
+    return {"operators": count(lowered) + delegated, "delegated_operators": delegated}
 
 
 def planned_bytes(pte: bytes) -> int:

@@ -57,6 +57,20 @@ def test_one_slower_scope_is_a_regression():
     assert compare_results(_result(100), new, 0.05).verdict is Verdict.REGRESSION
 
 
+def test_results_written_before_keys_were_added_are_read(tmp_path):
+    """`_result` has none of what came later: a seed, a hash of the serial number, a delegate, a trimmed mean."""
+    new = copy.deepcopy(_result(100, seed=1))
+    new |= {"seed": 3, "scopes": [scope.value for scope in Scope]}
+    new["device"] |= {"serial_hash": "00ff", "manufacturer": "Raspberry Pi Ltd"}
+    new["runtime"] |= {"version": "1", "affinity": None, "delegate": None, "delegated_op_fraction": None}
+    (tmp_path / "old.json").write_text(json.dumps(_result(100)))
+    (tmp_path / "new.json").write_text(json.dumps(new))
+
+    old, found = (read_result(tmp_path / f"{name}.json") for name in ("old", "new"))
+
+    assert compare_results(old, found, 0.05).verdict is Verdict.PASS
+
+
 @pytest.mark.parametrize(
     "keys", [("device", "model"), ("inputs", "sha256"), ("runtime", "cores"), ("protocol", "name")]
 )

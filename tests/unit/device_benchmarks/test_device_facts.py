@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
 from device_benchmarks.device_facts import is_throttled, parse_facts, parse_state, read_facts, read_state
@@ -42,6 +45,42 @@ def test_a_raspberry_pi_is_known_by_its_model():
     assert (facts.cpu, facts.os, facts.emulated) == ("Arm part 0xd08", "Debian GNU/Linux 12 (bookworm)", "")
     assert facts.ram_bytes == 3884268 * 1024
     assert facts.zig_flags(load_device_target(facts.target))[-1] == "-mcpu=cortex_a72"
+
+
+SERIAL = "10000000abcdef01"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{PI}serial={SERIAL}\ninstallation=0123456789abcdef0123456789abcdef\n",
+        f"{PHONE}serialno={SERIAL}\n",
+        f"{PI}serial=0000000000000000\ninstallation={SERIAL}\n",
+        f"{PHONE}serialno=unknown\ninstallation={SERIAL}\n",
+    ],
+)
+def test_devices_of_one_model_are_told_apart_by_a_hash_and_their_serial_number_is_kept_nowhere(text):
+    facts = parse_facts(text)
+
+    assert facts.serial_hash == hashlib.sha256(SERIAL.encode()).hexdigest()[:16]
+    assert SERIAL not in json.dumps(facts.to_json())
+
+
+def test_a_device_without_a_serial_number_has_no_hash():
+    assert parse_facts(PI).serial_hash is None
+
+
+@pytest.mark.parametrize(
+    ("text", "manufacturer"),
+    [
+        (PHONE, "Google"),
+        (f"{PI}compatible=raspberrypi,4-model-bbrcm,bcm2711\n", "raspberrypi"),
+        ("vendor=LENOVO", "LENOVO"),
+        (PI, ""),
+    ],
+)
+def test_a_manufacturer_is_what_the_device_says(text, manufacturer):
+    assert parse_facts(text).manufacturer == manufacturer
 
 
 def test_a_known_board_with_a_32_bit_system_gets_a_program_for_it():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_benchmarks.measurement import Measurement, Quantity, nearest_rank
+from device_benchmarks.measurement import TRIMMED, Measurement, Quantity, nearest_rank
 from toolchain.errors import MeasurementError
 
 
@@ -44,6 +44,20 @@ def test_statistics_keep_every_sample_and_its_extremes() -> None:
     statistics = measurement([3.0, 1.0, 2.0]).statistics()
 
     assert (statistics["n"], statistics["min"], statistics["max"], statistics["mean"]) == (3, 1.0, 3.0, 2.0)
+
+
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 19, 20, 257])
+def test_the_trimmed_mean_is_that_of_scipy(count: int) -> None:
+    samples = np.random.default_rng(count).exponential(100, count)
+    expected = pytest.importorskip("scipy.stats").trim_mean(samples, TRIMMED)
+
+    np.testing.assert_allclose(measurement(list(samples)).statistics()["trimmed_mean"], expected, rtol=1e-12)
+
+
+def test_one_outlier_moves_the_mean_and_not_the_trimmed_mean() -> None:
+    statistics = measurement([1.0] * 9 + [1000.0]).statistics()
+
+    assert (statistics["mean"], statistics["trimmed_mean"]) == (100.9, 1.0)
 
 
 def test_raw_samples_keep_their_order() -> None:

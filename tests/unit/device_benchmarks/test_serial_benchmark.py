@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from device_benchmarks.board_connection import BoardConnection
 from device_benchmarks.comparison import Verdict, compare_results, read_result
-from device_benchmarks.measurement import Scope
+from device_benchmarks.device_result import delegation
+from device_benchmarks.measurement import TRIMMED, Scope
 from device_benchmarks.protocol import Protocol
 from device_benchmarks.serial_benchmark import bench_board
 from device_benchmarks.serial_session import verify_board
@@ -100,6 +102,62 @@ def test_results_of_a_board_can_be_compared(board, c_artifact, tmp_path):
     assert compare_results(found, found, 0.05).verdict in (Verdict.PASS, Verdict.INCONCLUSIVE)
     (scope,) = compare_results(found, found, 0.05).scopes
     assert scope.change == 0
+
+
+def test_a_result_says_what_a_reader_needs_to_take_it_up(board, c_artifact):
+    with SerialPort(board.port) as port:
+        result = bench_board(
+            BoardConnection(port, "serial:host"), c_artifact, random_graph(0), protocol=SHORT, source="random", seed=7
+        )
+
+    found = result.to_json()
+    assert {"tool", "schema", "started_at", "command", "seed", "valid", "validity", "first", "memory", "scopes"} <= set(
+        found
+    )
+    assert (found["seed"], found["scopes"]) == (7, [Scope.MODEL.value])
+    assert {
+        "manufacturer",
+        "serial_hash",
+        "model",
+        "soc",
+        "cpu",
+        "cores",
+        "max_khz",
+        "ram_bytes",
+        "os",
+        "kernel",
+    } <= set(found["device"])
+    assert {"name", "threads", "affinity", "delegate", "delegated_op_fraction"} <= set(found["runtime"])
+    latency = found["latency_us"][Scope.MODEL.value]
+    assert {"n", "min", "p50", "p90", "p99", "max", "mean", "std", "cv", "trimmed_mean"} <= set(latency)
+    assert latency["min"] <= latency["trimmed_mean"] <= latency["max"]
+    assert latency["trimmed_share"] == TRIMMED
+    none_delegated = {
+        **result.artifact,
+        "format": "executorch",
+        "backend": "xnnpack",
+        "operators": 9,
+        "delegated_operators": 0,
+    }
+    assert replace(result, artifact=none_delegated).reasons == ["not fallen back"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "delegate", "share"),
+    [
+        ({"format": "executorch", "backend": "xnnpack", "operators": 8, "delegated_operators": 2}, "xnnpack", 0.25),
+        (
+            {"format": "executorch", "backend": "xnnpack", "operators": None},
+            "xnnpack",
+            None,
+        ),  # exported before they were counted
+        ({"format": "executorch", "backend": "portable", "operators": 8, "delegated_operators": 0}, None, None),
+        ({"format": "litert"}, None, None),
+        ({"format": "c", "backend": None}, None, None),
+    ],
+)
+def test_a_share_of_delegated_operators_is_told_only_where_the_manifest_counts_them(facts, delegate, share):
+    assert delegation(facts) == {"delegate": delegate, "delegated_op_fraction": share}
 
 
 def test_an_emulated_board_is_verified_and_never_timed(firmware, c_artifact):

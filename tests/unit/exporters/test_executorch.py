@@ -53,6 +53,16 @@ def test_every_op_is_right_with_the_portable_kernels(tmp_path: Path) -> None:
         assert_close(runtime.run(inputs), interpret(graph, inputs), 1e-5)
 
 
+def test_the_share_of_operators_that_the_delegate_computes_is_in_the_manifest(
+    artifact: Artifact, tmp_path: Path
+) -> None:
+    """XNNPACK takes the products; sums over neighbours stay with ExecuTorch's own kernels."""
+    portable = export(gcn_gin(), "executorch", tmp_path / "model", bounds=BOUNDS, backend="portable").provenance
+
+    assert 0 < artifact.provenance["delegated_operators"] < artifact.provenance["operators"]
+    assert (portable["delegated_operators"], portable["operators"] > 0) == (0, True)
+
+
 def test_planned_memory_holds_the_neighbours_of_the_largest_graph_that_a_file_takes(artifact: Artifact) -> None:
     planned = executorch.planned_bytes(artifact.model_path.read_bytes())
     floats = 4 * BOUNDS.nodes * BOUNDS.degree * max(value.type.channels for value in gcn_gin().values)
