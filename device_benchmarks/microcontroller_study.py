@@ -75,12 +75,16 @@ def average_graph(graphs: Sequence[Data]) -> GraphInputs:
 
 def exported(graph: Graph, graphs: Sequence[GraphInputs], path: Path, **options: Any) -> Artifact:
     """A C artifact whose bounds are those of some graphs."""
+    return export(graph, "c", path, overwrite=True, bounds=bounds_of(graph, graphs), **options)
+
+
+def bounds_of(graph: Graph, graphs: Sequence[GraphInputs]) -> Bounds:
+    """The smallest bounds that some graphs fit, one at a time."""
     topologies = [t for g in graphs for t in g.prepare(graph.topologies).topologies]
-    bounds = Bounds(
+    return Bounds(
         max(g.num_nodes for g in graphs), max(t.num_edges for t in topologies), 1,
         max(int(t.in_degree.max()) for t in topologies),
     )  # fmt: skip
-    return export(graph, "c", path, overwrite=True, bounds=bounds, **options)
 
 
 def on_all_targets(

@@ -116,8 +116,8 @@ def build(folder: Path) -> None:
 
 
 @contextmanager
-def arm64_machine(built: Path, folder: Path) -> Iterator[Machine]:
-    """Start a machine with a user's key in it; `built` is what `build` made."""
+def arm64_machine(built: Path, folder: Path, gigabytes: int = 3) -> Iterator[Machine]:
+    """Start a machine with a user's key in it; `built` is what `build` made. Its files lie in half of its memory."""
     for key in ("user", "host"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)], check=True)
     _pack(built / "root", folder)
@@ -129,7 +129,7 @@ def arm64_machine(built: Path, folder: Path) -> Iterator[Machine]:
         f"  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
     )
     command = [
-        "qemu-system-aarch64", "-M", "virt", "-cpu", CPU, "-smp", "2", "-m", "3G", "-accel", "tcg,thread=multi",
+        "qemu-system-aarch64", "-M", "virt", "-cpu", CPU, "-smp", "2", "-m", f"{gigabytes}G", "-accel", "tcg,thread=multi",
         "-kernel", str(built / "kernel"), "-initrd", str(folder / "root.cpio"), "-append", "console=ttyAMA0 quiet rdinit=/init",
         "-display", "none", "-monitor", "none", "-serial", f"file:{console}",
         "-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile=",

@@ -4,8 +4,10 @@
 
 trains GCN 3x64 and GIN 5x64 on PROTEINS, boots a virtual 64-bit Arm computer, runs the whole test split there over ssh and adb,
 and compares each output with the host's. What a benchmark takes beside its measuring is timed against an sshd and an adbd on this
-machine, since a virtual one has no time worth telling. What each run gave is a line of devices.jsonl as soon as it ends, so that an
-interrupted study loses nothing; the table is in devices.csv at the end. Needs root and what .ci/run installs.
+machine, since a virtual one has no time worth telling. With --executorch the virtual machine also gets torch and ExecuTorch, in
+wheels that unpack to some 600 MB, which takes its emulated processor many minutes. What each run gave is a line of devices.jsonl as
+soon as it ends, so that an interrupted study loses nothing; the table is in devices.csv at the end. Needs root and what .ci/run
+installs.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from rich.table import Table
 from device_benchmarks.device_result import DeviceResult
 from device_benchmarks.device_session import TOLERANCE, DeviceParity, bench_on, verify_on
 from device_benchmarks.device_target import MACHINES
-from device_benchmarks.microcontroller_study import exported, trained
+from device_benchmarks.microcontroller_study import bounds_of, exported, trained
 from device_benchmarks.native_program import build_program
 from device_benchmarks.protocol import QUICK
 from device_benchmarks.transports import AdbTransport, SshTransport, Transport
@@ -44,6 +46,7 @@ from toolchain.inputs import GraphInputs
 
 MODELS = ("gcn", "gin")
 PYTHON_FORMATS = ("onnx", "litert")
+GIGABYTES, GIGABYTES_FOR_TORCH = 3, 6  # of the virtual machine, half of them for files
 MOST_SECONDS = {"ssh": 3.0, "adb": 2.0}
 MOST_BYTES = {"gcn": 100_000}  # what is promised of a program with GCN 3x64 inside; the others are told
 
@@ -62,7 +65,7 @@ class Figure:
     is_met: bool
 
 
-def artifacts_of(parts: Any, output: Path, seed: int, say: Any) -> dict[tuple[str, str], Artifact]:
+def artifacts_of(parts: Any, output: Path, seed: int, executorch: bool, say: Any) -> dict[tuple[str, str], Artifact]:
     """Model and format → artifact: int8 in C, float32 otherwise."""
     graphs, found = as_inputs([*parts.train, *parts.validation, *parts.test]), {}
     for name in MODELS:
@@ -72,6 +75,9 @@ def artifacts_of(parts: Any, output: Path, seed: int, say: Any) -> dict[tuple[st
         found[name, "c"] = exported(quantized, graphs, output / f"{name}-c")
         for format in PYTHON_FORMATS:
             found[name, format] = export(graph, format, output / f"{name}-{format}", overwrite=True)
+        if executorch:
+            path, bounds = output / f"{name}-executorch", bounds_of(graph, graphs)
+            found[name, "executorch"] = export(graph, "executorch", path, overwrite=True, bounds=bounds)
     return found
 
 
@@ -115,7 +121,9 @@ def on_arm(
     found = []
     with tempfile.TemporaryDirectory(prefix="pocketgnn-arm64-") as run:
         say("booting the arm64 machine")
-        with arm64_machine.arm64_machine(systems / "arm64", Path(run)) as machine:
+        needs_torch = any(format == "executorch" for _, format in artifacts)
+        gigabytes = GIGABYTES_FOR_TORCH if needs_torch else GIGABYTES
+        with arm64_machine.arm64_machine(systems / "arm64", Path(run), gigabytes) as machine:
             adb_device.connect(machine.serial)
             for (name, format), artifact in artifacts.items():
                 ways: list[Transport] = [SshTransport("pi", machine.ssh_config)]
@@ -181,8 +189,9 @@ def figures(
     "--systems", type=click.Path(path_type=Path), help="Where systems are built once; by default in the output."
 )
 @click.option("--repetitions", type=click.IntRange(1), default=5, show_default=True, help="Benchmarks over each way.")
+@click.option("--executorch", is_flag=True, help="Also ExecuTorch on the virtual machine.")
 @click.option("--seed", type=int, default=0, show_default=True)
-def main(data_root: Path, output: Path, systems: Path | None, repetitions: int, seed: int) -> None:
+def main(data_root: Path, output: Path, systems: Path | None, repetitions: int, executorch: bool, seed: int) -> None:
     torch.set_num_threads(1)
     say = Console(stderr=True).print
     for words in (arm64_machine.missing(), adb_device.missing(), "" if ssh_server.SSHD else "not installed: sshd"):
@@ -193,7 +202,7 @@ def main(data_root: Path, output: Path, systems: Path | None, repetitions: int, 
         (systems / name).mkdir(parents=True, exist_ok=True)
         build(systems / name)
     parts = split(tu(data_root, "PROTEINS"), seed=seed)
-    artifacts, test = artifacts_of(parts, output, seed, say), as_inputs(parts.test)
+    artifacts, test = artifacts_of(parts, output, seed, executorch, say), as_inputs(parts.test)
     load, raw = os.getloadavg()[0], RawResults(output / "devices.jsonl")
     raw.start()
     with private_adb():
