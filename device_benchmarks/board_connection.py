@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from types import TracebackType
 
 import numpy as np
 
 from device_benchmarks.board_identity import Identity, counts_of
-from device_benchmarks.serial_protocol import MOST_RUNS, Board, ByteStream, Fault
+from device_benchmarks.serial_protocol import MOST_RUNS, Board, ByteStream, Fault, Result
 from device_benchmarks.transports import Completed, Connection
 from runtimes.c_interface import STATUS
 from toolchain.errors import DeviceError
 from toolchain.inputs import GraphInputs
 
 SECONDS = 60.0  # for a command that any board does in less
+MOST_COUNT = 0xFFFFFFFF  # a field of four bytes
+_COUNT = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,8 @@ class BoardConnection(Connection):
     @property
     def identity(self) -> Identity:
         """What the board says of itself."""
-        return self.board.identity
+        with self._named():
+            return self.board.identity
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -85,29 +90,13 @@ class BoardConnection(Connection):
         """Nothing to end: a board serves for ever, and what was put is overwritten by the next run."""
 
     def put(self, name: str, data: bytes) -> None:
-        self.board.write({name: data})
+        with self._named():
+            self.board.write({name: data})
 
     def run(self, command: Sequence[str], *, seconds: float) -> Completed:
-        what, *numbers = command
-        try:
-            counts = [int(number) for number in numbers]
-        except ValueError:
-            counts = [-1]
-        self._outputs, host_seconds = (), 0.0
-        if what == "prepare" and len(counts) == 3 and min(counts) >= 0:
-            nodes, edges, graphs = counts
-            result = self.board.prepare(nodes, edges, graphs, seconds)
-        elif what == "infer" and not counts:
-            inference = self.board.infer(seconds)
-            result, self._outputs = inference.result, inference.outputs
-        elif what == "infer" and len(counts) == 1 and 0 < counts[0] <= MOST_RUNS:
-            result, host_seconds = self.board.infer_in_a_row(counts[0], seconds)
-        else:
-            raise DeviceError(
-                f"{' '.join(command)!r} is no command of a board; those are prepare NODES EDGES GRAPHS, infer, and infer RUNS, "
-                f"{MOST_RUNS:,} at most."
-            )
-        self.board.identify()
+        with self._named():
+            result, host_seconds = self._result(command, seconds)
+            self.board.identify()
         counters, status = Counters(result.cycles, result.since_start, host_seconds), result.status
         return Completed(status, json.dumps(asdict(counters)).encode(), status_words(status) if status else "")
 
@@ -115,8 +104,37 @@ class BoardConnection(Connection):
         outputs = {f"output{number}": output for number, output in enumerate(self._outputs)}
         if name not in outputs:
             there = ", ".join(outputs) or "nothing; run infer first"
-            raise DeviceError(f"{name!r} is not there on the board; there is {there}.")
+            raise DeviceError(f"{self.name}: {name!r} is not there; there is {there}.")
         return outputs[name].tobytes()
+
+    def _result(self, command: Sequence[str], seconds: float) -> tuple[Result, float]:
+        """The answer to a command, and the seconds of runs in a row."""
+        what, *numbers = command
+        counts = [int(number) if _COUNT.fullmatch(number) else MOST_COUNT + 1 for number in numbers]
+        self._outputs = ()
+        if what == "prepare" and len(counts) == 3 and max(counts) <= MOST_COUNT:
+            nodes, edges, graphs = counts
+            return self.board.prepare(nodes, edges, graphs, seconds), 0.0
+        if what == "infer" and not counts:
+            inference = self.board.infer(seconds)
+            self._outputs = inference.outputs
+            return inference.result, 0.0
+        if what == "infer" and len(counts) == 1 and 0 < counts[0] <= MOST_RUNS:
+            return self.board.infer_in_a_row(counts[0], seconds)
+        raise DeviceError(
+            f"{' '.join(command)!r} is no command of a board; those are prepare NODES EDGES GRAPHS, infer, and infer RUNS, "
+            f"{MOST_RUNS:,} at most."
+        )
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """The name of the device before what a stream or the protocol says of it."""
+        try:
+            yield
+        except DeviceError as error:
+            if str(error).startswith(f"{self.name}: "):
+                raise
+            raise type(error)(f"{self.name}: {error}") from error
 
 
 def prepare_command(graph: GraphInputs) -> list[str]:

@@ -19,7 +19,8 @@ class Connection(ABC):
     - what `put` has written is what was given when it returns;
     - `run` forwards the status with which the command ended, 0 where it did what it should;
     - a command that has not ended in time is a DeviceTimeout;
-    - a device that is gone, refuses a name, or damages data again and again is a DeviceError.
+    - a device that is gone, refuses a name, or damages data again and again is a DeviceError;
+    - every such error begins with the name of the device, since several are used side by side.
 
     Attributes:
         name: the device, as the user calls it; kind: "local", "ssh", "adb", "serial" or "emulator".

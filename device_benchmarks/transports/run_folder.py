@@ -171,7 +171,9 @@ class RunFolder(Connection):
 
     def _file(self, name: str) -> str:
         if name != ".pid" and _NAME.fullmatch(name) is None:
-            raise DeviceError(f"{name!r} is no name for a file on a device; names are of letters, digits and ._+-.")
+            raise DeviceError(
+                f"{self.name}: {name!r} is no name for a file on a device; names are of letters, digits and ._+-."
+            )
         return f"{self.path}/{name}"
 
     def _heard(self, seconds: float) -> str:

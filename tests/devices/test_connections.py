@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -177,15 +178,15 @@ def test_a_connection_serves_after_a_command_that_failed(case):
 
 
 def test_a_command_that_does_not_end_is_a_timeout(case):
-    with pytest.raises(DeviceTimeout):
+    with pytest.raises(DeviceTimeout, match=f"^{re.escape(case.connection.name)}: "):
         done(case.connection, case.hanging, seconds=1.0)
 
 
 def test_a_name_that_a_device_has_no_place_for_is_refused(case):
-    with pytest.raises(DeviceError, match=f"{case.no_name!r} is no "):
+    with pytest.raises(DeviceError, match=f"^{re.escape(case.connection.name)}: {case.no_name!r} is no "):
         case.connection.put(case.no_name, b"abcd")
 
 
 def test_what_no_command_has_made_is_not_there(case):
-    with pytest.raises(DeviceError, match=case.result):
+    with pytest.raises(DeviceError, match=f"^{re.escape(case.connection.name)}: .*{case.result}"):
         case.connection.get(case.result)

@@ -24,8 +24,8 @@ CORES = ("any", "big", "little")
 
 device_option = click.option(
     "-d", "--device", "devices", multiple=True, metavar="NAME",
-    help="Run on a device: local, ssh:HOST, adb, adb:SERIAL, serial:PORT, or a name of --recipe. Repeatable; pocketgnn devices "
-    "lists them.",
+    help="Run on a device: local, ssh:HOST, adb, adb:SERIAL, serial:PORT, emulator:TARGET, or a name of --recipe. Repeatable; "
+    "pocketgnn devices lists them.",
 )  # fmt: skip
 ssh_config_option = click.option(
     "--ssh-config", type=click.Path(path_type=Path, exists=True), help="Instead of ~/.ssh/config, for ssh devices."

@@ -80,3 +80,15 @@ def test_a_port_that_is_not_there_is_refused():
 def test_no_graphs_are_refused(port, c_artifact):
     with SerialPort(port) as stream, pytest.raises(InvalidInput, match="no graphs"):
         verify_board(BoardConnection(stream, "serial:x"), c_artifact, [])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["rm"], ["prepare"], ["prepare", "1", "2"], ["prepare", "-1", "2", "1"], ["prepare", "4294967296", "0", "1"], ["infer", "0"],
+     ["infer", "65536"], ["infer", "x"], ["infer", "1", "1"]],
+)  # fmt: skip
+def test_what_is_no_command_of_a_board_is_never_sent(port, command):
+    with SerialPort(port) as stream, BoardConnection(stream, "serial:x") as board:
+        with pytest.raises(DeviceError, match=r"serial:x: '.*' is no command of a board; those are prepare NODES"):
+            board.run(command, seconds=1)
+        assert board.identity.model == "tiny"
