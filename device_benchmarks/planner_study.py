@@ -39,6 +39,7 @@ from device_benchmarks.planner.plan import FORMATS, Plan, plans
 from device_benchmarks.planner.search import search
 from device_benchmarks.planner.size_buckets import size_buckets
 from device_benchmarks.planner.stopwatch import LONG, SHORT, Rounds, Stopwatch, median_us, ratio
+from device_benchmarks.planner.timing import Timing
 from device_benchmarks.planner.tuning import predictions
 from device_benchmarks.planner.workshop import Workshop
 from device_benchmarks.protocol import Protocol
@@ -114,12 +115,12 @@ def choose(graph: Graph, artifacts: Mapping[Plan, Artifact], watch: Stopwatch, p
     attempts = predictions(considered, graph, size_buckets([inputs]))
     seen: set[Plan] = set()
 
-    def measure(batch: Sequence[Plan], is_final: bool) -> dict[Plan, float]:
+    def measure(batch: Sequence[Plan], is_final: bool) -> dict[Plan, Timing]:
         seen.update(batch)
         names = {plan.name: plan for plan in batch}
         chosen = {name: artifacts[plan] for name, plan in names.items()}
         rounds, _ = watch.measure(chosen, LONG if is_final else SHORT, [position])
-        return {names[name]: median_us(taken) for name, (taken,) in rounds.items()}
+        return {names[name]: Timing.of(taken, [1.0]) for name, taken in rounds.items()}
 
     start = time.monotonic()
     predicted = {plan: attempt.predicted_us for plan, attempt in attempts.items()}

@@ -8,6 +8,7 @@ from typing import Any
 
 from device_benchmarks.planner.plan import Plan
 from device_benchmarks.planner.size_buckets import SizeBucket
+from device_benchmarks.planner.timing import Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Attempt:
         predicted_us: of the mean inference over the sample graphs, brought to the target by what was measured there.
         bytes, difference, agreement: of the artifact; None where none was made.
         us: median microseconds for each bucket, of the last time that it was measured; empty where it was not.
+        rounds: the mean over the sample graphs in each round of that time.
         refusal: why it cannot be chosen; empty where it can, or was not tried. is_too_far: that is since its outputs are.
     """
 
@@ -27,12 +29,18 @@ class Attempt:
     difference: float | None = None
     agreement: float | None = None
     us: tuple[float, ...] = ()
+    rounds: tuple[float, ...] = ()
     refusal: str = ""
     is_too_far: bool = False
 
     def mean_us(self, buckets: Sequence[SizeBucket]) -> float | None:
         """The time of an inference on average over the sample graphs."""
         return mean_over(self.us, buckets) if self.us else None
+
+    def timing(self, buckets: Sequence[SizeBucket]) -> Timing | None:
+        """The same with each round; None where there is none."""
+        mean = self.mean_us(buckets)
+        return None if mean is None else Timing(mean, self.rounds)
 
     def to_json(self, buckets: Sequence[SizeBucket] = ()) -> dict[str, Any]:
         plan = self.plan
@@ -46,12 +54,12 @@ class Attempt:
         """What was found, for the record of an interrupted run."""
         return {
             "bytes": self.bytes, "difference": self.difference, "agreement": self.agreement, "us": list(self.us),
-            "refusal": self.refusal, "is_too_far": self.is_too_far,
+            "rounds": list(self.rounds), "refusal": self.refusal, "is_too_far": self.is_too_far,
         }  # fmt: skip
 
     def with_found(self, data: dict[str, Any]) -> Attempt:
         """The same with what a record says was found."""
-        return replace(self, **{**data, "us": tuple(data["us"])})
+        return replace(self, **{**data, "us": tuple(data["us"]), "rounds": tuple(data["rounds"])})
 
 
 def mean_over(values: Sequence[float], buckets: Sequence[SizeBucket]) -> float:

@@ -23,7 +23,7 @@ from toolchain.inputs import GraphInputs
 LOCAL = "local"
 ON_DEVICE = {
     False: Sampling("tune", samples=64, seconds=0.4, warmup_seconds=0.2),
-    True: Sampling("tune-final", samples=256, seconds=2.0, warmup_seconds=0.2),
+    True: Sampling("tune-final", samples=256, seconds=2.0, warmup_seconds=0.2, rounds=16),
 }
 
 

@@ -4,8 +4,8 @@
    prediction is the factor by which the model is wrong for that group on this target.
 2. Plans whose prediction, times the factor of their group and divided by `margin`, is below the best measured time are
    measured, the best predicted first, until none is left or `most` were.
-3. The best few and the default are measured once more, longer and in turns. The winner leaves the default only if it is
-   faster by more than SURELY_FASTER, since a choice that is not faster is no reason to leave it.
+3. The best few and the default are measured once more, longer and in turns. The fastest of those that are surely faster than
+   the default (`Timing.is_surely_faster`) is chosen, and the default where none is: so chance alone hardly ever leaves it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from device_benchmarks.planner.timing import Timing
 from toolchain.errors import MeasurementError
 
 
@@ -27,12 +28,11 @@ class Grouped(Hashable, Protocol):
 
 P = TypeVar("P", bound=Grouped)
 # Measures plans in turns and gives their times, without those that cannot be made, run or trusted; True for the last time.
-Measure = Callable[[Sequence[P], bool], Mapping[P, float]]
+Measure = Callable[[Sequence[P], bool], Mapping[P, Timing]]
 
 MARGIN = 1.5  # factor by which a prediction may still be wrong, when that of its group is known
 MOST = 16
 FINALISTS = 3
-SURELY_FASTER = 0.98
 
 
 @dataclass(slots=True)
@@ -78,10 +78,10 @@ def search(
         """Measure plans beside the best so far, whose time tells how the target's speed has changed since."""
         anchor = min(found.measured, key=found.measured.__getitem__, default=None)
         times = measure([*batch, *([] if anchor is None or anchor in batch else [anchor])], False)
-        drift = found.measured[anchor] / times[anchor] if anchor is not None and anchor in times else 1.0
+        drift = found.measured[anchor] / times[anchor].us if anchor is not None and anchor in times else 1.0
         for plan in batch:
             if plan in times:
-                found.measured[plan] = times[plan] * drift
+                found.measured[plan] = times[plan].us * drift
             else:
                 found.failed.add(plan)
 
@@ -100,12 +100,14 @@ def search(
         take(promising[: min(room, 4)])
     found.predicted = {plan: predicted[plan] * _factor(plan, found, predicted) for plan in plans}
     best = sorted(found.measured, key=found.measured.__getitem__)[:FINALISTS]
-    found.final = dict(found.measured)
-    if len(finalists := list(dict.fromkeys([*best, *([default] if default in found.measured else [])]))) > 1:
-        found.final = dict(measure(finalists, True))
-    found.chosen = min(found.final, key=found.final.__getitem__, default=best[0])
-    if default in found.final and found.final[found.chosen] > SURELY_FASTER * found.final[default]:
-        found.chosen = default
+    finalists = list(dict.fromkeys([*best, *([default] if default in found.measured else [])]))
+    timings = measure(finalists, True) if len(finalists) > 1 else {}
+    found.final = {plan: timing.us for plan, timing in timings.items()} if timings else dict(found.measured)
+    faster = [p for p, timing in timings.items() if default in timings and timing.is_surely_faster(timings[default])]
+    if default in found.final:
+        found.chosen = min(faster, key=found.final.__getitem__, default=default)
+    else:
+        found.chosen = min(found.final, key=found.final.__getitem__)
     return found
 
 

@@ -11,9 +11,10 @@ from device_benchmarks.planner.attempt import Attempt, mean_over
 from device_benchmarks.planner.cost_model import CostModel
 from device_benchmarks.planner.meter import Meter
 from device_benchmarks.planner.plan import Plan
-from device_benchmarks.planner.search import FINALISTS, MARGIN, MOST, SURELY_FASTER, search
+from device_benchmarks.planner.search import FINALISTS, MARGIN, MOST, search
 from device_benchmarks.planner.size_buckets import SizeBucket
 from device_benchmarks.planner.stopwatch import median_us
+from device_benchmarks.planner.timing import Timing
 from device_benchmarks.planner.tuning_record import TuningRecord
 from device_benchmarks.planner.workshop import Workshop
 from toolchain.errors import ExportError, GateFailed, MeasurementError, OutsideContract, PocketGnnError
@@ -149,7 +150,7 @@ class _Trial:
     buckets: tuple[SizeBucket, ...]
     record: TuningRecord
 
-    def measure(self, plans: Sequence[Plan], is_final: bool) -> dict[Plan, float]:
+    def measure(self, plans: Sequence[Plan], is_final: bool) -> dict[Plan, Timing]:
         """Mean times of plans that took turns, without those that cannot be chosen."""
         names = {plan.name: plan for plan in plans}
         found = self.record.known(list(names), is_final)
@@ -159,7 +160,7 @@ class _Trial:
         else:
             for name, plan in names.items():
                 self.attempts[plan] = self.attempts[plan].with_found(found[name])
-        times = {plan: self.attempts[plan].mean_us(self.buckets) for plan in plans}
+        times = {plan: self.attempts[plan].timing(self.buckets) for plan in plans}
         return {plan: time for plan, time in times.items() if time is not None}
 
     def make(self, plan: Plan) -> None:
@@ -183,10 +184,11 @@ class _Trial:
         rounds, failed = self.meter.measure(artifacts, is_final) if artifacts else ({}, {})
         for name, plan in sound.items():
             if name in failed:
-                self.attempts[plan] = replace(self.attempts[plan], refusal=failed[name], us=())
+                self.attempts[plan] = replace(self.attempts[plan], refusal=failed[name], us=(), rounds=())
             else:
+                timing = Timing.of(rounds[name], [bucket.share for bucket in self.buckets])
                 times = tuple(median_us(taken) for taken in rounds[name])
-                self.attempts[plan] = replace(self.attempts[plan], us=times)
+                self.attempts[plan] = replace(self.attempts[plan], us=times, rounds=timing.rounds)
 
 
 def _smallest(candidates: Sequence[Plan], default: Plan, trial: _Trial, progress: Progress) -> Plan:
@@ -207,7 +209,7 @@ def _smallest(candidates: Sequence[Plan], default: Plan, trial: _Trial, progress
         if runs := [plan for plan in batch if plan in times]:
             best = min(runs, key=rank)
             is_no_larger = default in times and attempts[default].bytes == attempts[best].bytes
-            return default if is_no_larger and times[best] > SURELY_FASTER * times[default] else best
+            return default if is_no_larger and not times[best].is_surely_faster(times[default]) else best
     raise MeasurementError("no plan is left")
 
 

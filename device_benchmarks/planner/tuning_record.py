@@ -11,7 +11,7 @@ from typing import Any
 from toolchain.errors import ArtifactError
 from toolchain.graph_file import write_atomically
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Found = dict[str, Any]  # of one attempt, see `Attempt.found`
 
 

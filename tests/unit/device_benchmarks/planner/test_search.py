@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from device_benchmarks.planner.search import FINALISTS, SURELY_FASTER, search
+from device_benchmarks.planner.search import FINALISTS, search
+from device_benchmarks.planner.timing import OF_ROUNDS, SURELY_FASTER, Timing
 from toolchain.errors import MeasurementError
 
 
@@ -27,10 +28,10 @@ class Target:
         self.batches: list[list[str]] = []
         self._broken, self._speed = broken, speed
 
-    def __call__(self, plans: Sequence[Option], is_final: bool) -> Mapping[Option, float]:
+    def __call__(self, plans: Sequence[Option], is_final: bool) -> Mapping[Option, Timing]:
         self.batches.append([plan.name for plan in plans])
         speed = self._speed(len(self.batches))
-        return {plan: plan.us * speed for plan in plans if plan.name not in self._broken}
+        return {p: Timing(p.us * speed, (p.us * speed,)) for p in plans if p.name not in self._broken}
 
     @property
     def seen(self) -> set[str]:
@@ -83,6 +84,34 @@ def test_the_default_stays_where_nothing_is_surely_faster() -> None:
     found = search([DEFAULT, rival], DEFAULT, {DEFAULT: 100, rival: 99}, Target())
 
     assert found.chosen == DEFAULT
+
+
+def test_the_default_stays_where_another_is_faster_in_too_few_rounds() -> None:
+    """Two plans that are the same, on a machine whose busy moments met the default more often."""
+    rival = Option("rival", "a", 90.0)
+    default = Timing(100.0, (100.0,) * 32)
+
+    def chosen(faster: int) -> str:
+        rounds = (90.0,) * faster + (101.0,) * (32 - faster)
+        found = search([DEFAULT, rival], DEFAULT, {DEFAULT: 100, rival: 90}, lambda plans, is_final: {
+            plan: Timing(90.0, rounds) if plan == rival else default for plan in plans
+        })  # fmt: skip
+        assert found.chosen is not None
+        return found.chosen.name
+
+    assert (chosen(int(32 * OF_ROUNDS) - 1), chosen(int(32 * OF_ROUNDS))) == ("default", "rival")
+
+
+def test_of_those_that_are_surely_faster_the_fastest_is_chosen() -> None:
+    """The fastest of all is not one of them: it wins too few rounds."""
+    steady, lucky = Option("steady", "a", 95.0), Option("lucky", "a", 80.0)
+    rounds = {"default": (100.0,) * 4, "steady": (95.0,) * 4, "lucky": (60.0, 60.0, 101.0, 101.0)}
+
+    found = search([DEFAULT, steady, lucky], DEFAULT, {DEFAULT: 100, steady: 95, lucky: 80}, lambda plans, is_final: {
+        plan: Timing(plan.us, rounds[plan.name]) for plan in plans
+    })  # fmt: skip
+
+    assert found.chosen == steady
 
 
 def test_a_target_that_gets_slower_meanwhile_does_not_change_the_choice() -> None:

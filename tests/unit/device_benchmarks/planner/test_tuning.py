@@ -15,6 +15,7 @@ from device_benchmarks.planner.meter import DeviceMeter
 from device_benchmarks.planner.plan import plans
 from device_benchmarks.planner.size_buckets import SizeBucket, size_buckets
 from device_benchmarks.planner.stopwatch import Rounds, ratio
+from device_benchmarks.planner.timing import Timing
 from device_benchmarks.planner.tuning_record import TuningRecord
 from device_benchmarks.planner.workshop import Workshop
 from runtimes.operators import onnxruntime_operators
@@ -169,6 +170,16 @@ def test_what_is_within_the_limits(
 
     assert words in refusal
     assert bool(refusal) == bool(words)
+
+
+def test_a_timing_is_the_mean_over_the_sample_graphs_in_each_round() -> None:
+    small, large = [[np.array([1.0, 1, 9]) * speed for speed in (1, 2, 2)] for _ in range(2)]
+    large = [taken * 10 for taken in large]
+
+    timing = Timing.of([small, large], [0.75, 0.25])
+
+    assert timing.rounds == pytest.approx((3.25, 6.5, 6.5))
+    assert timing.us == pytest.approx(0.75 * 2 + 0.25 * 20)
 
 
 def test_a_ratio_is_taken_within_each_round() -> None:
