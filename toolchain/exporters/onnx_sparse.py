@@ -1,4 +1,12 @@
-"""A Linear on sparse features in ONNX: the sum of the rows of its transposed weights that the entries of x name."""
+"""A Linear on sparse features in ONNX: the sum of the rows of its transposed weights that the entries of x name.
+
+onnxruntime 1.31 takes 8 ns to look up a row of 16 channels and 6 ns to add it, on one core of an AVX-512 x86: for Cora's 49,216
+entries 0.70 ms, where the product with whole rows takes 1.2 ms and the operator of lowering="spmm" 0.06 ms. Measured on prototypes
+and not kept, in times of looking up and adding each: rows padded to the longest one, then ReduceSum or MatMul with a row of ones
+(1.5 to 1.6); groups of 4, 8 or 16 entries of a row, added by ReduceSum (1.5 to 1.7) or by Sum of one Gather for each place (0.9 to
+1.3; with 64 channels 1.3 to 1.8). The columns with most entries as a dense product would take 0.7, by calculation, in a file that
+knows them.
+"""
 
 from __future__ import annotations
 
