@@ -6,8 +6,8 @@ One week of METR-LA, split in time: 70 % for training, 10 % for validation, 20 %
 integer models in the integer interpreter. `mae15` to `rmse60` are mean absolute and root mean square errors in miles per hour, 15,
 30 and 60 minutes ahead, over the measurements that are there. "last speed" says that nothing changes: what a model has to beat.
 `agreement` is the share of test nodes whose three speeds stay within 2 % of their range of the float model's, `mean_error` the mean
-difference from them. `codes_differing` counts outputs of training's own forward pass that are not those of the integer model: sums
-over weighted edges are float between the integer parts, where the order of additions may tip a code of 16 bits.
+difference from them. `codes_differing` counts outputs of training's own forward pass that are not those of the integer
+model.
 """
 
 from __future__ import annotations
