@@ -119,6 +119,7 @@ _WEIGHT, _ATTR = ("edge_weight",), ("edge_attr",)
 
 CASES: tuple[LayerCase, ...] = (
     LayerCase("SimpleConv", lambda: conv.SimpleConv("mean", combine_root="cat")),
+    LayerCase("SimpleConv", lambda: conv.SimpleConv("mul", combine_root="cat"), (), "product"),
     LayerCase("GCNConv", lambda: conv.GCNConv(F_, H_), _WEIGHT),
     LayerCase("GCNConv", lambda: conv.GCNConv(F_, H_, add_self_loops=False), (), "without self-loops"),
     LayerCase("ChebConv", lambda: conv.ChebConv(F_, H_, 3), _WEIGHT),

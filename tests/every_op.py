@@ -6,7 +6,7 @@ import numpy as np
 
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, GraphBuilder, ops
-from toolchain.ir.attributes import FLOAT_ONLY
+from toolchain.ir.attributes import FLOAT_ONLY, PROPAGATED
 from toolchain.ir.ops import End, Extent, Function, Input, Reduce, Role, RowFactor
 from toolchain.ir.types import edge, node
 from toolchain.topology import LoopAttributes, Normalization, SelfLoops, TopologySpec
@@ -55,7 +55,7 @@ def every_op(seed: int = 0) -> Graph:
     reductions = ((0, Reduce.MEAN), (1, Reduce.MAX), (2, Reduce.MIN), (2, Reduce.MAX))
     parts = [b.add(ops.Propagate(topology, reduce), gat) for topology, reduce in reductions]
     edges = b.add(ops.Mul(), b.add(ops.Gather(2, End.SOURCE), gat), b.add(ops.Gather(2, End.TARGET), norm))
-    parts += [b.add(ops.Aggregate(reduce, end), edges) for reduce in Reduce for end in End]
+    parts += [b.add(ops.Aggregate(reduce, end), edges) for reduce in PROPAGATED for end in End]
     total = parts[0]
     for number, part in enumerate(parts[1:]):
         total = b.add((ops.Add, ops.Sub, ops.Maximum)[number % 3](), total, part)
@@ -69,10 +69,13 @@ def every_op(seed: int = 0) -> Graph:
     root = b.add(ops.Mul(), root, b.add(ops.Activation(Function.STEP), both))
     both = b.add(ops.Activation(Function.LOG), b.add(ops.Activation(Function.EXP), both))
     both = b.add(ops.Sub(), both, root)
-    pooled = [b.add(ops.Pool(reduce), both) for reduce in Reduce]
+    pooled = [b.add(ops.Pool(reduce), both) for reduce in PROPAGATED]
+    small = b.add(ops.Activation(Function.TANH), edges)  # products of larger numbers would drown all other results
+    products = [b.add(ops.Aggregate(Reduce.PRODUCT, end), small) for end in End]
+    product = b.add(ops.Pool(Reduce.PRODUCT), b.add(ops.Activation(Function.TANH), total))
     spread = b.add(ops.Broadcast(), pooled[0])
     out = b.add(ops.LogSoftmax(), b.add(ops.Slice(2, 9), b.add(ops.Add(Function.RELU), both, spread)))
-    return b.finish([out, b.add(ops.LogSoftmax(log=False), b.add(ops.Concat(), *pooled)), edges])
+    return b.finish([out, b.add(ops.LogSoftmax(log=False), b.add(ops.Concat(), *pooled)), edges, *products, product])
 
 
 def gcn_gin() -> Graph:

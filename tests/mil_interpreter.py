@@ -118,7 +118,7 @@ def _scatter(data: Array, indices: Array, updates: Array, axis: Array, mode: str
     assert axis == 0 and not validate_indices and _in_range(indices, len(data))
     assert updates.shape == (len(indices), *data.shape[1:])
     result = data.copy()
-    {"add": np.add, "max": np.maximum}[mode].at(result, indices, updates)
+    {"add": np.add, "max": np.maximum, "mul": np.multiply}[mode].at(result, indices, updates)
     return result
 
 

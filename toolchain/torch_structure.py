@@ -59,7 +59,7 @@ class Structure(ABC):
 
     @abstractmethod
     def pool(self, x: Tensor, reduce: Reduce) -> Tensor:
-        """Reduce the nodes of each graph: [N, C] to [G, C]; no node gives 0."""
+        """Reduce the nodes of each graph: [N, C] to [G, C]; no node gives 0, or 1 for a product."""
 
     @abstractmethod
     def broadcast(self, x: Tensor) -> Tensor:
@@ -74,7 +74,10 @@ def weigh_heads(messages: Tensor, weight: Tensor, heads: int) -> Tensor:
 
 
 def segment_reduce(values: Tensor, segments: Tensor, count: int, reduce: Reduce) -> Tensor:
-    """Reduce rows by segment number, differentiably: [E, C] to [count, C]; an empty segment gives 0."""
+    """Reduce rows by segment number, differentiably: [E, C] to [count, C]; an empty segment gives 0, of a product 1."""
+    if reduce is Reduce.PRODUCT:
+        index = segments.unsqueeze(1).expand(-1, values.shape[1])
+        return values.new_ones(count, values.shape[1]).scatter_reduce(0, index, values, "prod")
     zeros = values.new_zeros(count, values.shape[1])
     if reduce in (Reduce.MAX, Reduce.MIN):
         index = segments.unsqueeze(1).expand(-1, values.shape[1])

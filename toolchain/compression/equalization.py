@@ -23,6 +23,7 @@ from toolchain.ir.ops import (
     Mul,
     Pool,
     Propagate,
+    Reduce,
     Role,
     Sub,
 )
@@ -166,4 +167,6 @@ def _keeps_channels(graph: Graph, value: Value, activations: list[Value]) -> boo
         same = all(o.type.channels == value.type.channels for o in graph.operands(value))
         relu = not isinstance(op, Add) or op.activation in (None, Function.RELU)
         return same and relu and len(activations) == 2
-    return isinstance(op, Pool | Broadcast | Gather | Dropout)
+    if isinstance(op, Pool):
+        return op.reduce is not Reduce.PRODUCT
+    return isinstance(op, Broadcast | Gather | Dropout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from toolchain.ir import Graph, Value
-from toolchain.ir.attributes import FLOAT_ONLY
+from toolchain.ir.attributes import FLOAT_ONLY, PROPAGATED
 from toolchain.ir.ops import (
     Activation,
     Add,
@@ -57,6 +57,8 @@ def has_integer_form(graph: Graph, value: Value, edges: EdgeArithmetic = "float"
         )
     if isinstance(op, Propagate):
         return _propagate_has_integer_form(graph, value, op, edges)
+    if isinstance(op, Pool | Aggregate) and op.reduce not in PROPAGATED:
+        return False
     if isinstance(op, Pool):
         return True
     if isinstance(op, EdgeOp):

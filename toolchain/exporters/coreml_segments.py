@@ -12,7 +12,7 @@ from toolchain.ir.ops import Reduce
 
 
 def reduced_edges(site: Site, rows: Ref, ends: Ref, topology: int, channels: int, reduce: Reduce) -> Ref:
-    """[N, channels]: the rows [E, channels] at each end; 0 where there is none. MEAN adds, as SUM does."""
+    """[N, channels]: the rows [E, channels] at each end; where there is none, 0, or 1 for PRODUCT. MEAN adds, as SUM does."""
     reduced = segments(site, rows, ends, site.nodes, channels, reduce)
     if site.feeds.topologies[topology].self_loops.adds:
         return reduced  # every node has an edge
@@ -21,14 +21,16 @@ def reduced_edges(site: Site, rows: Ref, ends: Ref, topology: int, channels: int
         "reduce_max", x=pointer, axes=[0], keep_dims=True
     )  # [1]: it ends with the number of edges
     has_edges = site.program.once("greater", x=count, y=0)
-    return site.program.op("select", cond=has_edges, a=reduced, b=site.filled(site.nodes, channels, 0.0))
+    return site.program.op("select", cond=has_edges, a=reduced, b=site.filled(site.nodes, channels, reduce.of_nothing))
 
 
 def segments(site: Site, rows: Ref, segment: Ref, like: Ref, channels: int, reduce: Reduce) -> Ref:
-    """[rows of `like`, channels]: the rows of every segment; 0 where a segment has none. MEAN adds, as SUM does."""
+    """[rows of `like`, channels]: the rows of every segment; where it has none, 0, or 1 for PRODUCT. MEAN adds, as SUM does."""
     program = site.program
     if reduce in (Reduce.SUM, Reduce.MEAN):
         return _scatter(site, site.filled(like, channels, 0.0), segment, rows, "add")
+    if reduce is Reduce.PRODUCT:
+        return _scatter(site, site.filled(like, channels, 1.0), segment, rows, "mul")
     # Minima are maxima of the opposite, so that one start value and one comparison serve both.
     upward = rows if reduce is Reduce.MAX else program.op("mul", x=rows, y=-1.0)
     lowest = float(program.lowest)

@@ -137,6 +137,9 @@ class EdgeList(Structure):
 
     def segment_reduce(self, values: Tensor, segments: Tensor, count: Tensor | int, reduce: Reduce) -> Tensor:
         """Reduce rows by segment: [E, C] to [count, C]. `count` may be a traced size."""
+        if reduce is Reduce.PRODUCT:
+            ones = values.new_ones(count, values.shape[1])  # type: ignore[arg-type]  # traced sizes are tensors
+            return ones.scatter_reduce(0, segments.unsqueeze(1).expand_as(values), values, "prod")
         zeros = values.new_zeros(count, values.shape[1])  # type: ignore[arg-type]  # traced sizes are tensors
         if reduce in (Reduce.MAX, Reduce.MIN):
             index = segments.unsqueeze(1).expand_as(values)

@@ -8,7 +8,7 @@ import numpy as np
 
 from toolchain.errors import ExportError
 from toolchain.exporters.constants import head_blocks, real_constant
-from toolchain.exporters.litert_segments import extreme, node_sum
+from toolchain.exporters.litert_segments import node_sum, unsorted
 from toolchain.exporters.litert_site import NONE, RELU, Site
 from toolchain.exporters.lowerings import Lowering
 from toolchain.ir import ops
@@ -124,7 +124,7 @@ def _reduced(site: Site, rows: int, node: int, reduce: Reduce) -> int:
     """Rows reduced by node; MEAN adds, as SUM does."""
     if reduce in (Reduce.SUM, Reduce.MEAN):
         return node_sum(site, rows, node, site.channels)
-    return extreme(site, rows, node, site.node_shape(site.channels), site.channels, reduce)
+    return unsorted(site, rows, node, site.node_shape(site.channels), site.channels, reduce)
 
 
 def _times_heads(site: Site, rows: int, weight: int) -> int:
@@ -162,7 +162,7 @@ def _(op: ops.Aggregate, site: Site) -> int:
 def _(op: ops.EdgeSoftmax, site: Site) -> int:
     assert site.value.type.topology is not None
     target = site.feeds.target(site.value.type.topology)
-    peak = extreme(site, site.x, target, site.node_shape(site.channels), site.channels, Reduce.MAX)
+    peak = unsorted(site, site.x, target, site.node_shape(site.channels), site.channels, Reduce.MAX)
     weights = site.rowwise("EXP", site.rowwise("SUB", site.x, site.rowwise("GATHER", peak, target)))  # [E, H]
     total = site.rowwise("GATHER", node_sum(site, weights, target, site.channels), target)
     return site.rowwise("DIV", weights, site.rowwise("ADD", total, site.writer.constant(1e-16)))  # the guard of PyG
@@ -196,7 +196,7 @@ def pooled(site: Site, x: int, channels: int, reduce: Reduce) -> int:
     if reduce in (Reduce.SUM, Reduce.MEAN):
         return site.rowwise("BATCH_MATMUL", feeds.pool_matrix(reduce), x, channels=channels)
     # inverse_count has one row a graph
-    return extreme(site, x, feeds.graph_index(), site.shape(feeds.inverse_count()), channels, reduce)
+    return unsorted(site, x, feeds.graph_index(), site.shape(feeds.inverse_count()), channels, reduce)
 
 
 @emit.register

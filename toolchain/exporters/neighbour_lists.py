@@ -57,6 +57,8 @@ class NeighbourLists(EdgeList):
         values = F.embedding(edges, x)  # [N, K, C]
         if reduce in (Reduce.MAX, Reduce.MIN):
             return _extreme(values, mask, reduce)
+        if reduce is Reduce.PRODUCT:
+            return _product(values, mask)
         total = torch.bmm(mask, values).squeeze(1)
         return total / mask.sum(dim=2).clamp(min=1.0) if reduce is Reduce.MEAN else total
 
@@ -71,6 +73,8 @@ class NeighbourLists(EdgeList):
         matrix = self.feeds.take(feed(FeedKind.POOL_MATRIX, reduce=mean_or_sum(reduce), dims=("G", "N")))
         if reduce in (Reduce.MAX, Reduce.MIN):
             return _extreme(x.unsqueeze(0), matrix.unsqueeze(1), reduce)  # [1, N, C] under [G, 1, N]
+        if reduce is Reduce.PRODUCT:
+            return _product(x.unsqueeze(0), matrix.unsqueeze(1))
         return torch.bmm(matrix.unsqueeze(0), x.unsqueeze(0)).squeeze(0)
 
     def broadcast(self, x: Tensor) -> Tensor:
@@ -109,3 +113,9 @@ def _extreme(values: Tensor, mask: Tensor, reduce: Reduce) -> Tensor:
     if reduce is Reduce.MAX:
         return (values + unused).amax(dim=1) * used
     return (values - unused).amin(dim=1) * used
+
+
+def _product(values: Tensor, mask: Tensor) -> Tensor:
+    """Product of the used places: [R, K, C] under [R, 1, K] to [R, C]; no used place gives 1."""
+    used = mask.transpose(1, 2)  # [R, K, 1]
+    return (values * used + (1.0 - used)).prod(dim=1)

@@ -177,12 +177,12 @@ def _scattered(op: ops.Propagate, site: Site) -> str:
 
 
 # What a reduction starts from.
-_EMPTY = {Reduce.SUM: 0.0, Reduce.MEAN: 0.0, Reduce.MAX: -math.inf, Reduce.MIN: math.inf}
+_EMPTY = {Reduce.SUM: 0.0, Reduce.MEAN: 0.0, Reduce.MAX: -math.inf, Reduce.MIN: math.inf, Reduce.PRODUCT: 1.0}
 
 
 def finite(writer: OnnxWriter, y: str, reduce: Reduce) -> str:
     """A maximum or minimum over nothing is 0, not the infinity that it started from."""
-    if reduce in (Reduce.SUM, Reduce.MEAN):
+    if reduce not in (Reduce.MAX, Reduce.MIN):
         return y
     return writer.op("Where", writer.op("IsInf", y), writer.constant(0.0), y)
 

@@ -19,7 +19,7 @@ from toolchain.ir.ops import Reduce
 
 MAX_ELEMENTS = 160_000
 
-_SCATTER = {Reduce.SUM: "add", Reduce.MEAN: "add", Reduce.MAX: "max", Reduce.MIN: "min"}
+_SCATTER = {Reduce.SUM: "add", Reduce.MEAN: "add", Reduce.MAX: "max", Reduce.MIN: "min", Reduce.PRODUCT: "mul"}
 
 
 def segment_reduce(writer: OnnxWriter, start: str, target: str, rows: str, channels: int, reduce: Reduce) -> str:

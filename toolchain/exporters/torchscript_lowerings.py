@@ -82,7 +82,7 @@ class SwitchingEdgeList(EdgeList):
         return sum_neighbours(x, self._adjacencies[key], source, target, coefficient)
 
     def pool(self, x: Tensor, reduce: Reduce) -> Tensor:
-        if reduce in (Reduce.MAX, Reduce.MIN):
+        if reduce not in (Reduce.SUM, Reduce.MEAN):
             return super().pool(x, reduce)
         y = sum_nodes(x, self.graph_index(), self.inverse_count())
         return y * self.inverse_count() if reduce is Reduce.MEAN else y

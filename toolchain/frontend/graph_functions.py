@@ -9,6 +9,7 @@ from toolchain.frontend.index_symbols import EdgeEnd, GraphIndex, GraphPointer
 from toolchain.frontend.pools import pool
 from toolchain.frontend.registry import lowers_graph_function
 from toolchain.frontend.symbols import Count, Refused, Rows
+from toolchain.ir.attributes import PROPAGATED
 from toolchain.ir.ops import (
     Activation,
     Aggregate,
@@ -32,7 +33,9 @@ from toolchain.topology import Normalization
 if TYPE_CHECKING:
     from toolchain.frontend.lowering import Lowering
 
-_REDUCTIONS = {"sum": Reduce.SUM, "add": Reduce.SUM, "mean": Reduce.MEAN, "max": Reduce.MAX, "min": Reduce.MIN}
+_REDUCTIONS = {
+    "sum": Reduce.SUM, "add": Reduce.SUM, "mean": Reduce.MEAN, "max": Reduce.MAX, "min": Reduce.MIN, "mul": Reduce.PRODUCT,
+}  # fmt: skip
 
 
 def reduce_by_index(
@@ -57,7 +60,7 @@ def reduce_by_index(
         )
     if src.value in lowering.unit_edges and reduce is Reduce.SUM:
         return degree(lowering, index, dim_size).laid_out(*src.tail)
-    reduced = _gather_and_reduce(lowering, src.value, index, reduce)
+    reduced = _gather_and_reduce(lowering, src.value, index, reduce) if reduce in PROPAGATED else None
     if reduced is None:
         reduced = lowering.add(Aggregate(reduce, index.end), src.value)
     return src.like(reduced)
@@ -136,6 +139,11 @@ def scatter_mean(
     lowering: Lowering, src: Any, index: Any, dim: int = -1, out: Any = None, dim_size: Any = None
 ) -> Rows:
     return _torch_scatter(lowering, "scatter_mean", src, index, dim, out, dim_size, "mean")
+
+
+@lowers_graph_function("torch_scatter.scatter_mul")
+def scatter_mul(lowering: Lowering, src: Any, index: Any, dim: int = -1, out: Any = None, dim_size: Any = None) -> Rows:
+    return _torch_scatter(lowering, "scatter_mul", src, index, dim, out, dim_size, "mul")
 
 
 @lowers_graph_function("torch_scatter.scatter_max")

@@ -79,6 +79,11 @@ def min_aggregation(call: LayerCall) -> Rows:
     return _aggregation(call, Reduce.MIN)
 
 
+@lowers(aggr.MulAggregation)
+def mul_aggregation(call: LayerCall) -> Rows:
+    return _aggregation(call, Reduce.PRODUCT)
+
+
 def _aggregation(call: LayerCall, reduce: Reduce) -> Rows:
     from toolchain.frontend.graph_functions import reduce_by_index
 

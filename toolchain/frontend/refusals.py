@@ -32,14 +32,12 @@ _REASONS: dict[type[nn.Module], str] = {
     pyg.HypergraphConv: "the second row of its edges numbers hyperedges, no nodes. Make the hyperedges nodes of the graph",
 }
 _NO_AGGREGATION = (
-    "no runtime multiplies or sorts within groups of varying size. Supported aggregations: sum, mean, max, min, var, std, "
-    "softmax, powermean and several of these"
+    "no runtime sorts within groups of varying size. Supported aggregations: sum, mean, max, min, mul, var, std, softmax, "
+    " powermean and several of these"
 )
 
 
-_AGGREGATIONS = (
-    aggr.MulAggregation, aggr.MedianAggregation, aggr.QuantileAggregation, aggr.SortAggregation, aggr.LSTMAggregation,
-)  # fmt: skip
+_AGGREGATIONS = (aggr.MedianAggregation, aggr.QuantileAggregation, aggr.SortAggregation, aggr.LSTMAggregation)
 REFUSED.update((*_REASONS, *_AGGREGATIONS))
 
 

@@ -11,6 +11,16 @@ class Reduce(Enum):
     MEAN = "mean"
     MAX = "max"
     MIN = "min"
+    PRODUCT = "product"
+
+    @property
+    def of_nothing(self) -> float:
+        """What rows are reduced to where there are none, as in PyTorch Geometric."""
+        return 1.0 if self is Reduce.PRODUCT else 0.0
+
+
+# What Propagate reduces with, and what has an integer form. A product is one of edge values or of nodes by graph, in float32.
+PROPAGATED = (Reduce.SUM, Reduce.MEAN, Reduce.MAX, Reduce.MIN)
 
 
 class Function(Enum):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toolchain.ir.attributes import End, Extent, Function, Order, Reduce, Role, RowFactor
+from toolchain.ir.attributes import PROPAGATED, End, Extent, Function, Order, Reduce, Role, RowFactor
 from toolchain.ir.op import Op, mismatch
 from toolchain.ir.row_ops import DegreeGroup, PeakGroup, RowScale
 from toolchain.ir.types import Domain, DType, QParams, TensorType
@@ -111,6 +111,8 @@ class Propagate(Op):
         names = self.operand_names(len(operands))
         if len(names) != len(operands) or tuple(n for n in self.slots if n in names) != names:
             raise mismatch(self, f"operands {names} do not match {len(operands)} values")
+        if self.reduce not in PROPAGATED:
+            raise mismatch(self, "a product needs the messages as edge values. Use Gather and Aggregate")
         given = dict(zip(names, operands, strict=True))
         x = given["x"]
         if x.domain is not Domain.NODE:
@@ -143,7 +145,7 @@ class Gather(Op):
 
 @dataclass(frozen=True, slots=True)
 class Aggregate(Op):
-    """Reduce edge values at one end of the edges (TARGET unless stated): [E, C] -> [N, C]. No edge: 0."""
+    """Reduce edge values at one end of the edges (TARGET unless stated): [E, C] -> [N, C]. No edge: 0, or 1 for PRODUCT."""
 
     reduce: Reduce
     end: End = End.TARGET
@@ -196,7 +198,7 @@ class HeadMean(Op):
 
 @dataclass(frozen=True, slots=True)
 class Pool(Op):
-    """Reduce the nodes of each graph: [N, C] -> [G, C]. A graph without nodes: 0."""
+    """Reduce the nodes of each graph: [N, C] -> [G, C]. A graph without nodes: 0, or 1 for PRODUCT."""
 
     reduce: Reduce
 

@@ -158,7 +158,11 @@ def row_factor(factor: ops.RowFactor, call: Call) -> Array:
 
 
 def segment_reduce(values: Array, segments: Array, count: int, reduce: Reduce) -> Array:
-    """Reduce rows by segment number; an empty segment gives 0. Sums run in float64, so row order hardly matters."""
+    """Reduce rows by segment number; an empty segment gives 0, of a product 1. In float64, so row order hardly matters."""
+    if reduce is Reduce.PRODUCT:
+        out = np.ones((count, values.shape[1]))
+        np.multiply.at(out, segments, values)
+        return out
     if reduce in (Reduce.MAX, Reduce.MIN):
         fill, ufunc = (-np.inf, np.maximum) if reduce is Reduce.MAX else (np.inf, np.minimum)
         out = np.full((count, values.shape[1]), fill)

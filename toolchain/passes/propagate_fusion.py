@@ -1,8 +1,9 @@
-"""Fuse Gather → (scale) → Aggregate into Propagate, which needs no edge buffer."""
+"""Fuse Gather → (scale) → Aggregate into Propagate, which needs no edge buffer; a product has no such form."""
 
 from __future__ import annotations
 
 from toolchain.ir import Graph, GraphBuilder, Value, rewrite
+from toolchain.ir.attributes import PROPAGATED
 from toolchain.ir.ops import Aggregate, End, Gather, Mul, Propagate
 from toolchain.topology import Normalization
 
@@ -21,7 +22,7 @@ def fuse_propagate(graph: Graph) -> Graph:
         return None
 
     def rule(builder: GraphBuilder, value: Value, inputs: tuple[int, ...]) -> int | None:
-        if not isinstance(value.op, Aggregate) or value.op.end is not End.TARGET:
+        if not isinstance(value.op, Aggregate) or value.op.end is not End.TARGET or value.op.reduce not in PROPAGATED:
             return None
         messages = graph.values[value.inputs[0]]
         source = gathered(messages)

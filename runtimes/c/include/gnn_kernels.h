@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 typedef enum gnn_type { GNN_F32 = 0, GNN_S8 = 1, GNN_S16 = 2, GNN_S32 = 3 } gnn_type;
-typedef enum gnn_reduce { GNN_SUM = 0, GNN_MEAN = 1, GNN_MAX = 2, GNN_MIN = 3 } gnn_reduce;
+typedef enum gnn_reduce { GNN_SUM = 0, GNN_MEAN = 1, GNN_MAX = 2, GNN_MIN = 3, GNN_PRODUCT = 4 } gnn_reduce;
 typedef enum gnn_binary { GNN_ADD = 0, GNN_SUB = 1, GNN_MUL = 2, GNN_DIV = 3, GNN_MAXIMUM = 4 } gnn_binary;
 typedef enum gnn_function {
     GNN_RELU = 0, GNN_LEAKY_RELU = 1, GNN_ELU = 2, GNN_GELU = 3, GNN_GELU_TANH = 4, GNN_SIGMOID = 5, GNN_TANH = 6,

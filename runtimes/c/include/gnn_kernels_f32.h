@@ -49,10 +49,11 @@ typedef struct gnn_propagate_f32_op {
 GNN_KERNEL void gnn_propagate_f32(const gnn_propagate_f32_op *op, const gnn_topology *topology, const float *x,
                                   const float *edge_weight, const float *out_scale, uint32_t first, uint32_t rows, float *y);
 
-/* Aggregate in three steps: start on the whole accumulator [N, C], add blocks of edge rows, finish on the whole accumulator (mean; empty rows to 0).
+/* Aggregate in three steps: start on the whole accumulator [N, C], add blocks of edge rows, finish on the whole accumulator (mean; maxima and
+ * minima of no row to 0).
  * index[r] is the node of edge row r. counts [N] is needed for GNN_MEAN, else NULL; it is filled by start and add. error [N, C] holds what
  * rounding took from sums and means; NULL where no node has more than some 500 edges (equal terms all round the same way: 5,000 of them
- * summed plainly are off by up to 7e-5) and for GNN_MAX, GNN_MIN. */
+ * summed plainly are off by up to 7e-5) and for GNN_MAX, GNN_MIN, GNN_PRODUCT. */
 GNN_KERNEL void gnn_aggregate_start_f32(gnn_reduce reduce, uint32_t rows, uint32_t channels, float *y, uint32_t *counts,
                                         float *error);
 GNN_KERNEL void gnn_aggregate_f32(gnn_reduce reduce, const float *x, const uint16_t *index, uint32_t rows, uint32_t channels,

@@ -1,10 +1,10 @@
-#include "gnn_float.h"
 #include "gnn_kernels.h"
+#include "gnn_reduce.h"
 
 void gnn_pool_start_f32(gnn_reduce reduce, uint32_t num_graphs, uint32_t channels, float *y, float *error)
 {
     const size_t count = (size_t)num_graphs * channels;
-    const float start = reduce == GNN_MAX ? gnn_float_of(GNN_LOWEST_BITS) : reduce == GNN_MIN ? gnn_float_of(GNN_HIGHEST_BITS) : 0.0f;
+    const float start = gnn_reduce_start(reduce);
     for (size_t i = 0; i < count; ++i) {
         y[i] = start;
     }

@@ -20,7 +20,7 @@ from toolchain.compression.equalization import equalize
 from toolchain.compression.row_scaling import scale_sources
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, interpret
-from toolchain.ir.ops import Activation, Function, Linear, Mul, Propagate
+from toolchain.ir.ops import Activation, Function, Linear, Mul, Pool, Propagate, Reduce
 from toolchain.passes import deployable
 
 MAKERS = {"gcn": (gcn_graph, 7), "gin": (gin_graph, 7), "sage": (sage_graph, 7), "node_gcn": (node_gcn_graph, 30)}
@@ -71,6 +71,15 @@ def test_a_value_that_a_table_activation_reads_is_left_alone():
     equalized = equalize(graph, observe(graph, many_inputs(10)), 0.25)
 
     assert_same_function(graph, equalized, random_inputs(40, 80))
+    np.testing.assert_array_equal(graph.constants["second.weight"], equalized.constants["second.weight"])
+
+
+def test_a_value_whose_rows_are_multiplied_is_left_alone():
+    m = Layers("product")
+    h = m.builder.add(Pool(Reduce.PRODUCT), m.linear(m.input(7), 16, "first"))
+    graph = m.finish(m.linear(h, 3, "second"))
+    equalized = equalize(graph, observe(graph, many_inputs(10)), 0.25)
+
     np.testing.assert_array_equal(graph.constants["second.weight"], equalized.constants["second.weight"])
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.nn.utils import prune
 from torch_geometric import nn as pyg
 from torch_geometric.data import Data, HeteroData
+from torch_geometric.nn import aggr
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_self_loops, scatter
 
@@ -114,7 +115,10 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "normalization of weights that the layer computes": (Learned, ("gcn_norm of computed edge weights", "normalize=False")),
     "LSTM aggregation": (lambda: pyg.SAGEConv(HIDDEN, 4, aggr="lstm"), ("aggr=", "sum, mean, max, min")),
     "median aggregation": (lambda: pyg.SAGEConv(HIDDEN, 4, aggr="median"), ("aggr='median'",)),
-    "product aggregation": (lambda: pyg.SimpleConv("mul"), ("aggr_module: cannot lower MulAggregation", "sum, mean, max")),
+    "quantile aggregation": (
+        lambda: pyg.SimpleConv(aggr.QuantileAggregation(0.3)),
+        ("aggr_module: cannot lower QuantileAggregation", "sum, mean, max, min, mul"),
+    ),
 }  # fmt: skip
 
 
@@ -199,9 +203,9 @@ CALLS: dict[str, tuple[Calls, tuple[str, ...]]] = {
         Calls(lambda m, x, e, *_: scatter(x[e[0]], e[1], dim=0)),
         ("scatter", "dim_size=x.size(0)"),
     ),
-    "scatter of a product": (
-        Calls(lambda m, x, e, *_: scatter(x[e[0]], e[1], dim_size=x.size(0), reduce="mul")),
-        ("reduce='mul'", "sum, add, mean, max, min"),
+    "scatter of any row": (
+        Calls(lambda m, x, e, *_: scatter(x[e[0]], e[1], dim_size=x.size(0), reduce="any")),
+        ("reduce='any'", "sum, add, mean, max, min, mul"),
     ),
     "scatter over channels": (
         Calls(lambda m, x, e, *_: scatter(x, torch.zeros(FEATURES, dtype=torch.long), dim=1)),

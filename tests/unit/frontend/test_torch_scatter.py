@@ -30,7 +30,8 @@ def scatter(src, index, dim=-1, out=None, dim_size=None, reduce="sum"):
     dim_size = int(index.max()) + 1 if dim_size is None else dim_size
     index = index.view(-1, *[1] * (src.dim() - 1)).expand_as(src)
     kind = {"sum": "sum", "add": "sum", "mean": "mean", "max": "amax", "min": "amin", "mul": "prod"}[reduce]
-    return src.new_zeros(dim_size, *src.shape[1:]).scatter_reduce(0, index, src, kind, include_self=False)
+    start = torch.full((dim_size, *src.shape[1:]), float(reduce == "mul"))
+    return start.scatter_reduce(0, index, src, kind, include_self=False)
 
 def scatter_sum(src, index, dim=-1, out=None, dim_size=None): return scatter(src, index, dim, out, dim_size, "sum")
 def scatter_add(src, index, dim=-1, out=None, dim_size=None): return scatter(src, index, dim, out, dim_size, "sum")
@@ -88,6 +89,7 @@ BODIES: dict[str, Callable[[Any, Data], Any]] = {
     "scatter_mean": lambda s, d: s.scatter_mean(d.x, d.batch, dim=-2, dim_size=d.num_graphs),
     "scatter_max": lambda s, d: s.scatter_max(source_message(d), d.edge_index[1], dim=0, dim_size=d.num_nodes)[0],
     "scatter_min": lambda s, d: s.scatter_min(d.x, d.batch, dim=0)[0],
+    "scatter_mul": lambda s, d: s.scatter_mul(d.x[d.edge_index[0]], d.edge_index[1], dim=0, dim_size=d.num_nodes),
     "scatter_softmax": lambda s, d: s.scatter_sum(
         s.scatter_softmax(source_message(d), d.edge_index[1], dim=0), d.edge_index[1], dim=0, dim_size=d.num_nodes
     ),
@@ -112,7 +114,6 @@ def test_torch_scatter_function_equals_itself_after_lowering(torch_scatter: Modu
 
 
 REFUSED: dict[str, tuple[Callable[[Any, Data], Any], str]] = {
-    "product": (lambda s, d: s.scatter_mul(d.x, d.batch, dim=0), "torch_scatter.scatter_mul; supported functions"),
     "positions of maxima": (
         lambda s, d: d.x + s.scatter_max(d.x[:, 0], d.batch, dim=0)[1].sum(), "the positions that scatter_max returns"
     ),

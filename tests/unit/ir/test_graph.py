@@ -156,12 +156,13 @@ def test_wrong_feature_width_is_refused() -> None:
 
 
 @pytest.mark.parametrize("reduce", Reduce)
-def test_node_without_in_edges_stays_zero(reduce: Reduce) -> None:
+def test_nodes_without_in_edges_are_zero_or_one_for_products(reduce: Reduce) -> None:
     b = GraphBuilder((TopologySpec(),))
-    x = b.add(ops.Input(Role.X, node(1)))
-    graph = b.finish([b.add(ops.Propagate(0, reduce), x)])
+    messages = b.add(ops.Gather(0, ops.End.SOURCE), b.add(ops.Input(Role.X, node(1))))
+    graph = b.finish([b.add(ops.Aggregate(reduce), messages)])
     (out,) = interpret(graph, GraphInputs(np.array([[-3], [5], [7]]), np.array([[0], [1]])))
-    np.testing.assert_array_equal(out, [[0], [-3], [0]])
+    nothing = reduce.of_nothing
+    np.testing.assert_array_equal(out, [[nothing], [-3], [nothing]])
 
 
 def test_graph_without_nodes_pools_to_zero() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.ir.test_integer_ops import CHANNELS, I8, I16, PLAIN, SEEDS, TYPES, Twin, random_inputs
 from toolchain.errors import TypeMismatch
 from toolchain.ir import integer, ops
+from toolchain.ir.attributes import PROPAGATED
 from toolchain.ir.graph import Graph, GraphBuilder
 from toolchain.ir.integer_softmax import WEIGHT_QPARAMS
 from toolchain.ir.ops import End, Function, Op, Reduce, Role
@@ -48,7 +49,7 @@ def test_head_mean(seed: int, input_type: DType, output_type: DType) -> None:
 
 @SEEDS
 @TYPES
-@pytest.mark.parametrize("reduce", Reduce)
+@pytest.mark.parametrize("reduce", PROPAGATED)
 def test_aggregate_of_gathered_rows(seed: int, input_type: DType, output_type: DType, reduce: Reduce) -> None:
     """Aggregated along the other end than they were gathered at, so that it is not what Propagate does."""
 

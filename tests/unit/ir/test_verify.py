@@ -127,6 +127,7 @@ MISFITS: dict[str, tuple[Op, tuple[TensorType, ...]]] = {
     "linear bias too long": (ops.Linear(), (N3, const(4, 3), const(3))),
     "row factor on graphs": (ops.Linear(row_factor=RowFactor(0, End.SOURCE)), (graph_row(3), const(4, 3))),
     "propagate of edges": (ops.Propagate(0), (E0,)),
+    "propagate of products": (ops.Propagate(0, Reduce.PRODUCT), (N3,)),
     "propagate with unnamed operand": (ops.Propagate(0), (N3, const(3))),
     "propagate weight of another topology": (ops.Propagate(0, operands=("weight",)), (N3, edge(1, 1))),
     "propagate heads that do not divide": (ops.Propagate(0, operands=("weight",)), (N3, edge(2, 0))),

@@ -17,7 +17,9 @@ from toolchain.ir.ops import Const, End, Extent, Function, Reduce
 from toolchain.topology import Normalization, TopologySpec
 
 PLAIN_SUM_TERMS = 500  # up to so many floats are summed plainly: see gnn_aggregate_start_f32
-_REDUCE = {Reduce.SUM: "GNN_SUM", Reduce.MEAN: "GNN_MEAN", Reduce.MAX: "GNN_MAX", Reduce.MIN: "GNN_MIN"}
+_REDUCE = {
+    Reduce.SUM: "GNN_SUM", Reduce.MEAN: "GNN_MEAN", Reduce.MAX: "GNN_MAX", Reduce.MIN: "GNN_MIN", Reduce.PRODUCT: "GNN_PRODUCT",
+}  # fmt: skip
 _KIND = {
     ops.Add: "GNN_ADD", ops.Sub: "GNN_SUB", ops.Mul: "GNN_MUL", ops.Div: "GNN_DIV", ops.Maximum: "GNN_MAXIMUM"
 }  # fmt: skip
@@ -287,7 +289,7 @@ def _error(program: Program, value: Value, op: ops.Pool | ops.Aggregate) -> str:
     """Memory for what rounding takes from long sums, so that thousands of terms keep the accuracy of a few."""
     most = program.bounds.nodes if isinstance(op, ops.Pool) else program.max_degree
     assert most is not None
-    if op.reduce in (Reduce.MAX, Reduce.MIN) or most <= PLAIN_SUM_TERMS:
+    if op.reduce not in (Reduce.SUM, Reduce.MEAN) or most <= PLAIN_SUM_TERMS:
         return "NULL"
     bytes_ = 4 * program.rows_of(value.type.domain) * value.type.channels
     return program.buffer(f"error_{value.id}", "float", bytes_, is_block=False, writes=True)
