@@ -13,8 +13,12 @@ from toolchain.exporters.fixed_feeds import FixedFeeds
 from toolchain.exporters.lowerings import Lowering, choose_lowering
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
+from toolchain.ir.ops import Aggregate, Propagate, Reduce
+
+logger = logging.getLogger("pocketgnn")
 
 PRECISIONS = ("float32", "float16")
+LARGEST_HALF = 65_504
 
 
 def emit(
@@ -28,7 +32,7 @@ def emit(
         lowering: "auto", "dense" or "scatter" (see `toolchain.exporters.lowerings`). "auto" is "scatter".
         precision: of weights and values inside: "float32", or "float16", which Apple's neural engine needs. What goes in
             and comes out is float32 in both. None: float16 of a Graph with float16 weights. A value beyond 65,504 is infinite in
-            float16, a sum over many neighbours too.
+            float16, a sum over many neighbours too: the log warns of it.
         fixed_graph: store the arrays of these edges: then x is the only input, and its size the only one.
 
     Raises:
@@ -47,6 +51,9 @@ def emit(
         raise ExportError(f"precision {precision!r} is unknown to coreml. Precisions: {', '.join(PRECISIONS)}.")
     _require_float(graph)
     fixed = FixedFeeds.of(graph, fixed_graph)
+    limits = replace(bounds or Bounds(), degree=None) if fixed is None else fixed.bounds
+    if precision == "float16":
+        _warn_of_sums(graph, ((bounds or Bounds()).degree or limits.edges) if fixed is None else limits.degree)
     chosen = choose_lowering(graph, lowering, fixed)
     chosen = Lowering.SCATTER if chosen is Lowering.AUTO else chosen
     program = CoreMlProgram(precision)
@@ -59,11 +66,23 @@ def emit(
         refs[value.id] = emit_op(value.op, Site(graph, value, feeds, chosen, refs, program))
     for output, o in zip(outputs_of(graph), graph.outputs, strict=True):
         program.output(output.name, refs[o])
-    limits = replace(bounds or Bounds(), degree=None) if fixed is None else fixed.bounds
     declared = feeds.declared(None)
     facts = {"lowering": chosen.value, "coreml_precision": precision}
     model, *others = package_files(program, declared, limits, {f"pocketgnn.{k}": v for k, v in facts.items()})
     return Emission(model[1], model[0], declared, limits, facts, dict(others), precision)
+
+
+def _warn_of_sums(graph: Graph, degree: int | None) -> None:
+    """Log how small the values must be that a node with `degree` in-edges adds up."""
+    if degree is None or not any(
+        isinstance(v.op, Propagate | Aggregate) and v.op.reduce not in (Reduce.MAX, Reduce.MIN) for v in graph.values
+    ):
+        return
+    logger.warning(
+        "%s: computed in float16, in which numbers above 65,504 are infinite: a sum over %s in-edges is one where their mean is "
+        "above %.4g. Compare it on the device on graphs with hubs, or export with precision='float32' (--set precision=float32).",
+        graph.name, f"{degree:,}", LARGEST_HALF / degree,
+    )  # fmt: skip
 
 
 def _require_float(graph: Graph) -> None:

@@ -154,6 +154,21 @@ def test_weights_are_stored_once_and_half_as_large_in_half_precision(tmp_path: P
 WEIGHTS = "model.mlpackage/Data/com.apple.CoreML/weights/weight.bin"
 
 
+@pytest.mark.parametrize(
+    ("reduce", "precision", "warned"),
+    [(Reduce.SUM, "float16", True), (Reduce.MEAN, "float16", True), (Reduce.MAX, "float16", False), (Reduce.SUM, "float32", False)],
+)  # fmt: skip
+def test_sums_in_half_precision_are_warned_of_with_the_mean_that_overflows(
+    reduce: Reduce, precision: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", logger="pocketgnn"):
+        emit(sums(TopologySpec(), reduce), bounds=Bounds(50, 400, 1, 64), precision=precision)
+    words = [
+        message for message in caplog.messages if "over 64 in-edges is one where their mean is above 1024" in message
+    ]
+    assert (len(words), len(caplog.messages)) == (int(warned), int(warned))
+
+
 def test_two_outputs_may_be_one_value(tmp_path: Path) -> None:
     builder = GraphBuilder()
     x = builder.add(Input(Role.X, node(4)))

@@ -123,8 +123,8 @@ def check_companions(kind: str, artifacts: Sequence[Artifact]) -> None:
             )
         if artifact.contract.fixed_graph:
             raise ExportError(
-                f"{artifact.path}: the edges are part of it, which in an app is for C models only. "
-                "Export it without a fixed graph."
+                f"{artifact.path}: the edges are part of it, which in an app is for C models only. Export it without a fixed "
+                "graph, or package the C model alone."
             )
 
 
