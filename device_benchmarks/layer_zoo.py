@@ -20,6 +20,7 @@ from torch_geometric.nn.conv.utils import cheatsheet
 FEATURES = 6
 HIDDEN = 8
 EDGE_FEATURES = 3
+RELATIONS = 3
 DEGREES = torch.tensor([1, 4, 6, 5, 3, 1])  # histogram of in-degrees, which PNA's scalers are built from
 
 _CUDA = "wraps a CUDA library"
@@ -63,16 +64,21 @@ class LayerCase:
 
 
 class OneLayer(nn.Module):
-    """A model of one layer: x, edge_index and the graph's edge_weight or edge_attr in, node values out."""
+    """A model of one layer: x, edge_index and the graph's edge_weight, edge_attr or edge_type in, node values out."""
 
     def __init__(self, layer: nn.Module, fields: tuple[str, ...], call: Callable[..., Tensor] | None) -> None:
         super().__init__()
         self.layer, self.fields, self.call = layer, fields, call
 
     def forward(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, edge_attr: Tensor | None = None
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_type: Tensor | None = None,
     ) -> Tensor:
-        given = {"edge_weight": edge_weight, "edge_attr": edge_attr}
+        given = {"edge_weight": edge_weight, "edge_attr": edge_attr, "edge_type": edge_type}
         fields = {name: given[name] for name in self.fields}
         if self.call is not None:
             return self.call(self.layer, x, edge_index, **fields)
@@ -112,10 +118,20 @@ def _labels(layer: nn.Module, x: Tensor, edge_index: Tensor) -> Tensor:
     return layer((x[:, 0] > 0).long(), edge_index).float().view(-1, 1)
 
 
+def _of_relations() -> nn.Module:
+    layers = (conv.GCNConv(F_, H_), conv.SAGEConv(F_, H_), conv.GINConv(_mlp(F_)))
+    return conv.HeteroConv({("node", str(number), "node"): layer for number, layer in enumerate(layers)}, aggr="mean")
+
+
+def _by_relation(layer: nn.Module, x: Tensor, edge_index: Tensor, edge_type: Tensor) -> Tensor:
+    edges = {("node", str(number), "node"): edge_index[:, edge_type == number] for number in range(RELATIONS)}
+    return layer({"node": x}, edges)["node"]
+
+
 F_, H_, E_ = FEATURES, HIDDEN, EDGE_FEATURES
 _AGGREGATORS = ["mean", "min", "max", "std"]
 _SCALERS = ["identity", "amplification", "attenuation"]
-_WEIGHT, _ATTR = ("edge_weight",), ("edge_attr",)
+_WEIGHT, _ATTR, _TYPE = ("edge_weight",), ("edge_attr",), ("edge_type",)
 
 CASES: tuple[LayerCase, ...] = (
     LayerCase("SimpleConv", lambda: conv.SimpleConv("mean", combine_root="cat")),
@@ -178,6 +194,13 @@ CASES: tuple[LayerCase, ...] = (
     LayerCase("SignedConv", lambda: conv.SignedConv(F_, H_, first_aggr=True), call=_signed),
     LayerCase("MeshCNNConv", lambda: conv.MeshCNNConv(F_, H_, nn.ModuleList([nn.Linear(F_, H_) for _ in range(5)]))),
 )
+RELATIONAL: tuple[LayerCase, ...] = (  # layers of edges with types, which the homogeneous classes do not count
+    LayerCase("RGCNConv", lambda: conv.RGCNConv(F_, H_, RELATIONS, num_bases=2), _TYPE),
+    LayerCase("FastRGCNConv", lambda: conv.FastRGCNConv(F_, H_, RELATIONS), _TYPE),
+    LayerCase("FiLMConv", lambda: conv.FiLMConv(F_, H_, RELATIONS), _TYPE),
+    LayerCase("RGATConv", lambda: conv.RGATConv(F_, H_, RELATIONS), _TYPE),
+    LayerCase("HeteroConv", _of_relations, _TYPE, call=_by_relation),
+)
 
 
 def conv_classes() -> tuple[str, ...]:
@@ -205,13 +228,14 @@ def homogeneous_classes() -> tuple[str, ...]:
 
 
 def random_graph(nodes: int, edges: int, seed: int, isolated: int = 0) -> Data:
-    """A graph with features, positive weights and attributes; the last `isolated` nodes have no edge."""
+    """A graph with features, positive weights, attributes and types; the last `isolated` nodes have no edge."""
     generator = torch.Generator().manual_seed(seed)
     return Data(
         x=torch.randn(nodes, FEATURES, generator=generator),
         edge_index=torch.randint(0, nodes - isolated, (2, edges), generator=generator),
         edge_weight=torch.rand(edges, generator=generator) + 0.5,
         edge_attr=torch.rand(edges, EDGE_FEATURES, generator=generator),
+        edge_type=torch.randint(0, RELATIONS, (edges,), generator=generator),
     )
 
 

@@ -29,6 +29,9 @@ _REASONS: dict[type[nn.Module], str] = {
     pyg.WLConv: "it hashes integer labels, and values are float32. Use WLConvContinuous",
     pyg.PANConv: "it multiplies sparse matrices, whose entries are only known when the model runs. Use TAGConv or MixHopConv",
     pyg.MeshCNNConv: "it takes edges four by four in the order they are given, which sorting by target does not keep",
+    pyg.RGATConv: (
+        "each edge picks its weights by its type. Use RGCNConv, or a GATConv for each relation, on edge_index[:, edge_type == r]"
+    ),
     pyg.HypergraphConv: "the second row of its edges numbers hyperedges, no nodes. Make the hyperedges nodes of the graph",
 }
 _NO_AGGREGATION = (
