@@ -11,8 +11,8 @@ accounting, both for the dense features that the literature counts.
 `simulated` is the accuracy of training's own forward pass, `integer` that of the integer model in the reference interpreter,
 on the test nodes, at an epoch chosen on the validation nodes: the most accurate one from labels, the one of the lowest loss with a
 teacher. `codes_differing` counts outputs of the two that are not equal. Bits of "sensitivity", "rule" and "relaxed" were found by
-`planetoid-search`, on validation nodes, by training in the way of the row; "sensitivity, labels" has the bits found by training
-from labels in both rows.
+`planetoid-search`, on validation nodes, by training in the way of the row; "best search" has in both rows the bits of that search
+whose model, trained from labels, was best on the validation nodes.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from toolchain.studies.planetoid_search import (
     METHODS,
     MODEL,
     WIDTHS,
+    best_found,
     found_assignment,
     static,
     text_of,
@@ -50,18 +51,13 @@ from toolchain.studies.study import Found, Key, Scope, Study
 from toolchain.torch_structure import TorchGraph
 
 UNIFORM = {"8 bits": 8, "4 bits": 4, "2 bits": 2}
-FROM_LABELS = "sensitivity, labels"
-CONFIGURATIONS = ("float", *UNIFORM, *METHODS, FROM_LABELS)
+BEST = "best search"
+CONFIGURATIONS = ("float", *UNIFORM, *METHODS, BEST)
 FIXED = {  # of Cora: bits of the slots of a GCN in the order of execution, values before weights
     "all 2, result 8": (2, 2, 2, 2, 8, 2, 2),
     "x 4, first 2, then 8": (4, 2, 8, 8, 8, 2, 2),
     "1-bit first weight": (2, 2, 8, 8, 8, 1, 8),
 }
-EPOCHS = {
-    "Cora": 1.0,
-    "CiteSeer": 1.0,
-    "PubMed": 0.7,
-}  # of the stated number: the larger the graph, the sooner it is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +96,25 @@ def measure(keys: Sequence[Key], scope: Scope, settings: Settings) -> Iterator[F
         data = load(scope.data_root, name, model)
         graph = float_model(model, data, settings.train_epochs, seed)
         space = SearchSpace.of(graph, static(data), WIDTHS, [data])
-        epochs = round(EPOCHS[name] * settings.epochs)
         trained: dict[tuple[str, str], Found] = {}  # by bits and loss: methods that chose the same share a training
         for *_, configuration, loss in group:
             start = time.perf_counter()
             if configuration == "float":
-                values = float_row(graph, data, epochs, seed, is_distilled=loss == "distilled")
+                values = float_row(graph, data, settings.epochs, seed, is_distilled=loss == "distilled")
                 yield {**values, "seconds": round(time.perf_counter() - start, 1)}
                 continue
             assignment = bits_of(space, name, configuration, loss, settings.path)
             chosen = text_of(assignment), loss
             if chosen not in trained:
                 method = training(
-                    graph, space, data, assignment, epochs, seed, is_distilled=loss == "distilled", model=model
+                    graph,
+                    space,
+                    data,
+                    assignment,
+                    settings.epochs,
+                    seed,
+                    is_distilled=loss == "distilled",
+                    model=model,
                 )
                 values = integer_row(graph, method, space, assignment, data)
                 trained[chosen] = {**values, "seconds": round(time.perf_counter() - start, 1)}
@@ -125,8 +127,8 @@ def bits_of(space: SearchSpace, data: str, configuration: str, loss: str, path: 
         return dict.fromkeys(space.candidates, UNIFORM[configuration])
     if configuration in FIXED:
         return dict(zip(space.candidates, FIXED[configuration], strict=True))
-    if configuration == FROM_LABELS:
-        return found_assignment(path, data, "sensitivity", "labels")
+    if configuration == BEST:
+        return best_found(path, data)
     return found_assignment(path, data, configuration, loss)
 
 

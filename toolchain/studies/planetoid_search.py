@@ -36,7 +36,7 @@ from toolchain.compression.qat import quantization_aware
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
 from toolchain.studies.planetoid_models import DATA_SETS, LR, WEIGHT_DECAY, dropout, float_model, load
-from toolchain.studies.row_file import RowFile
+from toolchain.studies.row_file import Row, RowFile
 from toolchain.studies.study import Found, Key, Scope, Study
 
 WIDTHS = (2, 4, 8)
@@ -169,16 +169,36 @@ def found_assignment(path: Path, data: str, method: str, loss: str) -> Assignmen
     Raises:
         RecipeError: the file has no such row.
     """
+    (row,) = _found(path, data, loss, (method,))
+    return _bits(row)
+
+
+def best_found(path: Path, data: str) -> Assignment:
+    """What the search found whose model, trained from labels, was the most accurate on the validation nodes; of equals the first.
+
+    Raises:
+        RecipeError: the file lacks a row of a search.
+    """
+    return _bits(max(_found(path, data, "labels", METHODS), key=lambda row: float(row["validation"])))
+
+
+def _found(path: Path, data: str, loss: str, methods: Sequence[str]) -> list[Row]:
+    """The rows of seed 0, one for each method."""
     settings = (
         "" if not path.exists() else path.read_text(encoding="utf-8").splitlines()[1].removeprefix("# settings: ")
     )
     rows = RowFile(path, STUDY.keys, STUDY.values, "", settings).rows if path.exists() else []
-    for row in rows:
-        if (row["data"], row["seed"], row["method"], row["loss"]) == (data, "0", method, loss):
-            return {name: int(bits) for name, bits in (cell.rsplit(":", 1) for cell in row["bits"].split())}
-    raise RecipeError(
-        f"{path}: has no bits for {data}, {loss}, by {method}. Run `pocketgnn study planetoid-search` first."
-    )
+    found = {row["method"]: row for row in rows if (row["data"], row["seed"], row["loss"]) == (data, "0", loss)}
+    for method in methods:
+        if method not in found:
+            raise RecipeError(
+                f"{path}: has no bits for {data}, {loss}, by {method}. Run `pocketgnn study planetoid-search` first."
+            )
+    return [found[method] for method in methods]
+
+
+def _bits(row: Row) -> Assignment:
+    return {name: int(bits) for name, bits in (cell.rsplit(":", 1) for cell in row["bits"].split())}
 
 
 STUDY = Study(

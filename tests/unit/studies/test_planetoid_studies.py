@@ -14,7 +14,15 @@ from toolchain.errors import RecipeError
 from toolchain.ir import Graph
 from toolchain.studies import planetoid, planetoid_exploration, planetoid_search
 from toolchain.studies.planetoid_models import MODELS, float_model
-from toolchain.studies.planetoid_search import WIDTHS, by_rule, found_assignment, static, text_of, training
+from toolchain.studies.planetoid_search import (
+    WIDTHS,
+    best_found,
+    by_rule,
+    found_assignment,
+    static,
+    text_of,
+    training,
+)
 
 
 def citations(nodes: int = 90, features: int = 150, classes: int = 3) -> Data:
@@ -86,6 +94,25 @@ def test_what_a_search_wrote_is_what_the_table_reads(tmp_path: Path, subject: tu
     for data, loss in (("PubMed", "labels"), ("Cora", "distilled")):
         with pytest.raises(RecipeError, match=f"no bits for {data}, {loss}, by rule"):
             found_assignment(path, data, "rule", loss)
+
+
+def test_the_best_search_is_that_with_the_best_validation_from_labels_whatever_it_was_with_a_teacher(
+    tmp_path: Path, subject: tuple[Data, Graph, SearchSpace]
+) -> None:
+    _, _, space = subject
+    study, path = planetoid_search.STUDY, tmp_path / "found.csv"
+    file = study.row_file(path, study.settings(), "made by a test")
+    scores = {"sensitivity": (0.7, 0.99), "rule": (0.8, 0.7), "relaxed": (0.8, 0.9)}  # from labels, with a teacher
+    for bits, (method, validation) in zip((2, 4, 8), scores.items(), strict=True):
+        if method == "relaxed":
+            with pytest.raises(RecipeError, match="no bits for Cora, labels, by relaxed"):
+                best_found(path, "Cora")
+        for loss, score in zip(planetoid_search.LOSSES, validation, strict=True):
+            values = dict.fromkeys(study.values, 0.0) | {"bits": text_of(dict.fromkeys(space.candidates, bits))}
+            file.add(data="Cora", seed=0, method=method, loss=loss, budget=1.1, **values | {"validation": score})
+
+    assert set(best_found(path, "Cora").values()) == {4}
+    assert planetoid.bits_of(space, "Cora", planetoid.BEST, "distilled", path) == best_found(path, "Cora")
 
 
 def test_a_search_stays_within_its_budget(subject: tuple[Data, Graph, SearchSpace]) -> None:
