@@ -36,7 +36,7 @@ _REASONS: dict[type[nn.Module], str] = {
 }
 _NO_AGGREGATION = (
     "no runtime sorts within groups of varying size. Supported aggregations: sum, mean, max, min, mul, var, std, softmax, "
-    " powermean and several of these"
+    "powermean and several of these"
 )
 
 
