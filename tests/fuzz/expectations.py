@@ -47,6 +47,7 @@ def expect(limits: Limits, chunk: Chunk) -> Expected:
     prepare[:, ARENA] = arena
     prepare[:, NULL] = given(Flag.NO_GRAPH) | given(Flag.NO_ARENA) | (given(Flag.NO_BATCH) & (graphs != 1))
     missing = given(Flag.NO_SOURCE) | given(Flag.NO_TARGET) | (given(Flag.NO_WEIGHT) & limits.weighted)
+    missing |= given(Flag.NO_TYPE) & limits.typed
     prepare[:, NULL] |= missing & (edges > 0)
     prepare[:, NODES] = (nodes == 0) | (nodes > limits.nodes)
     prepare[:, GRAPHS] = (graphs == 0) | (graphs > limits.graphs)
@@ -88,14 +89,15 @@ def _expect_edges(limits: Limits, chunk: Chunk, prepare: np.ndarray) -> np.ndarr
     if limits.weighted:
         prepare[:, VALUE] = _any(owner, ~np.isfinite(chunk.weight), count)
     is_loop = chunk.source == chunk.target
-    loops = np.bincount(owner[is_loop], minlength=count)
     counts = []
     for spec in limits.topologies:
         adds = spec.self_loops is not SelfLoops.KEEP
-        counts.append(records["num_edges"] - loops + nodes if adds else records["num_edges"].astype(np.int64))
+        chosen = np.ones(len(owner), bool) if spec.relation is None else chunk.edge_type == spec.relation
+        edges, loops = (np.bincount(owner[which], minlength=count) for which in (chosen, chosen & is_loop))
+        counts.append(edges - loops + nodes if adds else edges)
         prepare[:, EDGES] |= counts[-1] > limits.edges
         ends = chunk.source if spec.reversed else chunk.target
-        kept = ~outside & ~(is_loop & adds) & (ends < limits.nodes)
+        kept = chosen & ~outside & ~(is_loop & adds) & (ends < limits.nodes)
         slot = owner * limits.nodes + ends
         degree = np.bincount(slot[kept], minlength=count * limits.nodes).reshape(count, limits.nodes) + adds
         prepare[:, DEGREE] |= (degree * (np.arange(limits.nodes) < nodes[:, None]) > limits.degree).any(1)

@@ -22,6 +22,7 @@ class Flag(IntFlag):
     NO_TARGET = auto()
     NO_BATCH = auto()
     NO_WEIGHT = auto()
+    NO_TYPE = auto()
     NO_FEATURES = auto()
     NO_X = auto()
     NO_X_INDEX = auto()
@@ -85,6 +86,7 @@ class Limits:
     features: int
     edge_features: int
     weighted: bool
+    typed: bool
     sparse: bool
     topologies: tuple[TopologySpec, ...]
     outputs: tuple[str, ...]  # domains
@@ -96,8 +98,9 @@ class Limits:
         assert contract.max_nodes and contract.max_edges and contract.max_graphs and contract.max_degree
         return cls(
             contract.max_nodes, contract.max_edges, contract.max_graphs, contract.max_degree, contract.features,
-            contract.edge_features or 0, contract.edge_weight, bool(artifact.provenance.get("sparse_features")),
-            contract.topologies, tuple(output.domain for output in artifact.signature.outputs), arena_bytes,
+            contract.edge_features or 0, contract.edge_weight, contract.edge_type,
+            bool(artifact.provenance.get("sparse_features")), contract.topologies,
+            tuple(output.domain for output in artifact.signature.outputs), arena_bytes,
         )  # fmt: skip
 
 
@@ -119,6 +122,7 @@ class Chunk:
     x_pointer: np.ndarray
     x_index: np.ndarray
     edge_attr: np.ndarray
+    edge_type: np.ndarray
     faults: np.ndarray
     is_comparable: np.ndarray
 
@@ -134,7 +138,9 @@ class Chunk:
     def sections(self, sparse: bool) -> list[np.ndarray]:
         """The arrays in the order in which the runner reads them."""
         x = np.empty((0,), np.float32) if sparse else self.dense
-        return [self.source, self.target, self.batch, self.weight, x, self.x_pointer, self.x_index, self.edge_attr]
+        return [
+            self.source, self.target, self.batch, self.weight, x, self.x_pointer, self.x_index, self.edge_attr, self.edge_type,
+        ]  # fmt: skip
 
 
 def make_chunk(limits: Limits, count: int, rng: np.random.Generator, fault_share: float = 0.6) -> Chunk:
@@ -188,12 +194,19 @@ def _arrays(limits: Limits, records: np.ndarray, rng: np.random.Generator, fault
     # eighths: their sums are exact, so that no sum is negative for one computation and zero for another
     weight = rng.integers(0, 17, edges if limits.weighted else 0).astype(np.float32) / 8
     attr = rng.normal(0, 2, (edges, limits.edge_features)).astype(np.float32)
+    types = rng.choice(_relations(limits), edges) if limits.typed else np.zeros(0, np.uint16)
     pointer, index = (
         _sparse(limits, records, dense) if limits.sparse else (np.zeros(0, np.uint32), np.zeros(0, np.uint16))
     )
     return Chunk(
-        records, source, target, batch, weight, dense, pointer, index, attr, faults, np.ones(len(records), bool)
+        records, source, target, batch, weight, dense, pointer, index, attr, types, faults, np.ones(len(records), bool)
     )
+
+
+def _relations(limits: Limits) -> np.ndarray:
+    """Those of the model, and two that no edge of it has, which count for nothing."""
+    known = [spec.relation for spec in limits.topologies if spec.relation is not None]
+    return np.array([*known, max(known) + 1, 65_535], np.uint16)
 
 
 def _sparse(limits: Limits, records: np.ndarray, dense: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -225,6 +238,8 @@ def _spoil_edges(limits: Limits, chunk: Chunk, rng: np.random.Generator, has) ->
     records, owner = chunk.records, chunk.edge_owner
     edges = records["edges_given"]
     chunk.target[has(Fault.HUB)[owner]] = 0
+    if limits.typed:  # of several relations none would have too many
+        chunk.edge_type[(has(Fault.MANY_EDGES) | has(Fault.HUB))[owner]] = 0
     loops = has(Fault.LOOPS)[owner]
     chunk.target[loops] = chunk.source[loops]
     _, places = _one_each(edges, has(Fault.DUPLICATES), rng)

@@ -75,6 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint16_t *const source = array(&in, 2 * (size_t)edges), *const target = array(&in, 2 * (size_t)edges);
     uint16_t *const batch = array(&in, 2 * rows);
     float *const weight = MODEL.reads_edge_weight ? array(&in, 4 * (size_t)edges) : NULL;
+    uint16_t *const type = MODEL.reads_edge_type ? array(&in, 2 * (size_t)edges) : NULL;
     uint32_t *const x_pointer = MODEL.reads_sparse_features ? array(&in, 4 * (rows + 1)) : NULL;
     uint16_t *const x_index = MODEL.reads_sparse_features ? array(&in, 2 * rows * MODEL.features) : NULL;
     float *const x = MODEL.reads_sparse_features ? NULL : array(&in, 4 * rows * MODEL.features);
@@ -95,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     graph.target = (flags & 16u) ? NULL : target;
     graph.batch = (flags & 32u) ? NULL : batch;
     graph.edge_weight = (flags & 64u) ? NULL : weight;
-    graph.edge_type = NULL;
+    graph.edge_type = (flags & 32768u) ? NULL : type;
     features.x = (flags & 128u) ? NULL : x;
     features.x_pointer = (flags & 128u) ? NULL : x_pointer;
     features.x_index = (flags & 256u) ? NULL : x_index;
@@ -118,6 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(target);
     free(batch);
     free(weight);
+    free(type);
     free(x_pointer);
     free(x_index);
     free(x);

@@ -80,6 +80,7 @@ _GRAPHS: dict[str, tuple[Callable[[], Graph], bool]] = {
         lambda: _zoo("gat_mean_edge"),
         False,
     ),  # float; edge attributes, self-loops that replace others, softmax
+    "relations": (lambda: _zoo("relations"), False),  # float; a topology for each relation, edges of others left out
     "integer": (lambda: _int8("gin_graph"), False),
     "sparse": (_binary, True),  # integer; positions of ones instead of rows
     "degree_groups": (

@@ -11,7 +11,7 @@
 #include "gnn.h"
 
 #define MAX_OUTPUTS 4
-#define SECTIONS 8
+#define SECTIONS 9
 #define UNWRITTEN 0x7fc0dead /* a NaN that no model computes */
 
 extern const gnn_model MODEL;
@@ -132,6 +132,7 @@ static void run_one(const record *r, unsigned char **sections, int32_t *statuses
     uint32_t *x_pointer = take(&sections[5], sparse ? (nodes + 1) * 4 : 0);
     uint16_t *x_index = take(&sections[6], sparse ? nodes * MODEL.features * 2 : 0);
     float *edge_attr = take(&sections[7], edges * MODEL.edge_features * 4);
+    uint16_t *type = take(&sections[8], MODEL.reads_edge_type ? edges * 2 : 0);
     unsigned char *memory = room((size_t)r->arena_bytes + r->arena_offset);
     void *arena = (r->flags & NO_ARENA) ? NULL : memory + r->arena_offset;
     float *none[MAX_OUTPUTS] = {NULL};
@@ -152,13 +153,14 @@ static void run_one(const record *r, unsigned char **sections, int32_t *statuses
         graph.target = (r->flags & NO_TARGET) ? NULL : target;
         graph.batch = (r->flags & NO_BATCH) ? NULL : batch;
         graph.edge_weight = (r->flags & NO_WEIGHT) || !MODEL.reads_edge_weight ? NULL : weight;
-        graph.edge_type = NULL;
+        graph.edge_type = (r->flags & NO_TYPE) || !MODEL.reads_edge_type ? NULL : type;
         statuses[0] = (int32_t)MODEL.prepare((r->flags & NO_GRAPH) ? NULL : &graph, arena, r->arena_bytes);
     }
     free(source);
     free(target);
     free(batch);
     free(weight);
+    free(type);
     if (statuses[0] == GNN_OK && r->corrupt_with != 0) {
         memory[r->corrupt_at] = (unsigned char)(memory[r->corrupt_at] ^ r->corrupt_with);
     }
