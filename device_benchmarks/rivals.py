@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -17,8 +18,11 @@ from runtimes.onnxruntime import open_session
 from toolchain.inputs import GraphInputs
 
 EXPORTERS = ("dynamo", "legacy")
-_ROWS = {"x": "N", "edge_index": "E", "edge_weight": "E", "edge_attr": "E", "batch": "N"}  # what the free axis counts
+_ROWS = {  # what the free axis counts
+    "x": "N", "edge_index": "E", "edge_weight": "E", "edge_attr": "E", "edge_type": "E", "batch": "N",
+}  # fmt: skip
 _ROW_AXIS = {"edge_index": 1}
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def export_rival(model: Any, example: Any, *, exporter: str, path: Path) -> Riva
         with torch.no_grad(), _silence():
             torch.onnx.export(module, tensors, str(path), input_names=names, **_options(names, exporter))
     except Exception as error:  # exporters raise whatever their layers raise; the words are the result
-        return RivalFailure(exporter, f"{type(error).__name__}: {error}".strip())
+        return RivalFailure(exporter, _COLOURS.sub("", f"{type(error).__name__}: {error}").strip())
     return RivalFile(path, exporter, _inputs_of_file(path))
 
 
