@@ -17,6 +17,7 @@ from toolchain.ir import ops
 from toolchain.ir.functions import ACTIVATIONS
 from toolchain.ir.graph import Graph, Value
 from toolchain.ir.ops import End, Extent, Reduce
+from toolchain.ir.segments import segment_reduce
 from toolchain.ir.types import TensorType
 from toolchain.topology import Topology
 
@@ -155,24 +156,6 @@ def row_factor(factor: ops.RowFactor, call: Call) -> Array:
     topology = call.topology(factor.topology)
     scale = topology.source_scale if factor.end is End.SOURCE else topology.target_scale
     return scale if scale is not None else np.ones(topology.num_nodes, np.float32)
-
-
-def segment_reduce(values: Array, segments: Array, count: int, reduce: Reduce) -> Array:
-    """Reduce rows by segment number; an empty segment gives 0, of a product 1. In float64, so row order hardly matters."""
-    if reduce is Reduce.PRODUCT:
-        out = np.ones((count, values.shape[1]))
-        np.multiply.at(out, segments, values)
-        return out
-    if reduce in (Reduce.MAX, Reduce.MIN):
-        fill, ufunc = (-np.inf, np.maximum) if reduce is Reduce.MAX else (np.inf, np.minimum)
-        out = np.full((count, values.shape[1]), fill)
-        ufunc.at(out, segments, values)
-        return np.where(np.isfinite(out), out, 0.0)
-    out = np.zeros((count, values.shape[1]))
-    np.add.at(out, segments, values)
-    if reduce is Reduce.MEAN:
-        out /= np.bincount(segments, minlength=count).clip(min=1)[:, None]
-    return out
 
 
 @evaluate.register
