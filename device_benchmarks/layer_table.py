@@ -102,8 +102,7 @@ def markdown(rows: Sequence[Support], formats: Sequence[str]) -> str:
         "interpreter, which gives all rows of a product one range; LiteRT and ExecuTorch give each row its own, so their limit is "
         "wider.",
         "- **s8**: static int8, compared with the reference interpreter, which computes in integers; **s8=**: equal bit for bit. "
-        "What has no integer form (softmax, division) runs in float between, and may round differently. LiteRT keeps 16-bit values "
-        "as real numbers, so that one beyond the calibrated range is not cut there as it is in the others.", "",
+        "What has no integer form (softmax, division) runs in float between, and may round differently.", "",
         f"How many of the {len(classes)} homogeneous classes are within the limit, and the largest error of those that are:", "",
         f"| format | {' | '.join(SHORT[p] for p in precisions)} |", f"|---|{'---|' * len(precisions)}",
         *(f"| {format} | {' | '.join(_count(rows, format, p) for p in precisions)} |" for format in formats), "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolchain.ir import Graph, QParams, Value
+from toolchain.ir import DType, Graph, QParams, Value
 from toolchain.ir.ops import DegreeGroup, PeakGroup
 
 
@@ -12,6 +12,18 @@ def qparams_of(value: Value) -> QParams:
     """Quantization parameters of an integer value."""
     assert value.type.qparams is not None, f"%{value.id} is not an integer value"
     return value.type.qparams
+
+
+def uncut_ends(value: Value) -> tuple[np.float32, np.float32] | None:
+    """The real values of the lowest and the highest code, where no rounding to int8 saturates there: of int16 values, which
+    files keep as real numbers, and of int8 values with fewer bits. None for all others.
+    """
+    dtype = value.type.dtype
+    if dtype is not DType.I16 and (dtype is not DType.I8 or qparams_of(value).bits == 8):
+        return None
+    qparams = qparams_of(value)
+    low, high = (np.float32((code - qparams.zero_point) * qparams.scale[0]) for code in qparams.code_range)
+    return low, high
 
 
 def real_constant(graph: Graph, value: Value) -> np.ndarray:

@@ -116,9 +116,10 @@ class XnnpackInt8Module(QuantizedModule, ExecuTorchModule):
 
 
 def is_static(linear: Value, x: TensorType) -> bool:
-    """Whether a Linear is XNNPACK's static int8 product: int8 in, int8 out, and nothing in between."""
+    """Whether a Linear is XNNPACK's static int8 product: int8 in, int8 out, and nothing in between, such as a cut to 4 bits."""
     assert isinstance(linear.op, Linear)
-    return x.dtype is DType.I8 and linear.type.dtype is DType.I8 and linear.op.row_factor is None
+    is_int8 = x.dtype is linear.type.dtype is DType.I8 and qparams_of(linear.type).bits == 8
+    return is_int8 and linear.op.row_factor is None
 
 
 def _real(codes: Tensor, type: TensorType) -> Tensor:

@@ -65,8 +65,9 @@ def _weight(site: Site) -> Value:
 
 
 def _has_integer_kernel(op: Linear, site: Site) -> bool:
-    """int8 in and out; a row factor has no place in the kernel's rescaling."""
-    return _x(site).type.dtype is site.value.type.dtype is DType.I8 and op.row_factor is None
+    """int8 in and out; a row factor has no place in the kernel's rescaling, and its result saturates at 8 bits only."""
+    is_int8 = _x(site).type.dtype is site.value.type.dtype is DType.I8
+    return is_int8 and qparams_of(site.value).bits == 8 and op.row_factor is None
 
 
 def _relu_or_none(op: Linear, site: Site) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from toolchain.exporters.constants import qparams_of, real_constant
+from toolchain.exporters.constants import qparams_of, real_constant, uncut_ends
 from toolchain.exporters.litert_serializer import Quantization
 from toolchain.exporters.litert_writer import LiteRtWriter
 from toolchain.ir import Domain, DType, Graph
@@ -21,7 +21,7 @@ class Values:
     """Every value has a real form, float32, and an int8 value also its codes.
 
     Each form of an int8 value is written when it is first asked for, except that a float result is always rounded to codes.
-    An int16 or int32 value has only its real form, which holds more than 16 bits.
+    An int16 or int32 value has only its real form, which holds more than 16 bits; an int16 one is cut at the ends of its range.
     """
 
     graph: Graph
@@ -56,14 +56,18 @@ class Values:
         return next((self._real[id] for id, t in types if t.domain is domain and t.channels == channels), None)
 
     def store(self, id: int, raw: int) -> None:
-        """Keep the float result of a value; for an int8 value that means rounding it to its codes."""
+        """Keep the float result of a value, cut at the ends of its range; an int8 value is rounded to its codes."""
         value = self.graph.values[id]
+        shape = (-1, value.type.channels)
+        ends = uncut_ends(value)
+        if ends is not None:
+            raw = self.writer.op("MAXIMUM", raw, self.writer.constant(float(ends[0])), shape=shape)
+            raw = self.writer.op("MINIMUM", raw, self.writer.constant(float(ends[1])), shape=shape)
         if value.type.dtype is not DType.I8:
             self._real[id] = raw
             return
         qparams = qparams_of(value)
         quantization = Quantization(qparams.scale, qparams.zero_point)
-        shape = (-1, value.type.channels)
         self._codes[id] = self.writer.op("QUANTIZE", raw, shape=shape, dtype="int8", quantization=quantization)
 
     def store_codes(self, id: int, codes: int) -> None:

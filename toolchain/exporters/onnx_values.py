@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from toolchain.exporters.constants import qparams_of, real_constant
+from toolchain.exporters.constants import qparams_of, real_constant, uncut_ends
 from toolchain.exporters.onnx_writer import OnnxWriter
 from toolchain.ir import DType, Graph, Value
 from toolchain.ir.ops import Const
@@ -17,7 +17,7 @@ class Values:
     """Every value has a real form, float32, and an int8 value also its codes, as uint8: 128 more than in the Graph.
 
     The real form of codes is written when it is first asked for. An int16 or int32 value has only its real form, which
-    holds more than 16 bits.
+    holds more than 16 bits; an int16 one is cut at the ends of its range.
     """
 
     graph: Graph
@@ -44,13 +44,12 @@ class Values:
         return self._codes[id]
 
     def store(self, id: int, raw: str) -> None:
-        """Keep the float result of a value; for an int8 value that means rounding it to its codes."""
+        """Keep the float result of a value, cut at the ends of its range; an int8 value is rounded to its codes."""
         value = self.graph.values[id]
+        ends = uncut_ends(value)
+        if ends is not None:
+            raw = self.writer.op("Clip", raw, *(self.writer.constant(end) for end in ends))
         if value.type.dtype is DType.I8:
-            qparams = qparams_of(value)
-            if qparams.bits < 8:  # QuantizeLinear saturates at 8 bits
-                ends = (np.float32((c - qparams.zero_point) * qparams.scale[0]) for c in qparams.code_range)
-                raw = self.writer.op("Clip", raw, *(self.writer.constant(end) for end in ends))
             self._codes[id] = self.writer.op("QuantizeLinear", raw, *self._parameters(value))
         else:
             self._real[id] = raw
