@@ -20,7 +20,7 @@ from toolchain.exporters.executorch_module import ExecuTorchModule
 from toolchain.exporters.executorch_spmm import SparseProduct
 from toolchain.exporters.feed_module import FeedModule, Lowering
 from toolchain.exporters.fixed_feeds import FixedFeeds
-from toolchain.exporters.neighbour_lists import DenseAdjacency, NeighbourLists, ScatterAdd
+from toolchain.exporters.neighbour_lists import DenseAdjacency, IndexPut, NeighbourLists, ScatterAdd
 from toolchain.exporters.quantized_module import is_quantized
 from toolchain.feeds import Feed, FeedKind
 from toolchain.inputs import GraphInputs
@@ -29,7 +29,9 @@ from toolchain.ir import Graph
 MODEL_FILE = "model.pte"
 BACKENDS = ("xnnpack", "portable")
 SCATTER_RATIO = 16  # places of a neighbour list that cost as much as one edge of scatter_add
-STOCK_LOWERINGS = {"neighbours": NeighbourLists, "dense": DenseAdjacency, "scatter": ScatterAdd}
+STOCK_LOWERINGS = {
+    "neighbours": NeighbourLists, "dense": DenseAdjacency, "scatter": ScatterAdd, "index-put": IndexPut,
+}  # fmt: skip
 LOWERINGS = {**STOCK_LOWERINGS, "spmm": SparseProduct}  # "spmm": with an operator that the runtime has to be given
 
 
@@ -51,9 +53,10 @@ def emit(
         backend: "xnnpack" delegates products and elementwise ops to XNNPACK; "portable" uses ExecuTorch's own kernels.
         bounds: the largest graph that the file must take. Bounds that this model does not need are dropped.
         lowering: of sums over neighbours: "neighbours" pads each node's neighbours to the largest degree; "scatter" adds
-            along the edges; "dense" multiplies with an [N, N] adjacency; "auto" takes "scatter" where the bounds allow
-            hubs so large that the padding outweighs its slow kernel, and "neighbours" otherwise; "spmm" is one operator that
-            needs no memory for messages, and that `runtimes` compiles when it loads the file.
+            along the edges; "index-put" does so with a third of its memory by a slower kernel; "dense" multiplies with an
+            [N, N] adjacency; "auto" takes "scatter" where the bounds allow hubs so large that the padding outweighs its slow
+            kernel, and "neighbours" otherwise; "spmm" is one operator that needs no memory for messages, and that
+            `runtimes` compiles when it loads the file.
         wide_linear: how a Linear reads an int16 value, see `XnnpackInt8Module`.
         fixed_graph: store the arrays of these edges: then x is the only input, and memory is planned for its size.
 

@@ -91,8 +91,18 @@ class ScatterAdd(NeighbourLists):
             feed(kind, topology, reduce=mean_or_sum(reduce), dims=dims, factors=factors, min_rows=self.min_edges)
         )
         messages = self.gather(x, topology, End.SOURCE) * coefficient  # [E, C]
-        target = self.ends(topology, End.TARGET).unsqueeze(1).expand_as(messages)
-        return torch.zeros_like(x).scatter_add(0, target, messages)
+        return self.added(messages, self.ends(topology, End.TARGET), torch.zeros_like(x))
+
+    def added(self, messages: Tensor, target: Tensor, zeros: Tensor) -> Tensor:
+        """Every row of `messages` [E, C] added into the row of `zeros` [N, C] that `target` [E] names."""
+        return zeros.scatter_add(0, target.unsqueeze(1).expand_as(messages), messages)
+
+
+class IndexPut(ScatterAdd):
+    """Sums with index_put, a slower kernel yet, but one without an index as large as the messages: a third of the memory."""
+
+    def added(self, messages: Tensor, target: Tensor, zeros: Tensor) -> Tensor:
+        return zeros.index_put((target,), messages, accumulate=True)
 
 
 class DenseAdjacency(NeighbourLists):

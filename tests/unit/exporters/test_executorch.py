@@ -114,8 +114,9 @@ def test_dense_lowering_takes_a_hub_of_any_degree(tmp_path: Path) -> None:
     assert_close(runtimes.load(written).run(inputs), interpret(gcn_gin(), inputs), 1e-5)
 
 
-def test_scatter_lowering_takes_a_hub_of_any_degree_and_a_graph_without_edges(tmp_path: Path) -> None:
-    written = export(gcn_gin(), "executorch", tmp_path / "model", bounds=BOUNDS, lowering="scatter")
+@pytest.mark.parametrize("lowering", ["scatter", "index-put"])
+def test_lowerings_by_edge_take_a_hub_of_any_degree_and_a_graph_without_edges(lowering: str, tmp_path: Path) -> None:
+    written = export(gcn_gin(), "executorch", tmp_path / "model", bounds=BOUNDS, lowering=lowering)
     runtime = runtimes.load(written)
 
     assert (written.contract.max_degree, written.contract.max_edges) == (None, 300)
