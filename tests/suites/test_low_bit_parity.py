@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,25 +24,32 @@ from toolchain.exporters.emission import Bounds
 from toolchain.ir import Graph, interpret
 
 BITS = (1, 2, 4)
+MIXED = ("mixed1", "mixed2", "mixed3")  # widths drawn with this seed
 NAMES = ("gcn", "gin", "sage", "node_gcn")
 
 
 @functools.cache
-def quantized(name: str, bits: int) -> Graph:
-    """A model of hand_built after three steps of training with learned scales."""
+def quantized(name: str, bits: int | str) -> Graph:
+    """A model of hand_built after three steps of training with learned scales, of MIXED values and weights of 8 bits too."""
     make, features = MAKERS[name]
-    graph = after_steps(module_of(make(), features, {"*": Learned(bits)}), features).to_integer_graph()
+    quantizers = {"*": Learned(8 if bits in MIXED else int(bits))}
+    if bits in MIXED:
+        widths = random.Random(bits)
+        slots = module_of(make(), features, quantizers).slots
+        quantizers |= {slot.name: Learned(widths.randint(1, 8)) for slot in slots.values}
+        quantizers |= {slot.name: Learned(widths.choice((2, 4, 8, 8))) for slot in slots.weights}
+    graph = after_steps(module_of(make(), features, quantizers), features).to_integer_graph()
     return replace(graph, name=f"{name}_{bits}")
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    return library_of(quantized(name, bits) for name in NAMES for bits in BITS)
+    return library_of(quantized(name, bits) for name in NAMES for bits in (*BITS, *MIXED))
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", [*BITS, *MIXED])
 @pytest.mark.parametrize("name", NAMES)
-def test_c_gives_the_interpreter_s_bits(name: str, bits: int) -> None:
+def test_c_gives_the_interpreter_s_bits(name: str, bits: int | str) -> None:
     graph, model = quantized(name, bits), Model.in_dll(library(), f"gnn_{name}_{bits}_model")
     for inputs in (*many_inputs(5, MAKERS[name][1], seed=3), random_inputs(60, 300, MAKERS[name][1], 9)):
         actual, expected = run_c(model, inputs)[0], interpret(graph, inputs)[0]
@@ -62,7 +70,7 @@ def test_other_formats_keep_most_codes(format: str, name: str, tmp_path: Path) -
         pytest.importorskip("executorch", reason="executorch is not installed")
     options = {"bounds": Bounds(nodes=100, edges=400, graphs=1, degree=40), "wide_linear": "digits"}
     shares = []
-    for bits in (4,) if format == "executorch" else BITS:  # its exports take long
+    for bits in (4,) if format == "executorch" else (*BITS, *MIXED):  # its exports take long
         graph = quantized(name, bits)
         path = export(graph, format, tmp_path / f"model{bits}", **(options if format == "executorch" else {}))
         runtime = runtimes.load(path)

@@ -10,6 +10,7 @@ from toolchain.exporters.c.layers import (
     is_integer,
     linear_constants,
     linear_ratio,
+    lowest,
     padded,
     requant_fields,
     requant_parameters,
@@ -68,7 +69,8 @@ def ready_table(program: Program, kind: str, name: str, rows: list[str]) -> str:
 def narrow_channels(graph: Graph, value: Value) -> list[str] | None:
     """Initializers of gnn_narrow_channel; None where a Linear has other than 13 to 16 inputs or does not fit.
 
-    A result that only Linears read is stored as int16 (`Program.place`), which this kernel does not write.
+    A result that only Linears read is stored as int16 (`Program.place`), which this kernel does not write, and one of fewer
+    than 8 bits ends before int8 does, where this kernel cuts.
     """
     x, weight = graph.values[value.inputs[0]], graph.operand(value, "weight")
     out = value.type.qparams
@@ -78,8 +80,9 @@ def narrow_channels(graph: Graph, value: Value) -> list[str] | None:
         return None
     assert weight is not None and weight.type.qparams is not None and out is not None
     constants, ratio = linear_constants(graph, value), linear_ratio(graph, value)
-    is_relu = getattr(value.op, "activation", None) is Function.RELU and out.zero_point != out.code_range[0]
-    if constants.bits != 8 or is_relu or requant_parameters(ratio, constants.bound).left_shift:
+    is_relu = getattr(value.op, "activation", None) is Function.RELU
+    is_cut = (lowest(value.type, relu=is_relu), out.code_range[1]) != (-128, 127)
+    if constants.bits != 8 or is_cut or requant_parameters(ratio, constants.bound).left_shift:
         return None
     ready = ready_channels(ratio, constants.bias, constants.bound, value.type)
     if ready is None:
