@@ -53,7 +53,7 @@ def emit(
         backend: "xnnpack" delegates products and elementwise ops to XNNPACK; "portable" uses ExecuTorch's own kernels.
         bounds: the largest graph that the file must take. Bounds that this model does not need are dropped.
         lowering: of sums over neighbours: "neighbours" pads each node's neighbours to the largest degree; "scatter" adds
-            along the edges; "index-put" does so with a third of its memory by a slower kernel; "dense" multiplies with an
+            along the edges; "index-put" does so with a quarter of its memory by a slower kernel; "dense" multiplies with an
             [N, N] adjacency; "auto" takes "scatter" where the bounds allow hubs so large that the padding outweighs its slow
             kernel, and "neighbours" otherwise; "spmm" is one operator that needs no memory for messages, and that
             `runtimes` compiles when it loads the file.

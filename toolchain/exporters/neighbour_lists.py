@@ -14,6 +14,7 @@ from toolchain.exporters.edge_list import EdgeList, mean_or_sum
 from toolchain.exporters.feed_module import feed
 from toolchain.feeds import FeedKind
 from toolchain.ir.ops import End, Reduce
+from toolchain.topology import Normalization
 
 FAR = 1e30  # added to an unused place, so that it loses every maximum; far from overflow in float32
 
@@ -99,7 +100,32 @@ class ScatterAdd(NeighbourLists):
 
 
 class IndexPut(ScatterAdd):
-    """Sums with index_put, a slower kernel yet, but one without an index as large as the messages: a third of the memory."""
+    """Sums with index_put, a slower kernel yet, but one without an index as large as the messages.
+
+    Factors of nodes multiply nodes: messages are in memory once, where a product with a coefficient has them twice.
+    """
+
+    def weighted_sum(self, x: Tensor, topology: int, reduce: Reduce, factors: bool) -> Tensor:
+        spec = self.specs[topology]
+        normalized = spec.normalization is not Normalization.NONE
+        divides_only = (
+            reduce is Reduce.MEAN and normalized and not factors
+        )  # a target's scale has both, l and the division
+        if spec.weighted or spec.loop_weight != 1.0 or divides_only:
+            return super().weighted_sum(x, topology, reduce, factors)
+        if normalized and factors:
+            x = x * self.feeds.take(feed(FeedKind.SOURCE_SCALE, topology, dims=("N", 1)))
+        total = self.added(self.gather(x, topology, End.SOURCE), self.ends(topology, End.TARGET), torch.zeros_like(x))
+        ones = self.feeds.take(
+            feed(
+                FeedKind.COEFFICIENT, topology, reduce="sum", dims=("E", 1), factors=False, min_rows=self.min_edges
+            )
+        )  # fmt: skip
+        total = total * ones.amax(dim=0)  # 0 where the only edge is the one that pads an empty graph
+        if reduce is Reduce.MEAN or (normalized and factors):
+            scale = feed(FeedKind.TARGET_SCALE, topology, reduce=mean_or_sum(reduce), dims=("N", 1))
+            total = total * self.feeds.take(scale)
+        return total
 
     def added(self, messages: Tensor, target: Tensor, zeros: Tensor) -> Tensor:
         return zeros.index_put((target,), messages, accumulate=True)

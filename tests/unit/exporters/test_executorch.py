@@ -28,6 +28,7 @@ from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, GraphBuilder, interpret, ops
 from toolchain.ir.ops import Function, Input, Reduce, Role
 from toolchain.ir.types import node
+from toolchain.topology import Normalization, SelfLoops, TopologySpec
 
 BOUNDS = Bounds(nodes=96, edges=300, graphs=5, degree=24)
 SHAPES = [(9, 24, 1), (13, 40, 3), (1, 0, 1), (4, 0, 2), (2, 5, 1), (60, 70, 2), (96, 200, 5)]
@@ -126,6 +127,23 @@ def test_lowerings_by_edge_take_a_hub_of_any_degree_and_a_graph_without_edges(lo
         random_inputs(9, 24),
     ):
         assert_close(runtime.run(inputs), interpret(gcn_gin(), inputs), 1e-5)
+
+
+@pytest.mark.parametrize("lowering", ["dense", "scatter", "index-put"])
+def test_sums_are_right_whatever_multiplies_the_messages(lowering: str, tmp_path: Path) -> None:
+    """Nothing, factors of nodes, a division, weights of edges, loops that count twice; also where there are no edges."""
+    symmetric = TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC)
+    topologies = (symmetric, TopologySpec(), replace(symmetric, loop_weight=2.0), replace(symmetric, weighted=True))
+    b = GraphBuilder(topologies)
+    x = b.add(Input(Role.X, node(4)))
+    sums = [b.add(ops.Propagate(number), x) for number in range(len(topologies))]
+    means = [b.add(ops.Propagate(number, Reduce.MEAN), x) for number in range(len(topologies))]
+    graph = b.finish([b.add(ops.Concat(), *sums, *means)])
+    runtime = runtimes.load(export(graph, "executorch", tmp_path / "model", bounds=BOUNDS, lowering=lowering))
+
+    for nodes, edges in [(9, 24), (3, 0), (1, 0), (96, 200)]:
+        inputs = random_inputs(nodes, edges)
+        assert_close(runtime.run(inputs), interpret(graph, inputs), 1e-5)
 
 
 def test_hubs_within_the_bounds_decide_the_lowering() -> None:
