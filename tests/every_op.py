@@ -14,6 +14,13 @@ from toolchain.topology import LoopAttributes, Normalization, SelfLoops, Topolog
 GCN = TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC, weighted=True)
 LOOPS = TopologySpec(SelfLoops.REPLACE, loop_attributes=LoopAttributes.MEAN)
 PLAIN = TopologySpec()
+TOPOLOGIES = (
+    PLAIN,
+    TopologySpec(SelfLoops.REPLACE),
+    TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC),
+    TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC, weighted=True, loop_weight=2.0),
+    TopologySpec(normalization=Normalization.SYMMETRIC, reversed=True),
+)  # whatever a sum over neighbours may multiply into its messages
 
 
 def random_inputs(nodes: int, edges: int, *, graphs: int = 1, seed: int = 0) -> GraphInputs:
@@ -26,6 +33,13 @@ def random_inputs(nodes: int, edges: int, *, graphs: int = 1, seed: int = 0) -> 
     return GraphInputs(
         rng.normal(size=(nodes, 4)), ends, rng.uniform(0.5, 2, edges), rng.normal(size=(edges, 3)), batch, graphs
     )
+
+
+def sums(topology: TopologySpec, channels: int = 4, reduce: Reduce = Reduce.SUM) -> Graph:
+    """One Propagate, nothing else."""
+    builder = GraphBuilder((topology,))
+    x = builder.add(Input(Role.X, node(channels)))
+    return builder.finish([builder.add(ops.Propagate(0, reduce), x)])
 
 
 def every_op(seed: int = 0) -> Graph:

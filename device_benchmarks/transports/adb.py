@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from typing import ClassVar
 
 from device_benchmarks.transports.transport import Transport
 from toolchain.errors import DeviceError
@@ -22,6 +23,12 @@ class AdbTransport(Transport):
 
     kind = "adb"
     folders = ("/data/local/tmp", "/tmp")
+    failures: ClassVar[Mapping[str, str]] = {
+        "unauthorized": "it does not trust this machine. Unlock it and accept the key of this machine",
+        "offline": "it does not answer. Reconnect it, or run adb reconnect",
+        "not found": "adb sees no such device. Connect it, and see adb devices",
+        "no permissions": "this user may not use its USB connection. See the udev rules of Android's documentation",
+    }
 
     def __init__(self, serial: str = "", name: str = "") -> None:
         self.serial = serial or os.environ.get("ANDROID_SERIAL", "")
@@ -45,18 +52,6 @@ class AdbTransport(Transport):
 
     def shell(self, script: str) -> list[str]:
         return ["adb", "-s", self.serial, "shell", "-T", script]
-
-    def explain(self, error: str) -> str:
-        known = {
-            "unauthorized": "it does not trust this machine. Unlock it and accept the key of this machine",
-            "offline": "it does not answer. Reconnect it, or run adb reconnect",
-            "not found": "adb sees no such device. Connect it, and see adb devices",
-            "no permissions": "this user may not use its USB connection. See the udev rules of Android's documentation",
-        }
-        for words, meaning in known.items():
-            if words in error:
-                return f"{meaning} ({error})."
-        return f"the connection is lost ({error})." if error else "the connection is lost."
 
 
 def adb_devices() -> Mapping[str, str]:

@@ -6,8 +6,10 @@ import shlex
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from device_benchmarks.transports.transport import Transport, stop
 from toolchain.errors import DeviceError
@@ -52,6 +54,15 @@ class SshTransport(Transport):
 
     kind = "ssh"
     folders = ("/tmp", "/var/tmp")
+    failures: ClassVar[Mapping[str, str]] = {
+        "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key is not the known one. Find out why, then remove the old key",
+        "Host key verification failed": "its host key is not known. Log in once with ssh and compare the key that it shows",
+        "Permission denied": "it accepts none of your keys. Add your public key to its authorized_keys",
+        "Could not resolve": "there is no host of this name",
+        "Connection refused": "it runs no ssh server on this port",
+        "timed out": "it does not answer",
+        "No route": "it cannot be reached from here",
+    }
 
     def __init__(
         self, host: str, config: Path | None = None, connect_seconds: int = CONNECT_SECONDS, login: SshLogin = NO_LOGIN,
@@ -97,21 +108,6 @@ class SshTransport(Transport):
     def shell(self, script: str) -> list[str]:
         # The login shell of the other side may be any: all that it has to understand is a quoted argument of sh.
         return [*self._ssh(), "-T", "--", self.host, shlex.join(["exec", "sh", "-c", script])]
-
-    def explain(self, error: str) -> str:
-        known = {
-            "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key is not the known one. Find out why, then remove the old key",
-            "Host key verification failed": "its host key is not known. Log in once with ssh and compare the key that it shows",
-            "Permission denied": "it accepts none of your keys. Add your public key to its authorized_keys",
-            "Could not resolve": "there is no host of this name",
-            "Connection refused": "it runs no ssh server on this port",
-            "timed out": "it does not answer",
-            "No route": "it cannot be reached from here",
-        }
-        for words, meaning in known.items():
-            if words in error:
-                return f"{meaning} ({error})."
-        return f"the connection is lost ({error})." if error else "the connection is lost."
 
     @property
     def _socket(self) -> Path:

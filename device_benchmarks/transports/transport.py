@@ -9,9 +9,10 @@ import shlex
 import signal
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import ClassVar
 
 from toolchain.errors import DeviceError, DeviceTimeout
 
@@ -40,11 +41,13 @@ class Transport(ABC):
         kind: "local", "ssh" or "adb".
         name: the device, as the user calls it.
         folders: where a folder for a run may be made, in this order of preference.
+        failures: words of the tool that makes the connection, and what they mean.
     """
 
     kind: str
     name: str
     folders: tuple[str, ...]
+    failures: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def shell(self, script: str) -> list[str]:
@@ -52,7 +55,10 @@ class Transport(ABC):
 
     def explain(self, error: str) -> str:
         """What a tool's own words on a failed connection mean, and the way out."""
-        return f"{error or 'no message'}."
+        for words, meaning in self.failures.items():
+            if words in error:
+                return f"{meaning} ({error})."
+        return f"the connection is lost ({error})." if error else "the connection is lost."
 
     def open(self) -> None:  # noqa: B027 - not every transport has something to open
         """Connect.

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 import runtimes
-from tests import cases, coreml_files
+from tests import cases, coreml_files, zoo_parity
 from tests.parity import assert_close
 from toolchain.compression.quantization import quantize
 from toolchain.compression.static_int8 import StaticInt8
 from toolchain.errors import ExportError, OutsideContract
 from toolchain.exporters import export
 from toolchain.feeds import FeedKind
-from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, interpret
 from toolchain.passes import deployable
@@ -35,7 +34,7 @@ def fixed(model: str, graph: str) -> GraphInputs:
 
 
 def lowered(model: str) -> Graph:
-    return deployable(lower(cases.MODELS[model](), cases.example(model), name=model))
+    return deployable(zoo_parity.lowered(model))
 
 
 def check(

@@ -14,6 +14,7 @@ import pytest
 import runtimes
 from tests import cases
 from tests.parity import assert_close
+from tests.zoo_parity import lowered
 from toolchain.compression import Float16, quantize
 from toolchain.errors import ExportError
 from toolchain.exporters import export
@@ -25,10 +26,6 @@ from toolchain.ir import Graph, interpret
 ROUNDING = 4e-3
 BOUNDS = Bounds(64, 512, 4, 64)
 SEVERAL = ("gcn_graph", "gat_mean_edge", "gine_edge_attr", "multi_output")
-
-
-def lowered(model: str) -> Graph:
-    return lower(cases.MODELS[model](), cases.example(model), name=model)
 
 
 def halved(model: str) -> Graph:

@@ -6,37 +6,19 @@ from pathlib import Path
 
 import pytest
 
-import runtimes
 from tests import cases
-from tests.parity import assert_close
+from tests.zoo_parity import check_file, lowered, zoo
 from toolchain.compression.dynamic_int8 import DynamicInt8
 from toolchain.compression.quantization import quantize
 from toolchain.compression.static_int8 import StaticInt8
-from toolchain.exporters import export
-from toolchain.frontend import lower
-from toolchain.inputs import GraphInputs
-from toolchain.ir import Graph, interpret
+from toolchain.ir import Graph
 from toolchain.passes import deployable
 
 DENSE_UP_TO = 8  # some graphs of the zoo are smaller and some larger, so that both lowerings run
 
 
 def check(graph: Graph, folder: Path, tolerance: float) -> None:
-    """Export, load and run a graph on the whole graph zoo."""
-    runtime = runtimes.load(export(graph, "onnx", folder, dense_up_to_nodes=DENSE_UP_TO))
-    for name, inputs in zoo(graph.name).items():
-        try:
-            assert_close(runtime.run(inputs), interpret(graph, inputs), tolerance)
-        except AssertionError as error:
-            raise AssertionError(f"{graph.name} on {name}: {error}") from error
-
-
-def zoo(model: str) -> dict[str, GraphInputs]:
-    return {name: GraphInputs.from_pyg(cases.case_inputs(model, name)) for name in cases.GRAPHS}
-
-
-def lowered(model: str) -> Graph:
-    return lower(cases.MODELS[model](), cases.example(model), name=model)
+    check_file(graph, "onnx", folder, tolerance, dense_up_to_nodes=DENSE_UP_TO)
 
 
 @pytest.mark.parametrize("model", cases.MODELS)

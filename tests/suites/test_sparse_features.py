@@ -10,7 +10,7 @@ import torch
 
 import runtimes
 import toolchain
-from tests import cases
+from tests import cases, zoo_parity
 from tests.parity import assert_close
 from toolchain.compression import DynamicInt8, StaticInt8, quantize
 from toolchain.errors import ExportError, InvalidInput
@@ -43,7 +43,7 @@ def zoo(model: str, form: str) -> dict[str, GraphInputs]:
     if model == "wide_gcn":
         graphs = {name: GraphInputs.from_pyg(make(WIDE)) for name, make in cases.GRAPHS.items()}
     else:
-        graphs = {name: GraphInputs.from_pyg(cases.case_inputs(model, name)) for name in cases.GRAPHS}
+        graphs = zoo_parity.zoo(model)
     return {name: sparse(graph, form) for name, graph in graphs.items()} | {
         "no_entries": sparse(graphs["ring"], form, share=0.0)
     }
@@ -53,7 +53,7 @@ def lowered(model: str) -> Graph:
     if model == "wide_gcn":
         torch.manual_seed(0)
         return lower(GCN(WIDE, 3, hidden=8, layers=2).eval(), cases.GRAPHS["batch_of_three"](WIDE), name=model)
-    return lower(cases.MODELS[model](), cases.example(model), name=model)
+    return zoo_parity.lowered(model)
 
 
 def check(graph: Graph, format: str, folder: Path, form: str, tolerance: float, **options: str) -> None:

@@ -12,13 +12,13 @@ from runtimes.operators import onnxruntime_operators
 from tests import cases
 from tests.every_op import every_op, gcn_gin, random_inputs
 from tests.parity import assert_close
+from tests.zoo_parity import check_file, lowered
 from toolchain.compression.dynamic_int8 import DynamicInt8
 from toolchain.compression.quantization import quantize
 from toolchain.errors import ExportError, MissingDependency
 from toolchain.exporters import export
 from toolchain.exporters.emission import Bounds
 from toolchain.exporters.lowerings import sums_neighbours
-from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, GraphBuilder, interpret, ops
 from toolchain.ir.ops import Input, Reduce, Role
@@ -32,15 +32,12 @@ FAR = 10**12
 
 @pytest.mark.parametrize("model", cases.MODELS)
 def test_onnx_files_with_the_operator_equal_the_reference(model: str, tmp_path: Path) -> None:
-    graph = lower(cases.MODELS[model](), cases.example(model), name=model)
+    graph = lowered(model)
     if not sums_neighbours(graph):
         with pytest.raises(ExportError, match="lowering 'spmm' adds neighbours"):
             export(graph, "onnx", tmp_path / "model", lowering="spmm")
         return
-    runtime = runtimes.load(export(graph, "onnx", tmp_path / "model", lowering="spmm"))
-    for name in cases.GRAPHS:
-        inputs = GraphInputs.from_pyg(cases.case_inputs(model, name))
-        assert_close(runtime.run(inputs), interpret(graph, inputs), 1e-5)
+    check_file(graph, "onnx", tmp_path / "model", 1e-5, lowering="spmm")
 
 
 @pytest.mark.parametrize("graph", [gcn_gin(), every_op()], ids=["gcn_gin", "every_op"])

@@ -6,16 +6,13 @@ from pathlib import Path
 
 import pytest
 
-import runtimes
 from tests import cases
 from tests.parity import assert_close
+from tests.zoo_parity import check_file, lowered, zoo
 from toolchain.compression.dynamic_int8 import DynamicInt8
 from toolchain.compression.quantization import quantize
 from toolchain.compression.static_int8 import StaticInt8
-from toolchain.exporters import export
 from toolchain.exporters.emission import Bounds
-from toolchain.frontend import lower
-from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, interpret
 from toolchain.passes import deployable
 from toolchain.torch_module import GraphModule, TorchGraph
@@ -32,26 +29,8 @@ EXECUTORCH_MODELS = tuple(
 )
 
 
-def zoo(model: str) -> dict[str, GraphInputs]:
-    return {name: GraphInputs.from_pyg(cases.case_inputs(model, name)) for name in cases.GRAPHS}
-
-
-def lowered(model: str) -> Graph:
-    return lower(cases.MODELS[model](), cases.example(model), name=model)
-
-
 def static_int8(model: str, mode: str) -> Graph:
     return quantize(lowered(model), StaticInt8(list(zoo(model).values()), mode=mode, min_agreement=0.01))  # type: ignore[arg-type]
-
-
-def check(graph: Graph, format: str, folder: Path, tolerance: float, **options: object) -> None:
-    """Export, load and run a graph on the whole graph zoo."""
-    runtime = runtimes.load(export(graph, format, folder, **options))
-    for name, inputs in zoo(graph.name).items():
-        try:
-            assert_close(runtime.run(inputs), interpret(graph, inputs), tolerance)
-        except AssertionError as error:
-            raise AssertionError(f"{graph.name} on {name}: {error}") from error
 
 
 @pytest.mark.parametrize("model", cases.MODELS)
@@ -67,25 +46,25 @@ def test_the_torch_module_equals_the_reference(model: str) -> None:
 @pytest.mark.parametrize("lowering", ["auto", "edges"])
 @pytest.mark.parametrize("model", cases.MODELS)
 def test_torchscript_files_equal_the_reference(model: str, lowering: str, tmp_path: Path) -> None:
-    check(deployable(lowered(model)), "torchscript", tmp_path / "model", 1e-5, lowering=lowering)
+    check_file(deployable(lowered(model)), "torchscript", tmp_path / "model", 1e-5, lowering=lowering)
 
 
 @pytest.mark.parametrize("model", cases.MODELS)
 def test_dynamic_int8_torchscript_files_equal_the_reference(model: str, tmp_path: Path) -> None:
-    check(quantize(lowered(model), DynamicInt8()), "torchscript", tmp_path / "model", 1e-2)
+    check_file(quantize(lowered(model), DynamicInt8()), "torchscript", tmp_path / "model", 1e-2)
 
 
 @pytest.mark.parametrize("mode", ["int8", "sums-int16"])
 @pytest.mark.parametrize("model", cases.MODELS)
 def test_static_int8_torchscript_files_are_close_to_the_reference(model: str, mode: str, tmp_path: Path) -> None:
     """Within a few codes of 8 bits: requantization rounds once in float here, once in integers there."""
-    check(static_int8(model, mode), "torchscript", tmp_path / "model", 3e-2)
+    check_file(static_int8(model, mode), "torchscript", tmp_path / "model", 3e-2)
 
 
 @pytest.mark.parametrize("model", EXECUTORCH_MODELS)
 def test_executorch_files_equal_the_reference(model: str, tmp_path: Path) -> None:
     pytest.importorskip("executorch", reason="executorch is not installed")
-    check(deployable(lowered(model)), "executorch", tmp_path / "model", 1e-5, bounds=BOUNDS)
+    check_file(deployable(lowered(model)), "executorch", tmp_path / "model", 1e-5, bounds=BOUNDS)
 
 
 @pytest.mark.parametrize("model", INT8_MODELS)
@@ -93,4 +72,4 @@ def test_static_int8_executorch_files_are_close_to_the_reference(model: str, tmp
     """With 16-bit values read as two digits, what differs from the reference are single roundings, as in TorchScript."""
     pytest.importorskip("executorch", reason="executorch is not installed")
     graph = static_int8(model, "sums-int16")
-    check(graph, "executorch", tmp_path / "model", 3e-2, bounds=BOUNDS, wide_linear="digits")
+    check_file(graph, "executorch", tmp_path / "model", 3e-2, bounds=BOUNDS, wide_linear="digits")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from toolchain.compression.bins import widened
 from toolchain.compression.evaluation import batches
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, Value, interpret
@@ -42,17 +43,9 @@ class ValueStatistics:
         self.channel_peak = np.maximum(self.channel_peak, peaks) if self.channel_peak.size else peaks
         if self.is_binary:
             self.is_binary = bool(((array == 0) | (array == 1)).all())
-        self._cover(float(peaks.max()))
+        self._counts, self._reach = widened(self._counts, self._reach, float(peaks.max()))
         place = np.floor(array.ravel().astype(np.float64) * (HALF_BINS / self._reach)).astype(np.int64) + HALF_BINS
         self._counts += np.bincount(place, minlength=2 * HALF_BINS)
-
-    def _cover(self, peak: float) -> None:
-        if self._reach == 0.0:
-            self._reach = float(2.0 ** (np.floor(np.log2(max(peak, 1e-30))) + 1))
-        while peak >= self._reach:
-            merged = np.zeros_like(self._counts)  # each pair of bins becomes one of twice the width
-            merged[HALF_BINS // 2 : HALF_BINS // 2 + HALF_BINS] = self._counts.reshape(-1, 2).sum(axis=1)
-            self._counts, self._reach = merged, 2 * self._reach
 
     def range(self, percentile: float | None = None) -> tuple[float, float]:
         """(low, high), widened to include 0.

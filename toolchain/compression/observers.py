@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from toolchain.compression.bins import widened
 from toolchain.compression.calibration import ValueStatistics
 from toolchain.errors import RecipeError
 
@@ -148,14 +149,14 @@ class _Histogram:
         self._reach = 0.0
         elements, counts = statistics.elements()
         if elements.size:
-            self._cover(float(np.abs(elements).max()))
+            self._density, self._reach = widened(self._density, self._reach, float(np.abs(elements).max()))
             self._density = np.bincount(self._places(elements), counts / counts.sum(), 2 * HALF_BINS)
 
     def update(self, x: Tensor) -> None:
         seen: np.ndarray = x.flatten()[:: max(1, x.numel() // self._sample)].numpy()
         if seen.size == 0:
             return
-        self._cover(float(np.abs(seen).max()))
+        self._density, self._reach = widened(self._density, self._reach, float(np.abs(seen).max()))
         counts = np.bincount(self._places(seen), minlength=2 * HALF_BINS)
         self._density += self._momentum * (counts / seen.size - self._density)
 
@@ -181,11 +182,3 @@ class _Histogram:
 
     def _places(self, x: np.ndarray) -> np.ndarray:
         return np.floor(x * (HALF_BINS / self._reach)).astype(np.int64) + HALF_BINS
-
-    def _cover(self, peak: float) -> None:
-        if self._reach == 0.0:
-            self._reach = float(2.0 ** (np.floor(np.log2(max(peak, 1e-30))) + 1))
-        while peak >= self._reach:
-            merged = np.zeros_like(self._density)  # each pair of bins becomes one of twice the width
-            merged[HALF_BINS // 2 : HALF_BINS // 2 + HALF_BINS] = self._density.reshape(-1, 2).sum(axis=1)
-            self._density, self._reach = merged, 2 * self._reach

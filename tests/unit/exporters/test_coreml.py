@@ -13,7 +13,7 @@ import pytest
 
 import runtimes
 from tests.coreml_files import coremltools, mil_model, run
-from tests.every_op import every_op, gcn_gin, random_inputs
+from tests.every_op import TOPOLOGIES, every_op, gcn_gin, random_inputs, sums
 from tests.parity import assert_close
 from toolchain.artifact import Artifact
 from toolchain.compression.dynamic_int8 import DynamicInt8
@@ -23,10 +23,10 @@ from toolchain.exporters import export
 from toolchain.exporters.coreml import emit
 from toolchain.exporters.emission import Bounds
 from toolchain.inputs import GraphInputs
-from toolchain.ir import Graph, GraphBuilder, interpret, ops
+from toolchain.ir import GraphBuilder, interpret, ops
 from toolchain.ir.ops import Input, Reduce, Role
 from toolchain.ir.types import node
-from toolchain.topology import Normalization, SelfLoops, TopologySpec
+from toolchain.topology import TopologySpec
 
 SIZES = ((1, 0, 1), (7, 0, 1), (5, 30, 1), (40, 90, 3))  # nodes, edges, graphs
 
@@ -35,13 +35,6 @@ SIZES = ((1, 0, 1), (7, 0, 1), (5, 30, 1), (40, 90, 3))  # nodes, edges, graphs
 def library() -> Iterator[None]:
     with coremltools():
         yield
-
-
-def sums(topology: TopologySpec, reduce: Reduce = Reduce.SUM) -> Graph:
-    """One Propagate, nothing else."""
-    builder = GraphBuilder((topology,))
-    x = builder.add(Input(Role.X, node(4)))
-    return builder.finish([builder.add(ops.Propagate(0, reduce), x)])
 
 
 def test_every_op_means_what_the_reference_says_on_graphs_of_all_sizes(tmp_path: Path) -> None:
@@ -59,19 +52,11 @@ def test_every_op_means_what_the_reference_says_on_graphs_of_all_sizes(tmp_path:
 
 @pytest.mark.parametrize("lowering", ["auto", "dense"])
 @pytest.mark.parametrize("reduce", [Reduce.SUM, Reduce.MEAN])
-@pytest.mark.parametrize(
-    "topology",
-    [
-        TopologySpec(),
-        TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC, weighted=True, loop_weight=2.0),
-        TopologySpec(normalization=Normalization.SYMMETRIC, reversed=True),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=str)
 def test_lowerings_agree_on_every_topology(
     topology: TopologySpec, reduce: Reduce, lowering: str, tmp_path: Path
 ) -> None:
-    graph = sums(topology, reduce)
+    graph = sums(topology, reduce=reduce)
     artifact = export(graph, "coreml", tmp_path / "model", lowering=lowering)
     model = mil_model(artifact)
     assert ("matmul" in model.kinds, "scatter" in model.kinds) == (lowering == "dense", lowering == "auto")
@@ -162,7 +147,7 @@ def test_sums_in_half_precision_are_warned_of_with_the_mean_that_overflows(
     reduce: Reduce, precision: str, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("WARNING", logger="pocketgnn"):
-        emit(sums(TopologySpec(), reduce), bounds=Bounds(50, 400, 1, 64), precision=precision)
+        emit(sums(TopologySpec(), reduce=reduce), bounds=Bounds(50, 400, 1, 64), precision=precision)
     words = [
         message for message in caplog.messages if "over 64 in-edges is one where their mean is above 1024" in message
     ]

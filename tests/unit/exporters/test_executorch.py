@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("executorch", reason="executorch is not installed")
 
 import runtimes
-from tests.every_op import every_op, gcn_gin, random_inputs
+from tests.every_op import TOPOLOGIES, every_op, gcn_gin, random_inputs
 from tests.parity import assert_close
 from toolchain.artifact import Artifact
 from toolchain.compression import DynamicInt8, StaticInt8, quantize
@@ -28,7 +28,6 @@ from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, GraphBuilder, interpret, ops
 from toolchain.ir.ops import Function, Input, Reduce, Role
 from toolchain.ir.types import node
-from toolchain.topology import Normalization, SelfLoops, TopologySpec
 
 BOUNDS = Bounds(nodes=96, edges=300, graphs=5, degree=24)
 SHAPES = [(9, 24, 1), (13, 40, 3), (1, 0, 1), (4, 0, 2), (2, 5, 1), (60, 70, 2), (96, 200, 5)]
@@ -132,13 +131,10 @@ def test_lowerings_by_edge_take_a_hub_of_any_degree_and_a_graph_without_edges(lo
 @pytest.mark.parametrize("lowering", ["dense", "scatter", "index-put"])
 def test_sums_are_right_whatever_multiplies_the_messages(lowering: str, tmp_path: Path) -> None:
     """Nothing, factors of nodes, a division, weights of edges, loops that count twice; also where there are no edges."""
-    symmetric = TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC)
-    topologies = (symmetric, TopologySpec(), replace(symmetric, loop_weight=2.0), replace(symmetric, weighted=True))
-    b = GraphBuilder(topologies)
+    b = GraphBuilder(TOPOLOGIES)
     x = b.add(Input(Role.X, node(4)))
-    sums = [b.add(ops.Propagate(number), x) for number in range(len(topologies))]
-    means = [b.add(ops.Propagate(number, Reduce.MEAN), x) for number in range(len(topologies))]
-    graph = b.finish([b.add(ops.Concat(), *sums, *means)])
+    reductions = [(number, reduce) for number in range(len(TOPOLOGIES)) for reduce in (Reduce.SUM, Reduce.MEAN)]
+    graph = b.finish([b.add(ops.Concat(), *(b.add(ops.Propagate(*reduction), x) for reduction in reductions))])
     runtime = runtimes.load(export(graph, "executorch", tmp_path / "model", bounds=BOUNDS, lowering=lowering))
 
     for nodes, edges in [(9, 24), (3, 0), (1, 0), (96, 200)]:
@@ -228,7 +224,7 @@ def test_int8_products_run_in_xnnpack_and_weights_take_a_byte_each(static_int8: 
 def test_the_bytes_do_not_depend_on_the_process_or_on_earlier_exports(artifact: Artifact) -> None:
     script = textwrap.dedent("""
         import hashlib
-        from tests.every_op import gcn_gin
+        from tests.every_op import TOPOLOGIES, gcn_gin
         from toolchain.exporters import executorch
         from toolchain.exporters.emission import Bounds
         bounds = Bounds(nodes=96, edges=300, graphs=5, degree=24)

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 import runtimes
 from runtimes.litert import LiteRtRuntime
-from tests.every_op import every_op, random_inputs
+from tests.every_op import TOPOLOGIES, every_op, random_inputs, sums
 from tests.parity import assert_close
 from toolchain.artifact import Artifact
 from toolchain.errors import ArtifactError, ExportError, MissingDependency
@@ -24,13 +24,6 @@ from toolchain.ir.types import node
 from toolchain.topology import Normalization, SelfLoops, TopologySpec
 
 SIZES = ((1, 0, 1), (7, 0, 1), (5, 30, 1), (40, 90, 3))  # nodes, edges, graphs
-
-
-def sums(topology: TopologySpec, channels: int = 4, reduce: Reduce = Reduce.SUM) -> Graph:
-    """One Propagate, nothing else."""
-    builder = GraphBuilder((topology,))
-    x = builder.add(Input(Role.X, node(channels)))
-    return builder.finish([builder.add(ops.Propagate(0, reduce), x)])
 
 
 def model_of(graph: Graph, **options: str) -> schema.ModelT:
@@ -47,17 +40,7 @@ def test_every_op_means_what_the_reference_says_on_graphs_of_all_sizes(tmp_path:
 
 
 @pytest.mark.parametrize("lowering", ["auto", "dense"])
-@pytest.mark.parametrize(
-    "topology",
-    [
-        TopologySpec(),
-        TopologySpec(SelfLoops.REPLACE),
-        TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC),
-        TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC, weighted=True, loop_weight=2.0),
-        TopologySpec(normalization=Normalization.SYMMETRIC, reversed=True),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=str)
 @pytest.mark.parametrize("reduce", [Reduce.SUM, Reduce.MEAN])
 def test_lowerings_agree_on_every_topology(
     topology: TopologySpec, reduce: Reduce, lowering: str, tmp_path: Path

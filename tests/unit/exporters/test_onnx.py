@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import runtimes
 from runtimes.onnxruntime import OnnxRuntime, open_session
-from tests.every_op import every_op, random_inputs
+from tests.every_op import TOPOLOGIES, every_op, random_inputs, sums
 from tests.parity import assert_close
 from toolchain.artifact import Artifact
 from toolchain.errors import ArtifactError, ExportError
@@ -36,13 +36,6 @@ def run(emission: Emission, graph: Graph, inputs: GraphInputs, threads: int = 1)
     return tuple(open_session(emission.model, threads).run(None, feeds))
 
 
-def sums(topology: TopologySpec, channels: int = 4, reduce: Reduce = Reduce.SUM) -> Graph:
-    """One Propagate, nothing else."""
-    builder = GraphBuilder((topology,))
-    x = builder.add(Input(Role.X, node(channels)))
-    return builder.finish([builder.add(ops.Propagate(0, reduce), x)])
-
-
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_every_op_means_what_the_reference_says(size: tuple[int, int, int]) -> None:
     graph, inputs = every_op(), random_inputs(size[0], size[1], graphs=size[2])
@@ -50,17 +43,7 @@ def test_every_op_means_what_the_reference_says(size: tuple[int, int, int]) -> N
 
 
 @pytest.mark.parametrize("lowering", ["auto", "dense", "scatter"])
-@pytest.mark.parametrize(
-    "topology",
-    [
-        TopologySpec(),
-        TopologySpec(SelfLoops.REPLACE),
-        TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC),
-        TopologySpec(SelfLoops.REMAINING, Normalization.SYMMETRIC, weighted=True, loop_weight=2.0),
-        TopologySpec(normalization=Normalization.SYMMETRIC, reversed=True),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=str)
 @pytest.mark.parametrize("reduce", [Reduce.SUM, Reduce.MEAN])
 def test_lowerings_agree_on_every_topology(topology: TopologySpec, reduce: Reduce, lowering: str) -> None:
     graph, inputs = sums(topology, reduce=reduce), random_inputs(30, 100)

@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from runtimes.onnxruntime import open_session
 from tests.every_op import random_inputs
-from toolchain.compression.dynamic_int8 import DynamicInt8
-from toolchain.compression.quantization import quantize
-from toolchain.compression.static_int8 import StaticInt8
+from tests.trained_models import MODES, quantized, trained
 from toolchain.exporters.onnx import emit
 from toolchain.feeds import build_feeds
-from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
 from toolchain.ir import DType, Graph, GraphBuilder, QParams, interpret, ops
 from toolchain.ir.integer import weight_codes
 from toolchain.ir.ops import Input, Role
 from toolchain.ir.types import TensorType, node
-from toolchain.models import GCN, GIN
-from toolchain.passes import deployable
-
-MODES = ("int8", "sums-int16", "all-int16")
-
-
-@cache
-def trained(kind: str) -> Graph:
-    """GCN 3x64 or GIN 5x64 of seeded weights."""
-    from torch_geometric.data import Data
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = {"gcn": GCN, "gin": GIN}[kind](4, 2).eval()
-    example = random_inputs(12, 30)
-    data = Data(x=torch.from_numpy(example.x.copy()), edge_index=torch.from_numpy(example.edge_index.copy()))
-    return deployable(lower(model, data, name=kind))
-
-
-@cache
-def quantized(kind: str, method: str) -> Graph:
-    if method == "dynamic":
-        return quantize(trained(kind), DynamicInt8())
-    graphs = [random_inputs(n, 3 * n, seed=n) for n in range(8, 40, 4)]
-    return quantize(trained(kind), StaticInt8(graphs, mode=method, min_agreement=0.1))  # type: ignore[arg-type]
 
 
 def run(graph: Graph, inputs: GraphInputs, **options: object) -> np.ndarray:
