@@ -30,7 +30,7 @@ from toolchain.ir.ops import (
     Sub,
 )
 from toolchain.ir.types import Domain
-from toolchain.topology import Normalization
+from toolchain.topology import Normalization, TopologySpec
 
 EdgeArithmetic = Literal["float", "integer"]
 EDGE_ARITHMETICS: tuple[EdgeArithmetic, ...] = ("float", "integer")
@@ -38,8 +38,14 @@ EDGE_ARITHMETICS: tuple[EdgeArithmetic, ...] = ("float", "integer")
 Elementwise = Add | Sub | Maximum | Concat | Slice | Broadcast | Activation
 EdgeOp = Gather | EdgeSoftmax | HeadDot | HeadMean | Aggregate | Mul  # float ops unless edges are integer
 
-# Normalizations whose row factors integers have: 1, and the inverse root of the in-degree.
-_WITH_INTEGERS = (Normalization.NONE, Normalization.SYMMETRIC)
+
+def _has_integer_factors(spec: TopologySpec) -> bool:
+    """Whether the row factors of a topology are 1 or the inverse root of the in-degree, and all its edges weigh 1."""
+    return (
+        spec.normalization in (Normalization.NONE, Normalization.SYMMETRIC)
+        and not spec.weighted
+        and spec.loop_weight == 1.0
+    )
 
 
 def has_integer_form(graph: Graph, value: Value, edges: EdgeArithmetic = "float") -> bool:
@@ -50,7 +56,7 @@ def has_integer_form(graph: Graph, value: Value, edges: EdgeArithmetic = "float"
     """
     op = value.op
     if isinstance(op, Linear):
-        if op.row_factor is not None and graph.topologies[op.row_factor.topology].normalization not in _WITH_INTEGERS:
+        if op.row_factor is not None and not _has_integer_factors(graph.topologies[op.row_factor.topology]):
             return False
         return op.activation in (None, Function.RELU) and all(
             isinstance(graph.values[i].op, Const) for i in value.inputs[1:]
@@ -77,11 +83,9 @@ def has_integer_form(graph: Graph, value: Value, edges: EdgeArithmetic = "float"
 
 def _propagate_has_integer_form(graph: Graph, value: Value, op: Propagate, edges: EdgeArithmetic) -> bool:
     spec = graph.topologies[op.topology]
-    if spec.weighted or spec.loop_weight != 1.0 or op.row_factor is not None:
+    if not _has_integer_factors(spec) or op.row_factor is not None:
         return False
     if op.activation not in (None, Function.RELU):
-        return False
-    if spec.normalization not in _WITH_INTEGERS:
         return False
     is_symmetric = spec.normalization is Normalization.SYMMETRIC
     constants = value.inputs[1:]

@@ -214,5 +214,8 @@ class Program:
 
     def topology(self, index: int, *arrays: str) -> str:
         """Address of a prepared topology, whose optional arrays are noted as needed."""
-        self.topology_arrays.setdefault(index, set()).update(arrays)
+        needed = self.topology_arrays.setdefault(index, set())
+        needed.update(arrays)
+        if "scale" in arrays and self.graph.topologies[index].weighted:  # the factors are made of the weights
+            needed.add("weight")
         return f"&topology_{index}"

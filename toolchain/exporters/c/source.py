@@ -84,7 +84,8 @@ def _topology_text(program: Program, where: Layout, fixed: GraphInputs | None) -
         if fixed is not None and prepared is not None:
             text += topologies.fixed_constants(program, index, fixed, prepared.topologies[index])
         else:
-            text += [topologies.spec_text(index, specs[index]), topologies.arena_function(index, where)]
+            spec = topologies.spec_text(index, specs[index], program.topology_arrays[index])
+            text += [spec, topologies.arena_function(index, where)]
     if fixed is not None:
         counts = f".num_nodes = {fixed.num_nodes}u, .num_edges = {fixed.num_edges}u, .num_graphs = {fixed.num_graphs}u"
         batch = "NULL"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +55,8 @@ def layout(program: Program) -> Layout:
     return Layout(graph_pointer, arrays, aligned(end))
 
 
-def spec_text(index: int, spec: TopologySpec) -> str:
-    """The gnn_topology_spec of a topology."""
+def spec_text(index: int, spec: TopologySpec, arrays: Set[str]) -> str:
+    """The gnn_topology_spec of a topology with these optional arrays; weights that nothing reads are not prepared."""
     loops = {
         SelfLoops.KEEP: "GNN_KEEP", SelfLoops.REMAINING: "GNN_REMAINING", SelfLoops.REPLACE: "GNN_REPLACE",
         SelfLoops.REMOVE: "GNN_REMOVE",
@@ -64,7 +65,7 @@ def spec_text(index: int, spec: TopologySpec) -> str:
         f"/* {literals.comment(str(spec))} */\n"
         f"static const gnn_topology_spec topology_spec_{index} = {{\n"
         f"    .self_loops = {loops}, .loop_weight = {literals.number(np.float32(spec.loop_weight))},\n"
-        f"    .normalization = GNN_{spec.normalization.name}, .weighted = {int(spec.weighted)}, "
+        f"    .normalization = GNN_{spec.normalization.name}, .weighted = {int(spec.weighted and 'weight' in arrays)}, "
         f".reversed = {int(spec.reversed)},{_relation(spec)}\n}};"
     )
 
