@@ -108,9 +108,8 @@ class IndexPut(ScatterAdd):
     def weighted_sum(self, x: Tensor, topology: int, reduce: Reduce, factors: bool) -> Tensor:
         spec = self.specs[topology]
         normalized = spec.normalization is not Normalization.NONE
-        divides_only = (
-            reduce is Reduce.MEAN and normalized and not factors
-        )  # a target's scale has both, l and the division
+        # A target's scale has both, l and the division by the degree: not for a mean whose l the model multiplies itself.
+        divides_only = reduce is Reduce.MEAN and normalized and not factors
         if spec.weighted or spec.loop_weight != 1.0 or divides_only:
             return super().weighted_sum(x, topology, reduce, factors)
         if normalized and factors:
