@@ -230,14 +230,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=60, help="of libfuzzer, over all models")
     options = parser.parse_args(arguments)
     names = options.model or list(NAMES)
+    from tests.fuzz import libfuzzer  # builds on this file
+
+    if options.engine == "libfuzzer" and not libfuzzer.is_there():
+        parser.error(
+            "clang does not link libFuzzer and AddressSanitizer here: install clang and libclang-rt-VERSION-dev"
+        )
     with tempfile.TemporaryDirectory(prefix="pocketgnn-fuzz-") as scratch:
         for name in names:
             if options.engine == "libfuzzer":
-                from tests.fuzz.libfuzzer import fuzz
-
-                print(
-                    f"{name}: {fuzz(name, Path(scratch), options.seconds // len(names) or 1, options.seed)}", flush=True
-                )
+                seconds = options.seconds // len(names) or 1
+                print(f"{name}: {libfuzzer.fuzz(name, Path(scratch), seconds, options.seed)}", flush=True)
                 continue
             program = build(name, Path(scratch))
             try:
