@@ -92,6 +92,7 @@ def lower(model: torch.nn.Module, example: Data, *, name: str = "model", traces_
         arguments = forward_arguments(duplicate, lowering.fields(example), frozenset(example.keys()))
         result = lowering.run(lambda: duplicate(**arguments))
     graph = verify(lowering.finish(result))
+    _check_finite(expected)
     _check_against_model(graph, inputs, expected)
     return graph
 
@@ -105,6 +106,16 @@ def _expected_outputs(model: torch.nn.Module, example: Data) -> tuple[np.ndarray
         raise InvalidInput(
             f"example: the model itself fails on it ({type(error).__name__}: {error}). Pass a graph that it takes."
         ) from error
+
+
+def _check_finite(expected: tuple[np.ndarray, ...]) -> None:
+    for number, output in enumerate(expected):
+        if not np.isfinite(output).all():
+            place = [int(at) for at in np.argwhere(~np.isfinite(output))[0]]
+            raise InvalidInput(
+                f"example: output {number} of the model itself is {output[tuple(place)]} at {place}. Its values overflow "
+                "float32 or divide by 0 on this graph: scale the features, or repair the checkpoint."
+            )
 
 
 def _check_against_model(graph: Graph, inputs: GraphInputs, expected: tuple[np.ndarray, ...]) -> None:

@@ -319,6 +319,14 @@ def test_non_finite_weights_are_refused() -> None:
         lower(model, single())
 
 
+def test_finite_weights_whose_products_overflow_are_named_as_the_models_own_fault() -> None:
+    model = Calls(lambda m, x, *_: m.lin(m.lin(x) * 1e30), lin=nn.Linear(FEATURES, FEATURES))
+    with torch.no_grad():
+        model.lin.weight[:] = 1e30
+    with pytest.raises(InvalidInput, match=r"output 0 of the model itself is (nan|-?inf) at \[0, 0\]"):
+        lower(model, single())
+
+
 def test_model_that_is_not_a_function_of_its_arguments_is_refused() -> None:
     """A wrong lowering cannot leave: the Graph is compared with the model on the example."""
 
