@@ -35,11 +35,24 @@ def random_inputs(nodes: int, edges: int, *, graphs: int = 1, seed: int = 0) -> 
     )
 
 
-def sums(topology: TopologySpec, channels: int = 4, reduce: Reduce = Reduce.SUM) -> Graph:
+def sums(topology: TopologySpec, channels: int = 4, reduce: Reduce = Reduce.SUM, source_scaled: bool = False) -> Graph:
     """One Propagate, nothing else."""
     builder = GraphBuilder((topology,))
     x = builder.add(Input(Role.X, node(channels)))
-    return builder.finish([builder.add(ops.Propagate(0, reduce), x)])
+    return builder.finish([builder.add(ops.Propagate(0, reduce, source_scaled=source_scaled), x)])
+
+
+def every_sum() -> Graph:
+    """Sums and means over all TOPOLOGIES, with and without the factor of the source, beside each other in one output."""
+    builder = GraphBuilder(TOPOLOGIES)
+    x = builder.add(Input(Role.X, node(4)))
+    parts = [
+        builder.add(ops.Propagate(number, reduce, source_scaled=source_scaled), x)
+        for number in range(len(TOPOLOGIES))
+        for reduce in (Reduce.SUM, Reduce.MEAN)
+        for source_scaled in (False, True)
+    ]
+    return builder.finish([builder.add(ops.Concat(), *parts)])
 
 
 def every_op(seed: int = 0) -> Graph:

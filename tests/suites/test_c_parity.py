@@ -11,6 +11,7 @@ import runtimes
 from tests.c_kernels import compilers, default_compiler
 from tests.c_zoo import MODES, is_integer_throughout, model_of, run_c, zoo_graph, zoo_library
 from tests.cases import CASES, MODELS, case_inputs
+from tests.every_op import every_sum, random_inputs
 from tests.parity import assert_close
 from toolchain import GraphInputs
 from toolchain.exporters import export
@@ -75,6 +76,14 @@ def test_rows_per_edge_are_those_of_the_topology_that_the_output_lives_on(tmp_pa
     assert (given.shape, prepared.shape) == ((3, 3), (6, 3))  # 1 -> 1 is the loop of node 1
     for ours, theirs in zip((given, prepared), interpret(graph, inputs), strict=True):
         assert np.array_equal(ours, theirs)
+
+
+def test_sums_are_right_whatever_multiplies_the_messages(tmp_path: Path) -> None:
+    graph = every_sum()
+    runtime = runtimes.load(export(graph, "c", tmp_path / "sums", bounds=Bounds(96, 300, 1)).path)
+    for nodes, edges in [(9, 24), (3, 0), (1, 0), (96, 200)]:
+        inputs = random_inputs(nodes, edges)
+        assert_close(runtime.run(inputs), interpret(graph, inputs), 1e-5)
 
 
 def test_the_models_that_are_integer_from_end_to_end() -> None:

@@ -53,10 +53,11 @@ def test_every_op_means_what_the_reference_says_on_graphs_of_all_sizes(tmp_path:
 @pytest.mark.parametrize("lowering", ["auto", "dense"])
 @pytest.mark.parametrize("reduce", [Reduce.SUM, Reduce.MEAN])
 @pytest.mark.parametrize("topology", TOPOLOGIES, ids=str)
+@pytest.mark.parametrize("source_scaled", [False, True])
 def test_lowerings_agree_on_every_topology(
-    topology: TopologySpec, reduce: Reduce, lowering: str, tmp_path: Path
+    topology: TopologySpec, reduce: Reduce, lowering: str, source_scaled: bool, tmp_path: Path
 ) -> None:
-    graph = sums(topology, reduce=reduce)
+    graph = sums(topology, reduce=reduce, source_scaled=source_scaled)
     artifact = export(graph, "coreml", tmp_path / "model", lowering=lowering)
     model = mil_model(artifact)
     assert ("matmul" in model.kinds, "scatter" in model.kinds) == (lowering == "dense", lowering == "auto")

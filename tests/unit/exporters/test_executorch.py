@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("executorch", reason="executorch is not installed")
 
 import runtimes
-from tests.every_op import TOPOLOGIES, every_op, gcn_gin, random_inputs
+from tests.every_op import every_op, every_sum, gcn_gin, random_inputs
 from tests.parity import assert_close
 from toolchain.artifact import Artifact
 from toolchain.compression import DynamicInt8, StaticInt8, quantize
@@ -128,13 +128,10 @@ def test_lowerings_by_edge_take_a_hub_of_any_degree_and_a_graph_without_edges(lo
         assert_close(runtime.run(inputs), interpret(gcn_gin(), inputs), 1e-5)
 
 
-@pytest.mark.parametrize("lowering", ["dense", "scatter", "index-put"])
+@pytest.mark.parametrize("lowering", ["neighbours", "dense", "scatter", "index-put"])
 def test_sums_are_right_whatever_multiplies_the_messages(lowering: str, tmp_path: Path) -> None:
-    """Nothing, factors of nodes, a division, weights of edges, loops that count twice; also where there are no edges."""
-    b = GraphBuilder(TOPOLOGIES)
-    x = b.add(Input(Role.X, node(4)))
-    reductions = [(number, reduce) for number in range(len(TOPOLOGIES)) for reduce in (Reduce.SUM, Reduce.MEAN)]
-    graph = b.finish([b.add(ops.Concat(), *(b.add(ops.Propagate(*reduction), x) for reduction in reductions))])
+    """Nothing, factors of both nodes or of one, a division, weights of edges, loops that count twice; also without edges."""
+    graph = every_sum()
     runtime = runtimes.load(export(graph, "executorch", tmp_path / "model", bounds=BOUNDS, lowering=lowering))
 
     for nodes, edges in [(9, 24), (3, 0), (1, 0), (96, 200)]:
@@ -224,7 +221,7 @@ def test_int8_products_run_in_xnnpack_and_weights_take_a_byte_each(static_int8: 
 def test_the_bytes_do_not_depend_on_the_process_or_on_earlier_exports(artifact: Artifact) -> None:
     script = textwrap.dedent("""
         import hashlib
-        from tests.every_op import TOPOLOGIES, gcn_gin
+        from tests.every_op import gcn_gin
         from toolchain.exporters import executorch
         from toolchain.exporters.emission import Bounds
         bounds = Bounds(nodes=96, edges=300, graphs=5, degree=24)

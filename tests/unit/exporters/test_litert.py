@@ -42,10 +42,11 @@ def test_every_op_means_what_the_reference_says_on_graphs_of_all_sizes(tmp_path:
 @pytest.mark.parametrize("lowering", ["auto", "dense"])
 @pytest.mark.parametrize("topology", TOPOLOGIES, ids=str)
 @pytest.mark.parametrize("reduce", [Reduce.SUM, Reduce.MEAN])
+@pytest.mark.parametrize("source_scaled", [False, True])
 def test_lowerings_agree_on_every_topology(
-    topology: TopologySpec, reduce: Reduce, lowering: str, tmp_path: Path
+    topology: TopologySpec, reduce: Reduce, lowering: str, source_scaled: bool, tmp_path: Path
 ) -> None:
-    graph, inputs = sums(topology, reduce=reduce), random_inputs(30, 100)
+    graph, inputs = sums(topology, reduce=reduce, source_scaled=source_scaled), random_inputs(30, 100)
     runtime = runtimes.load(export(graph, "litert", tmp_path / "model", lowering=lowering))
     assert_close(runtime.run(inputs), interpret(graph, inputs))
 

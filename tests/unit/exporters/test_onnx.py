@@ -45,8 +45,11 @@ def test_every_op_means_what_the_reference_says(size: tuple[int, int, int]) -> N
 @pytest.mark.parametrize("lowering", ["auto", "dense", "scatter"])
 @pytest.mark.parametrize("topology", TOPOLOGIES, ids=str)
 @pytest.mark.parametrize("reduce", [Reduce.SUM, Reduce.MEAN])
-def test_lowerings_agree_on_every_topology(topology: TopologySpec, reduce: Reduce, lowering: str) -> None:
-    graph, inputs = sums(topology, reduce=reduce), random_inputs(30, 100)
+@pytest.mark.parametrize("source_scaled", [False, True])
+def test_lowerings_agree_on_every_topology(
+    topology: TopologySpec, reduce: Reduce, lowering: str, source_scaled: bool
+) -> None:
+    graph, inputs = sums(topology, reduce=reduce, source_scaled=source_scaled), random_inputs(30, 100)
     emission = emit(graph, lowering=lowering, dense_up_to_nodes=10)
     assert_close(run(emission, graph, inputs), interpret(graph, inputs))
 

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 from torch.jit.mobile import _load_for_lite_interpreter
 
 import runtimes
-from tests.every_op import every_op, gcn_gin, random_inputs
+from tests.every_op import every_op, every_sum, gcn_gin, random_inputs
 from toolchain.artifact import Artifact
 from toolchain.compression import DynamicInt8, StaticInt8, quantize
 from toolchain.errors import ArtifactError, ExportError
@@ -150,6 +150,17 @@ def test_the_runtime_gives_what_the_reference_gives(tmp_path: Path) -> None:
     (actual,) = runtimes.load(artifact).run(inputs)
 
     assert_allclose(actual, interpret(graph, inputs)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("lowering", ["auto", "edges"])
+@pytest.mark.parametrize("shape", [(9, 24, 1), (3, 0, 1), (96, 200, 1)])
+def test_sums_are_right_whatever_multiplies_the_messages(lowering: str, shape: tuple[int, int, int]) -> None:
+    graph = every_sum()
+    emission = torchscript.emit(graph, lowering=lowering)
+
+    ((actual,), (expected,)) = run(emission.model, emission, graph, shape)
+
+    assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_row_factor_of_a_float_linear_is_applied() -> None:
