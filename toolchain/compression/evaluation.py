@@ -98,7 +98,9 @@ def _counted(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Outputs and labels of the rows that count; labels that are no classes keep the shape of a row."""
     labels = [_array(d, "y") for d in data]
-    if not data or any(y is None for y in labels):
+    if not data:
+        raise InvalidInput("graphs: none given, expected at least one with labels in y.")
+    if any(y is None for y in labels):
         raise InvalidInput("y: missing on a validation graph. Give every graph class labels in y.")
     found = outputs()
     expected = np.concatenate([np.asarray(y).reshape(-1) if are_classes else np.asarray(y) for y in labels])
@@ -110,8 +112,26 @@ def _counted(
     if all(m is not None for m in masks):
         keep = np.concatenate([np.asarray(m, bool) for m in masks])
         if len(keep) == len(expected):
-            return found[keep], expected[keep]
+            if not keep.any():
+                raise InvalidInput(f"{mask}: selects no node, so there is nothing to measure.")
+            found, expected = found[keep], expected[keep]
+    if are_classes:
+        check_classes(expected, found.shape[1])
     return found, expected
+
+
+def check_classes(labels: np.ndarray, channels: int) -> None:
+    """Refuse labels [rows] that name no channel of the output.
+
+    Raises:
+        InvalidInput: the first such label.
+    """
+    is_strange = (labels < 0) | (labels >= channels)
+    if is_strange.any():
+        raise InvalidInput(
+            f"y: class {labels[is_strange.argmax()]}, but the output has {channels} channels: classes must lie in "
+            f"[0, {channels - 1}]. Nodes without a class are left out with a mask."
+        )
 
 
 def agreement(reference: np.ndarray, candidate: np.ndarray, *, are_numbers: bool = False) -> float:
@@ -136,6 +156,6 @@ def has_numbers(graphs: Iterable[Any]) -> bool:
 
 def _array(data: Any, name: str) -> np.ndarray | None:
     value = getattr(data, name, None)
-    if value is None or isinstance(value, np.ndarray):
-        return value
-    return np.asarray(value.detach().cpu().numpy())
+    if value is None:
+        return None
+    return np.atleast_1d(value.detach().cpu().numpy() if hasattr(value, "detach") else value)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from toolchain.compression.best_epoch import BestEpoch, Criterion, Loss
 from toolchain.compression.distillation import Distillation, Teacher
-from toolchain.compression.evaluation import as_inputs, predict
+from toolchain.compression.evaluation import as_inputs, check_classes, predict
 from toolchain.compression.step_report import Log, reported
 from toolchain.errors import InvalidInput, OutsideContract, RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
@@ -24,6 +24,7 @@ from toolchain.torch_module import GraphModule, TorchGraph
 from toolchain.torch_structure import Structure
 
 Watch = Callable[[int, Mapping[str, float]], None]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def fine_tune(
         log: called with the StepReport.
 
     Raises:
-        InvalidInput: a batch without labels, or labels that do not fit the output.
+        InvalidInput: a batch without labels, labels that do not fit the output, or nothing to train on.
         RecipeError: the graph is quantized.
         TrainingDiverged: the loss is not finite.
     """
@@ -168,15 +169,20 @@ def train_module(
         after_epoch: called with the number of each epoch after it, the module in eval mode.
 
     Raises:
+        InvalidInput: the loader holds nothing, or nothing for a second epoch.
         TrainingDiverged: the loss or a parameter is not finite, or a value's integers do not fit; names the epoch, the step
             and the first such value.
     """
+    if isinstance(loader, Iterator) and schedule.epochs > 1:
+        raise InvalidInput(
+            f"loader: got a {type(loader).__name__}, which can be iterated only once. Pass a list of graphs or a DataLoader."
+        )
+    batches = epoch_batches(loader, schedule.batch_size, schedule.seed)
     rng_state = torch.get_rng_state()
     torch.manual_seed(schedule.seed)
     groups = [{"params": [p for _, p in module.trained()]}] if groups is None else groups
     optimizer = torch.optim.Adam(groups, lr=schedule.lr, weight_decay=schedule.weight_decay)
     decay = _decay(optimizer, schedule)
-    batches = epoch_batches(loader, schedule.batch_size, schedule.seed)
     loss = schedule.loss or cross_entropy
     teacher = None if distillation is None else Teacher(distillation)
     last: tuple[GraphInputs, TorchGraph] | None = None  # of a node task there is one batch only: its tensors are kept
@@ -271,14 +277,16 @@ def cross_entropy(output: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of logits [rows, C] and classes [rows]. Of log_softmax outputs it is the negative log-likelihood.
 
     Raises:
-        InvalidInput: labels that are not one class per row.
+        InvalidInput: labels that are not one class per row, each of them a channel of the output.
     """
     if labels.is_floating_point() or labels.numel() != output.shape[0]:
         raise InvalidInput(
             f"y: {labels.dtype} of shape {list(labels.shape)} for an output of shape {list(output.shape)}; cross entropy needs "
             "one integer class per row. Pass loss=... for other targets."
         )
-    return functional.cross_entropy(output, labels.reshape(-1))
+    labels = labels.reshape(-1)
+    check_classes(labels.numpy(), output.shape[1])
+    return functional.cross_entropy(output, labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -301,7 +309,7 @@ class Labelled:
         if labels is None:
             raise InvalidInput("y: missing on a training graph. Give every graph labels in y.")
         mask = None if mask is None else torch.as_tensor(mask, dtype=torch.bool)
-        return cls(GraphInputs.from_pyg(data), torch.as_tensor(labels), mask)
+        return cls(GraphInputs.from_pyg(data), torch.atleast_1d(torch.as_tensor(labels)), mask)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Labelled]) -> Labelled:
@@ -316,7 +324,11 @@ class Labelled:
 
     def loss(self, output: Tensor, loss: Loss) -> Tensor:
         """Over the rows that count."""
-        return loss(output, self.labels) if self.mask is None else loss(output[self.mask], self.labels[self.mask])
+        if self.mask is None:
+            return loss(output, self.labels)
+        if not self.mask.any():
+            raise InvalidInput("train_mask: selects no node of a batch, so there is nothing to learn from it.")
+        return loss(output[self.mask], self.labels[self.mask])
 
 
 def epoch_batches(loader: Iterable[Any], batch_size: int, seed: int) -> Callable[[], Iterator[Labelled]]:
@@ -324,11 +336,14 @@ def epoch_batches(loader: Iterable[Any], batch_size: int, seed: int) -> Callable
 
     A list is checked once, then shuffled and grouped to batches of `batch_size` graphs in every epoch; any other iterable
     is a loader and iterated as it is, its own generator seeded first.
+
+    Raises:
+        InvalidInput: the list is empty, or, once it is iterated, the loader.
     """
     _seed_loader(loader, seed)
     if not isinstance(loader, list | tuple):
-        return lambda: (Labelled.of(data) for data in loader)
-    parts = [Labelled.of(data) for data in loader]
+        return lambda: _some(Labelled.of(data) for data in loader)
+    parts = [Labelled.of(data) for data in _some(loader)]
     order = np.random.default_rng(seed)
 
     def shuffled() -> Iterator[Labelled]:
@@ -342,6 +357,16 @@ def epoch_batches(loader: Iterable[Any], batch_size: int, seed: int) -> Callable
             yield Labelled.concatenate(group)
 
     return shuffled
+
+
+def _some(items: Iterable[Item]) -> Iterator[Item]:
+    """All of them; refuses none."""
+    is_empty = True
+    for item in items:
+        is_empty = False
+        yield item
+    if is_empty:
+        raise InvalidInput("loader: holds no graphs, expected at least one with labels. Pass the training graphs.")
 
 
 def _seed_loader(loader: Iterable[Any], seed: int) -> None:

@@ -153,10 +153,11 @@ def test_rounds_of_nothing_are_refused():
 # --- what all share ---
 
 
+@pytest.mark.parametrize("method", [L1Unstructured, L1Blocks])
 @pytest.mark.parametrize("amount", [-0.1, 0.0, 1.0, 1.5])
-def test_an_amount_that_prunes_nothing_or_everything_is_refused(amount: float):
+def test_an_amount_that_prunes_nothing_or_everything_is_refused(method: type[L1Unstructured | L1Blocks], amount: float):
     with pytest.raises(RecipeError, match=r"amount: .* prunes .*in \(0, 1\)"):
-        L1Blocks(amount)
+        method(amount)
 
 
 @pytest.mark.parametrize(("options", "message"), [({"block": 1}, "block: 1"), ({"scope": "row"}, "scope: 'row'")])

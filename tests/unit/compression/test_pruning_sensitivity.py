@@ -72,7 +72,7 @@ def test_dropout_does_not_blur_the_gradients():
 
 
 def test_no_graphs_and_no_labels_are_refused():
-    with pytest.raises(InvalidInput, match="loader: holds no batch"):
+    with pytest.raises(InvalidInput, match="loader: holds no graphs"):
         prune(mlp_graph(), SNIP([]))
     with pytest.raises(InvalidInput, match="y: missing"):
         prune(mlp_graph(), SNIP([Data(x=torch.zeros(1, 7), edge_index=torch.zeros(2, 0, dtype=torch.long))]))

@@ -11,7 +11,17 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from tests.unit.compression.hand_built import gcn_graph, gin_graph, many_inputs, node_gcn_graph, random_inputs
-from toolchain.compression import DynamicInt8, L1Unstructured, StepReport, evaluate, fine_tune, prune, quantize
+from toolchain.compression import (
+    QAT,
+    DynamicInt8,
+    L1Unstructured,
+    StaticInt8,
+    StepReport,
+    evaluate,
+    fine_tune,
+    prune,
+    quantize,
+)
 from toolchain.compression.evaluation import as_inputs, predict
 from toolchain.compression.training import Schedule, train_module
 from toolchain.errors import InvalidInput, RecipeError
@@ -114,6 +124,67 @@ def test_another_loss_can_be_given():
 
     graph = gcn_graph(classes=2)
     assert not constants_equal(graph, fine_tune(graph, data, epochs=1, loss=loss))
+
+
+class Batches:
+    """A loader of one's own."""
+
+    def __init__(self, *batches: Data) -> None:
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+@pytest.mark.parametrize(
+    ("loader", "message"),
+    [
+        ([], "loader: holds no graphs"), (Batches(), "loader: holds no graphs"),
+        (iter(labelled(4)), "loader: got a list_iterator, which can be iterated only once"),
+        ((data for data in labelled(4)), "loader: got a generator, which can be iterated only once"),
+    ],
+)  # fmt: skip
+def test_what_would_train_on_nothing_is_refused(loader, message: str):
+    state = torch.get_rng_state()
+    with pytest.raises(InvalidInput, match=message):
+        fine_tune(gcn_graph(classes=2), loader, epochs=2)
+    assert torch.equal(state, torch.get_rng_state())
+    with pytest.raises(InvalidInput, match=message):
+        quantize(gcn_graph(classes=2), QAT(loader, 2, StaticInt8(labelled(4), min_agreement=0)))
+
+
+def test_accuracy_on_no_graphs_is_refused():
+    with pytest.raises(InvalidInput, match="graphs: none given"):
+        evaluate(gcn_graph(classes=2), [])
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_class_that_the_output_does_not_have_is_refused(label: int):
+    data = labelled(4)
+    data[2].y = torch.tensor([label])
+    message = rf"y: class {label}, but the output has 2 channels: classes must lie in \[0, 1\]"
+    with pytest.raises(InvalidInput, match=message):
+        fine_tune(gcn_graph(classes=2), data, epochs=1)
+    with pytest.raises(InvalidInput, match=message):
+        evaluate(gcn_graph(classes=2), data)
+
+
+def test_masks_that_select_nothing_are_refused():
+    inputs, nothing = random_inputs(12, 30, 30), torch.zeros(12, dtype=torch.bool)
+    data = Data(x=torch.from_numpy(inputs.x), edge_index=torch.from_numpy(inputs.edge_index),
+                y=torch.zeros(12, dtype=torch.long), train_mask=nothing, val_mask=nothing)  # fmt: skip
+    with pytest.raises(InvalidInput, match="train_mask: selects no node"):
+        fine_tune(node_gcn_graph(), [data], epochs=1)
+    with pytest.raises(InvalidInput, match="val_mask: selects no node"):
+        evaluate(node_gcn_graph(), [data])
+
+
+def test_labels_may_be_plain_numbers():
+    data = labelled(4)
+    as_numbers = [Data(x=d.x, edge_index=d.edge_index, y=int(d.y)) for d in data]
+    ours, theirs = (fine_tune(gcn_graph(classes=2), graphs, epochs=2, lr=1e-2) for graphs in (as_numbers, data))
+    assert constants_equal(ours, theirs)
+    assert evaluate(ours, as_numbers) == evaluate(ours, data)
 
 
 def test_missing_labels_are_refused():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from toolchain.compression.pruning.magnitude import L1Blocks, L1Unstructured
-from toolchain.compression.pruning.methods import PruningMethod, check_share
+from toolchain.compression.pruning.methods import PruningMethod
 from toolchain.compression.pruning.sensitivity import ECS, SNIP
 from toolchain.compression.training import Loss, Schedule, fine_tune
 from toolchain.errors import RecipeError
@@ -39,7 +39,6 @@ class Iterative(PruningMethod):
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        check_share("amount", self.method.amount)
         Schedule(
             self.epochs, self.lr, self.weight_decay, self.loss, self.seed, self.batch_size
         )  # refuses a malformed one

@@ -21,7 +21,7 @@ class L1Unstructured(MaskMethod):
     pruned, first by the order of the weights in the graph, then by position.
 
     Attributes:
-        amount: share of the weights that is zero afterwards, in [0, 1); zeros that are there already count.
+        amount: share of the weights that is zero afterwards, in (0, 1); zeros that are there already count.
         scope: "layer" takes the share of every weight matrix, "global" of all of them together.
         targets: prune exactly the weights whose name or module path starts with one of these. None: every Linear weight of
             the convolutions (GIN's MLPs included), which is all but the head.
@@ -35,8 +35,7 @@ class L1Unstructured(MaskMethod):
     include_head: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.amount < 1:
-            raise RecipeError(f"amount: {self.amount}, expected a share in [0, 1), such as 0.2.")
+        check_share("amount", self.amount)
         check_scope(self.scope)
 
     @property

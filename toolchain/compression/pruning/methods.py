@@ -70,9 +70,9 @@ def check_share(place: str, amount: float) -> None:
         RecipeError: not in (0, 1).
     """
     if not 0 < amount < 1:
+        effect = "prunes nothing" if amount <= 0 else "prunes everything" if amount >= 1 else "is no share"
         raise RecipeError(
-            f"{place}: {amount:g} prunes {'nothing' if amount <= 0 else 'everything'}; expected a share of zeros in "
-            "(0, 1), such as 0.9 for a density of 0.1."
+            f"{place}: {amount:g} {effect}; expected a share of zeros in (0, 1), such as 0.9 for a density of 0.1."
         )
 
 
