@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from toolchain.artifact import FIXED_GRAPH, Artifact
-from toolchain.errors import ArtifactError, OutsideContract
+from toolchain.errors import ArtifactError, InvalidInput, OutsideContract
 from toolchain.feeds import build_feeds, degree
 from toolchain.inputs import GraphInputs, PreparedGraph
 
@@ -79,9 +79,13 @@ class Runtime(ABC):
             graph = replace(fixed, x=x)
         elif isinstance(inputs, GraphInputs):
             graph = inputs
-        else:
+        elif isinstance(inputs, np.ndarray | list):
             raise OutsideContract(
                 "only x was given, but this artifact has no fixed graph. Pass GraphInputs(x, edge_index)."
+            )
+        else:
+            raise InvalidInput(
+                f"inputs: got {type(inputs).__name__}, expected GraphInputs. Of PyG's Data: GraphInputs.from_pyg(data)."
             )
         contract.check(graph)
         return graph

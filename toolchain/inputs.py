@@ -145,7 +145,7 @@ class GraphInputs:
         if x is None or edges is None:
             missing = "x" if x is None else "edge_index"
             raise InvalidInput(
-                f"{missing}: missing from the data object. Give every graph x of shape [N, F] and edge_index [2, E]."
+                f"{missing}: missing from a {type(data).__name__}. Give every graph x of shape [N, F] and edge_index [2, E]."
             )
         num_graphs = int(getattr(data, "num_graphs", 0) or 0) if array("batch") is not None else 0
         weight, attr = array("edge_weight"), array("edge_attr")
@@ -196,8 +196,15 @@ def is_sparse(value: Any) -> bool:
     return not is_strided or hasattr(value, "sparse_sizes") or hasattr(value, "toarray")
 
 
+def _array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise InvalidInput(f"{name}: is no array ({error}).") from error
+
+
 def _floats(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
+    array = _array(name, value)
     if array.dtype.kind not in "fiub":
         raise InvalidInput(f"{name}: dtype {array.dtype}, expected real numbers.")
     with np.errstate(over="ignore"):
@@ -212,7 +219,7 @@ def _floats(name: str, value: Any) -> np.ndarray:
 
 
 def _indices(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
+    array = _array(name, value)
     if array.size == 0 and array.dtype.kind == "f":  # np.zeros((2, 0)) is an edgeless graph, not a float mistake
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":

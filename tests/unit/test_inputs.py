@@ -26,6 +26,7 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
     "overflow in float32": ({"x": np.array([[1e300, 1], [0, 1], [0, 0]])}, r"x: inf at \[0, 0\]"),
     "complex x": ({"x": np.zeros((3, 2), complex)}, "x: dtype complex128, expected real numbers"),
     "text x": ({"x": np.array([["a", "b"]])}, "x: dtype <U1"),
+    "ragged x": ({"x": [[1, 2], [3]]}, "x: is no array"),
     "transposed edges": ({"edge_index": np.zeros((4, 2), int)}, r"edge_index: shape \[4, 2\], expected \[2, E\]"),
     "float edges": ({"edge_index": np.zeros((2, 1))}, "edge_index: dtype float64, expected integers"),
     "node beyond the last": ({"edge_index": np.array([[0], [3]])}, r"node 3 at \[1, 0\], but there are 3 nodes"),
@@ -100,9 +101,9 @@ def test_batch_of_pyg_and_concatenate_agree() -> None:
 
 
 def test_data_without_features_or_edges_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="edge_index: missing from the data object"):
+    with pytest.raises(InvalidInput, match="edge_index: missing from a Data"):
         GraphInputs.from_pyg(Data(x=torch.ones(2, 1)))
-    with pytest.raises(InvalidInput, match="x: missing from the data object"):
+    with pytest.raises(InvalidInput, match="x: missing from a Data"):
         GraphInputs.from_pyg(Data(edge_index=torch.zeros(2, 0, dtype=torch.long)))
 
 

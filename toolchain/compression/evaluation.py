@@ -9,7 +9,7 @@ import numpy as np
 
 from toolchain.errors import InvalidInput
 from toolchain.inputs import GraphInputs
-from toolchain.ir import DType, Graph, interpret
+from toolchain.ir import DType, Graph, check_graph, interpret
 from toolchain.ir.ops import Linear
 
 ArrayLoss = Callable[[np.ndarray, np.ndarray], float]
@@ -19,7 +19,20 @@ BATCH_NODES = 8192
 
 def as_inputs(graphs: Iterable[Any]) -> list[GraphInputs]:
     """Checked graphs from GraphInputs, PyG Data or Batch objects, or a loader of them."""
-    return [g if isinstance(g, GraphInputs) else GraphInputs.from_pyg(g) for g in graphs]
+    return [g if isinstance(g, GraphInputs) else GraphInputs.from_pyg(g) for g in several(graphs)]
+
+
+def several(graphs: Iterable[Any]) -> Iterable[Any]:
+    """The same; refuses a single Data, whose fields would be taken for graphs.
+
+    Raises:
+        InvalidInput: one graph, not in a list.
+    """
+    if isinstance(graphs, GraphInputs) or hasattr(graphs, "edge_index"):
+        raise InvalidInput(
+            f"graphs: got one {type(graphs).__name__}, expected a list or a loader of them. Pass it as [data]."
+        )
+    return graphs
 
 
 def measures_ranges(graph: Graph) -> bool:
@@ -66,7 +79,8 @@ def evaluate(graph: Graph, graphs: Iterable[Any], *, mask: str = "val_mask") -> 
     Raises:
         InvalidInput: a graph without labels, or labels that are not one class per row.
     """
-    data = list(graphs)
+    check_graph(graph)
+    data = list(several(graphs))
     return accuracy(data, lambda: predict(graph, as_inputs(data)), mask=mask)
 
 

@@ -15,7 +15,7 @@ from toolchain.compression.calibration import observe
 from toolchain.compression.code_domain_module import CodeDomainModule, Snapshot
 from toolchain.compression.degree_quant import DegreeQuant
 from toolchain.compression.distillation import Distillation
-from toolchain.compression.evaluation import as_inputs, batches
+from toolchain.compression.evaluation import as_inputs, batches, several
 from toolchain.compression.integer_plan import IntegerPlan
 from toolchain.compression.quantizers import Quantizer
 from toolchain.compression.static_int8 import Selection, StaticInt8, first_form, select
@@ -133,7 +133,7 @@ def trained(graph: Graph, method: QAT, after_epoch: AfterEpoch | None = None) ->
     if method.validation is None:
         train(after_epoch=_each(looks))
         return Trained(module, method.epochs - 1)
-    data = list(method.validation)
+    data = list(several(method.validation))
     best, outputs = BestEpoch[Snapshot](data, method.criterion, method.loss), _Outputs(data, module)
     train(after_epoch=_each([lambda epoch: best.look(epoch, outputs, module.snapshot), *looks]))
     if best.state is not None:

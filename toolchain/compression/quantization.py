@@ -12,7 +12,7 @@ from toolchain.compression.qat import QAT, quantization_aware
 from toolchain.compression.static_int8 import StaticInt8, select
 from toolchain.compression.step_report import Log, reported
 from toolchain.errors import RecipeError
-from toolchain.ir import Graph
+from toolchain.ir import Graph, check_graph
 
 Method = Float16 | DynamicInt8 | StaticInt8 | QAT | MixedPrecision
 
@@ -29,6 +29,7 @@ def quantize(graph: Graph, method: Method, *, validation: Iterable[Any] | None =
         QuantizationRefused: static int8 does not reach its `min_agreement`.
         RecipeError: the graph is quantized already.
     """
+    check_graph(graph)
     if any(v.type.dtype.is_integer for v in graph.values) or graph.has_halves:
         raise RecipeError(f"{graph.name}: is quantized already. Quantize the float graph.")
     if isinstance(method, Float16):

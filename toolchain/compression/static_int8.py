@@ -12,7 +12,7 @@ import numpy as np
 from toolchain.compression.calibration import ValueStatistics, observe
 from toolchain.compression.dead_channels import settle_dead_channels
 from toolchain.compression.equalization import equalize
-from toolchain.compression.evaluation import agreement, as_inputs, batches, has_numbers, predict_all
+from toolchain.compression.evaluation import agreement, as_inputs, batches, has_numbers, predict_all, several
 from toolchain.compression.integer_forms import EDGE_ARITHMETICS, EdgeArithmetic, is_input
 from toolchain.compression.integer_graph import integer_graph
 from toolchain.compression.integer_plan import MODES, IntegerPlan, Mode
@@ -135,7 +135,7 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
         QuantizationRefused: no form reaches `min_agreement`; names the best one.
         RecipeError: no calibration graphs.
     """
-    data = list(method.calibration_graphs)
+    data = list(several(method.calibration_graphs))
     are_numbers = has_numbers(data)
     split = _split(graph, as_inputs(data), method)
     source, first = _first_form(graph, method, split)

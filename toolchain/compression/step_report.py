@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from toolchain.compression.evaluation import as_inputs, evaluate
+from toolchain.compression.evaluation import as_inputs, evaluate, several
 from toolchain.ir import Graph
 from toolchain.ir.operation_counts import (
     GraphSizes,
@@ -123,7 +123,7 @@ def reported(
     Args:
         validation: PyG graphs with labels; accuracy and operations are measured on them before and after.
     """
-    graphs = None if validation is None else list(validation)
+    graphs = None if validation is None else list(several(validation))
     start = time.perf_counter()
     after = step()
     seconds = time.perf_counter() - start

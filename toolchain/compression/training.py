@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from toolchain.compression.best_epoch import BestEpoch, Criterion, Loss
 from toolchain.compression.distillation import Distillation, Teacher
-from toolchain.compression.evaluation import as_inputs, check_classes, predict
+from toolchain.compression.evaluation import as_inputs, check_classes, predict, several
 from toolchain.compression.step_report import Log, reported
 from toolchain.errors import InvalidInput, OutsideContract, RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
-from toolchain.ir import Graph, Value
+from toolchain.ir import Graph, Value, check_graph
 from toolchain.torch_module import GraphModule, TorchGraph
 from toolchain.torch_structure import Structure
 
@@ -112,6 +112,7 @@ def fine_tune(
         RecipeError: the graph is quantized.
         TrainingDiverged: the loss is not finite.
     """
+    check_graph(graph)
     if any(v.type.dtype.is_integer for v in graph.values) or graph.has_halves:
         raise RecipeError(
             f"{graph.name}: is quantized; its codes cannot be trained. Fine-tune before quantizing, or use QAT(...)."
@@ -123,7 +124,7 @@ def fine_tune(
         if keep_best is None:
             train_module(module, loader, schedule, distillation=distillation)
             return module.to_graph()
-        chosen = list(keep_best)
+        chosen = list(several(keep_best))
         best, inputs = BestEpoch[Graph](chosen, criterion, loss), as_inputs(chosen)
 
         def keep(epoch: int) -> None:
@@ -305,11 +306,11 @@ class Labelled:
     @classmethod
     def of(cls, data: Any) -> Labelled:
         """Read a PyG Data or Batch."""
-        labels, mask = getattr(data, "y", None), getattr(data, "train_mask", None)
+        inputs, labels, mask = GraphInputs.from_pyg(data), getattr(data, "y", None), getattr(data, "train_mask", None)
         if labels is None:
             raise InvalidInput("y: missing on a training graph. Give every graph labels in y.")
         mask = None if mask is None else torch.as_tensor(mask, dtype=torch.bool)
-        return cls(GraphInputs.from_pyg(data), torch.atleast_1d(torch.as_tensor(labels)), mask)
+        return cls(inputs, torch.atleast_1d(torch.as_tensor(labels)), mask)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Labelled]) -> Labelled:
@@ -342,7 +343,7 @@ def epoch_batches(loader: Iterable[Any], batch_size: int, seed: int) -> Callable
     """
     _seed_loader(loader, seed)
     if not isinstance(loader, list | tuple):
-        return lambda: _some(Labelled.of(data) for data in loader)
+        return lambda: _some(Labelled.of(data) for data in several(loader))
     parts = [Labelled.of(data) for data in _some(loader)]
     order = np.random.default_rng(seed)
 

@@ -18,7 +18,7 @@ from toolchain.errors import ExportError
 from toolchain.exporters.emission import Emission, signature_of
 from toolchain.exporters.sparse_input import Features, chosen_features
 from toolchain.inputs import GraphInputs
-from toolchain.ir import DType, Graph, verify
+from toolchain.ir import DType, Graph, check_graph, verify
 from toolchain.ir.ops import Const, Linear, Propagate, Quantize, Role
 from toolchain.passes import deployable
 from toolchain.passes.codebook_removal import remove_codebooks
@@ -63,6 +63,7 @@ def export(
         ExportError: unknown format or option, or the backend cannot express a value.
         ArtifactError: the folder exists and `overwrite` is off.
     """
+    check_graph(graph)
     if format not in EXPORTERS:
         raise ExportError(f"format {format!r} is unknown. Formats: {', '.join(sorted(EXPORTERS))}.")
     check_options(format, options)

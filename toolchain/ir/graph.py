@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from toolchain.errors import TypeMismatch
+from toolchain.errors import InvalidInput, TypeMismatch
 from toolchain.ir.ops import Const, Input, Op, Role
 from toolchain.ir.types import DType, TensorType
 from toolchain.topology import TopologySpec
@@ -116,6 +116,18 @@ class Graph:
         from toolchain.ir.text import to_text
 
         return to_text(self)
+
+
+def check_graph(graph: object) -> None:
+    """Refuse what is no Graph, such as a model that was not lowered.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if not isinstance(graph, Graph):
+        raise InvalidInput(
+            f"graph: got {type(graph).__name__}, expected a toolchain Graph. Lower a model first: toolchain.lower(model, example)."
+        )
 
 
 def _graph_of(

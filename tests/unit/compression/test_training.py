@@ -21,10 +21,12 @@ from toolchain.compression import (
     fine_tune,
     prune,
     quantize,
+    share,
 )
 from toolchain.compression.evaluation import as_inputs, predict
 from toolchain.compression.training import Schedule, train_module
 from toolchain.errors import InvalidInput, RecipeError
+from toolchain.exporters import export
 from toolchain.inputs import GraphInputs
 from toolchain.torch_module import GraphModule
 
@@ -151,6 +153,35 @@ def test_what_would_train_on_nothing_is_refused(loader, message: str):
     assert torch.equal(state, torch.get_rng_state())
     with pytest.raises(InvalidInput, match=message):
         quantize(gcn_graph(classes=2), QAT(loader, 2, StaticInt8(labelled(4), min_agreement=0)))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda graph, data: fine_tune(graph, data, epochs=1),
+        lambda graph, data: fine_tune(graph, [data], epochs=1, keep_best=data),
+        lambda graph, data: evaluate(graph, data),
+        lambda graph, data: quantize(graph, StaticInt8(data, min_agreement=0)),
+        lambda graph, data: prune(graph, L1Unstructured(0.5), validation=data),
+    ],
+)
+def test_a_graph_that_is_in_no_list_is_refused(use):
+    with pytest.raises(
+        InvalidInput, match=r"graphs: got one Data, expected a list or a loader of them\. Pass it as \[data\]"
+    ):
+        use(gcn_graph(classes=2), labelled(1)[0])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model: fine_tune(model, labelled(1), epochs=1), lambda model: evaluate(model, labelled(1)), prune, share,
+        lambda model: quantize(model, DynamicInt8()), lambda model: export(model, "onnx", "out"),
+    ],
+)  # fmt: skip
+def test_a_model_that_was_not_lowered_is_refused(use):
+    with pytest.raises(InvalidInput, match=r"graph: got Linear, expected a toolchain Graph\. Lower a model first"):
+        use(torch.nn.Linear(4, 2))
 
 
 def test_accuracy_on_no_graphs_is_refused():

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch_geometric.data import Data
 
 import runtimes
 import toolchain
@@ -155,6 +156,16 @@ def test_a_graph_beyond_a_bound_is_told_the_bound_and_the_way_out(
 ) -> None:
     with pytest.raises(OutsideContract, match=words):
         runtime.prepare(tiny_graph(**change))
+
+
+@pytest.mark.parametrize("inputs", [None, Data(), {"x": np.ones((3, 4))}], ids=["None", "Data", "dict"])
+def test_what_is_no_graph_is_told_how_to_become_one(inputs: object, runtime: NativeRuntime) -> None:
+    with pytest.raises(
+        InvalidInput, match=rf"inputs: got {type(inputs).__name__}, expected GraphInputs.*from_pyg\(data\)"
+    ):
+        runtime.run(inputs)  # type: ignore[arg-type]
+    with pytest.raises(OutsideContract, match="only x was given"):
+        runtime.run(np.ones((3, 4), np.float32))
 
 
 def test_a_graph_without_the_attributes_that_are_read_is_refused(runtime: NativeRuntime) -> None:

@@ -9,7 +9,7 @@ from toolchain.compression.pruning.magnitude import L1Unstructured
 from toolchain.compression.pruning.methods import PruningMethod
 from toolchain.compression.step_report import Log, reported
 from toolchain.errors import RecipeError
-from toolchain.ir import Graph
+from toolchain.ir import Graph, check_graph
 
 
 def prune(
@@ -30,6 +30,7 @@ def prune(
         RecipeError: the graph is quantized, has nothing that the method could prune, or the method's options do not fit it.
         TrainingDiverged: a method that trains met a loss that is not finite.
     """
+    check_graph(graph)
     method = method or L1Unstructured()
     if not isinstance(method, PruningMethod):
         raise RecipeError(f"method: {method!r}, expected a pruning method such as L1Unstructured(0.2).")

@@ -18,7 +18,7 @@ from toolchain.compression.weight_sharing.one_dimensional_k_means import (
     nearest,
 )
 from toolchain.errors import RecipeError
-from toolchain.ir import Graph, GraphBuilder, Value, rewrite, verify
+from toolchain.ir import Graph, GraphBuilder, Value, check_graph, rewrite, verify
 from toolchain.ir.ops import Const
 from toolchain.passes import deployable
 
@@ -144,6 +144,7 @@ def share(
         InvalidGraph: weights are not finite.
         RecipeError: the graph is quantized or shared already, or a codebook would have more values than its weights.
     """
+    check_graph(graph)
     method = method or KMeans()
     if not isinstance(method, KMeans):
         raise RecipeError(f"method: {method!r}, expected KMeans(16).")
