@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch_geometric.data import Data
+from torch_geometric.nn import GCNConv
 
 import runtimes
 import toolchain
@@ -15,6 +17,7 @@ from tests.parity import assert_close
 from toolchain.compression import DynamicInt8, StaticInt8, quantize
 from toolchain.errors import ExportError, InvalidInput
 from toolchain.exporters import export
+from toolchain.exporters.emission import Bounds
 from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, interpret
@@ -152,3 +155,43 @@ def test_wide_layers_are_transformed_before_they_are_aggregated(tmp_path: Path) 
     assert "Propagate(%0" in str(deployable(graph))
     assert "Propagate(%0" not in str(deployable(with_features_transformed_first(graph)))
     assert toolchain.export(graph, "onnx", tmp_path / "model", sparse_features=True).model_bytes
+
+
+class Categories(torch.nn.Module):
+    """Node categories in two columns, each with a table of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables = torch.nn.ModuleList(torch.nn.Embedding(count, 8) for count in (5, 3))
+        self.conv = GCNConv(8, 4)
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+        return self.conv(self.tables[0](x[:, 0]) + self.tables[1](x[:, 1]), edge_index)
+
+
+class OneHot(torch.nn.Module):
+    """The same on one-hot features."""
+
+    def __init__(self, model: Categories) -> None:
+        super().__init__()
+        self.table = torch.nn.Linear(8, 8, bias=False)
+        self.table.weight = torch.nn.Parameter(torch.cat([table.weight for table in model.tables]).t().contiguous())
+        self.conv = model.conv
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+        return self.conv(self.table(x), edge_index)
+
+
+@pytest.mark.parametrize("format", ["c", *FORMATS])
+def test_tables_of_categories_are_linears_on_one_hot_features(format: str, tmp_path: Path) -> None:
+    """The way out that the refusal of torch.nn.Embedding names."""
+    torch.manual_seed(0)
+    model = Categories().eval()
+    x, edge_index = torch.tensor([[0, 2], [4, 0], [1, 1], [4, 2]]), torch.tensor([[0, 1, 2, 3], [1, 2, 3, 3]])
+    hot = torch.cat([torch.nn.functional.one_hot(x[:, 0], 5), torch.nn.functional.one_hot(x[:, 1], 3)], 1).float()
+    graph = lower(OneHot(model).eval(), Data(x=hot, edge_index=edge_index))
+
+    bounds = {"bounds": Bounds(4, 8, 1)} if format == "c" else {}
+    runtime = runtimes.load(export(graph, format, tmp_path / "model", sparse_features="binary", **bounds))
+
+    assert_close(runtime.run(GraphInputs(hot.numpy(), edge_index.numpy())), (model(x, edge_index).detach().numpy(),))

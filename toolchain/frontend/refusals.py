@@ -18,6 +18,10 @@ _ALL_PAIRS = (
     "it attends from every node of a graph to every other, for which there is no topology. Use an attention layer along edges, "
     "such as TransformerConv"
 )
+_PICKS_ROWS = (
+    "it picks rows of its table by values, and values are float32. Give the categories one-hot: the table [K, D], transposed, is "
+    "the weight of Linear(K, D, bias=False), which with sparse features adds the same rows up"
+)
 _REASONS: dict[type[nn.Module], str] = {
     pyg.TopKPooling: _DROPS_NODES,
     pyg.SAGPooling: _DROPS_NODES,
@@ -26,6 +30,8 @@ _REASONS: dict[type[nn.Module], str] = {
     pyg.EdgePooling: _DROPS_NODES,
     pyg.GraphUNet: f"between its layers {_DROPS_NODES}",
     pyg.GPSConv: _ALL_PAIRS,
+    nn.Embedding: _PICKS_ROWS,
+    nn.EmbeddingBag: _PICKS_ROWS,
     pyg.WLConv: "it hashes integer labels, and values are float32. Use WLConvContinuous",
     pyg.PANConv: "it multiplies sparse matrices, whose entries are only known when the model runs. Use TAGConv or MixHopConv",
     pyg.MeshCNNConv: "it takes edges four by four in the order they are given, which sorting by target does not keep",

@@ -109,6 +109,10 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "U-Net of such pooling": (lambda: pyg.GraphUNet(HIDDEN, HIDDEN, 4, depth=2), (
         "cannot lower GraphUNet", "drops nodes", "pool by graph", "(called at test_refusals.py:",
     )),
+    "table of categories": (
+        lambda: Calls(lambda m, x, *_: m.table((x[:, 0] > 0).long()), table=nn.Embedding(9, 4)),
+        ("table: cannot lower Embedding", "Give the categories one-hot", "Linear(K, D, bias=False)"),
+    ),
     "attention over all nodes": (
         lambda: pyg.GPSConv(HIDDEN, pyg.GINConv(nn.Linear(HIDDEN, HIDDEN))), ("cannot lower GPSConv", "TransformerConv")
     ),
