@@ -339,17 +339,17 @@ def epoch_batches(loader: Iterable[Any], batch_size: int, seed: int) -> Callable
     is a loader and iterated as it is, its own generator seeded first.
 
     Raises:
-        InvalidInput: the list is empty, or, once it is iterated, the loader.
+        InvalidInput: a graph without labels; in an epoch, that there are no graphs.
     """
     _seed_loader(loader, seed)
     if not isinstance(loader, list | tuple):
         return lambda: _some(Labelled.of(data) for data in several(loader))
-    parts = [Labelled.of(data) for data in _some(loader)]
+    parts = [Labelled.of(data) for data in loader]
     order = np.random.default_rng(seed)
 
     def shuffled() -> Iterator[Labelled]:
         group: list[Labelled] = []
-        for index in order.permutation(len(parts)):
+        for index in _some(order.permutation(len(parts))):
             group.append(parts[index])
             if sum(p.inputs.num_graphs for p in group) >= batch_size:
                 yield Labelled.concatenate(group)
