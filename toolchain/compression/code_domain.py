@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from toolchain.compression.code_rounding import Rounding, exact_dtype, straight_through
+from toolchain.compression.code_rounding import Rounding, cached_blocks, exact_dtype, scaled_down, straight_through
 from toolchain.compression.integer_constants import LinearCodes, largest_code
 from toolchain.errors import TypeMismatch
 from toolchain.ir import ops
@@ -76,8 +76,11 @@ class TrainedScale:
     def scale_up(self, total: Tensor, x: Tensor) -> Tensor:
         """T = (S << bits) + E x, float64; the gradient is that of float32."""
         one = 2.0**self.bits
-        exact = total.detach().double().mul_(one).add_(x.detach().double(), alpha=self.code)
-        return straight_through(one * torch.addcmul(total.float(), x, self.weight), exact)
+        exact = torch.empty(total.shape, dtype=torch.float64)
+        for rows in cached_blocks(*total.shape):
+            scaled = total.detach()[rows].double().mul_(one)
+            exact[rows] = scaled.add_(x.detach()[rows].double(), alpha=self.code)
+        return straight_through(one * (total.float() + x * self.weight), exact)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,33 +197,10 @@ class CodeCall:
                 codes = wide_srdhm(codes[None, :], bias_rows[:, None])
                 smooth_bias = smooth_bias * _as_real(torch.from_numpy(bias_rows)[:, None])
             added, smooth = added + torch.from_numpy(codes), smooth + smooth_bias
-        exact = total.detach()
-        if self.rounding.keeps_fractions:
-            if total.dtype is torch.float32:  # below 2^24: there is room for sixteenths beside m
-                exact, added, s = exact * 16, added << 4, s + 4
-            exact = exact.round()
-        return self.rounding.settle(smooth, scaled_down(exact, m, added, s), self.out, relu=relu)
-
-
-def scaled_down(total: Tensor, m: Tensor, added: Tensor, s: Tensor) -> Tensor:
-    """(total m + added) >> s, exactly, as float32: beyond 2^24 rounded, where every range of codes has ended.
-
-    Sums of int32 are exact. Beyond them lie sums that protected nodes join with codes of no range: those are near, and never wrap.
-
-    Args:
-        total: [rows, C] holding integers, float32 or float64.
-        m, added, s: int64, of shapes that broadcast to it.
-    """
-    largest = max(map(abs, map(float, torch.aminmax(total)))) if total.numel() else 0.0
-    reach = largest * int(m.max()) + int(added.abs().max())
-    if reach >= 2**53:
-        exact = ((total.long() * m + added) >> s).float()
-        if reach < 2**63:
-            return exact
-    # All of it, divided by 2^s, is a number of float64, whose products and sums are several times as fast as int64's.
-    unit = torch.from_numpy(np.ldexp(1.0, -s.numpy()))
-    near = torch.addcmul(added * unit, total.double(), m * unit).floor_().float()
-    return near if reach < 2**53 else torch.where(total.abs().double() * m < 2**62, exact, near)
+        # Of numbers below 2^24 there is room for sixteenths beside m.
+        kept = (4 if total.dtype is torch.float32 else 0) if self.rounding.keeps_fractions else None
+        rounded = scaled_down(total.detach(), m, added, s, fraction_bits=kept)
+        return self.rounding.settle(smooth, rounded, self.out, relu=relu)
 
 
 def _as_real(q31: Tensor) -> Tensor:
@@ -268,6 +248,8 @@ def _(op: ops.Dequantize, code: CodeCall) -> Tensor:
     learned = code.steps[0]
     if learned is not None:
         scale = straight_through(*torch.broadcast_tensors(learned.double(), scale))
+    if code.x.dtype is torch.float32:  # as the scale is one, the product is rounded once either way
+        return code.x * scale.float()
     return (code.x.double() * scale).float()
 
 

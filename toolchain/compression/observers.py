@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -153,9 +154,9 @@ class _Histogram:
             self._density = np.bincount(self._places(elements), counts / counts.sum(), 2 * HALF_BINS)
 
     def update(self, x: Tensor) -> None:
-        seen: np.ndarray = x.flatten()[:: max(1, x.numel() // self._sample)].numpy()
-        if seen.size == 0:
+        if x.numel() == 0:
             return
+        seen: np.ndarray = x.flatten()[:: _stride(x, self._sample)].numpy()
         self._density, self._reach = widened(self._density, self._reach, float(np.abs(seen).max()))
         counts = np.bincount(self._places(seen), minlength=2 * HALF_BINS)
         self._density += self._momentum * (counts / seen.size - self._density)
@@ -182,3 +183,11 @@ class _Histogram:
 
     def _places(self, x: np.ndarray) -> np.ndarray:
         return np.floor(x * (HALF_BINS / self._reach)).astype(np.int64) + HALF_BINS
+
+
+def _stride(x: Tensor, sample: int) -> int:
+    """From one element that is looked at to the next, such that all columns come by."""
+    stride = max(1, x.numel() // sample)
+    while math.gcd(stride, x.shape[-1]) > 1:
+        stride += 1
+    return stride

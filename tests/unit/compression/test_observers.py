@@ -86,6 +86,16 @@ def test_a_sample_gives_nearly_the_percentiles_of_all_elements():
     assert ranges[0] == pytest.approx(ranges[1], rel=0.05)
 
 
+@pytest.mark.parametrize("columns", [16, 30])
+def test_a_sample_takes_from_all_columns(columns):
+    x = torch.zeros(columns, columns)
+    x[:, 1] = 5.0  # a stride that shares a factor with the columns passes it by
+    observer = Percentile(0.001, momentum=1.0, sample=columns // 2).start(statistics_of(), bits=8)
+    observer.update(x)
+
+    assert observer.range()[1] == pytest.approx(5.0, rel=0.01)
+
+
 def test_exact_percentiles_are_elements_and_only_grow():
     seen = steps(5)
     observer = ExactPercentile(0.01).start(statistics_of(np.array([[0.0, 0.1]])), bits=8)

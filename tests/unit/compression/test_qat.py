@@ -21,8 +21,8 @@ from tests.unit.compression.hand_built import (
 from tests.unit.compression.test_training import labelled
 from toolchain import torch_sparse
 from toolchain.compression import QAT, L1Unstructured, StaticInt8, evaluate, fine_tune, prune, quantize
-from toolchain.compression.code_domain import scaled_down
 from toolchain.compression.code_domain_module import CodeDomainModule
+from toolchain.compression.code_rounding import scaled_down
 from toolchain.compression.integer_plan import MODES
 from toolchain.compression.static_int8 import select
 from toolchain.compression.training import Schedule, train_module
