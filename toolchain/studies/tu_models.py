@@ -58,9 +58,14 @@ def _mlp_before(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(before, first, nn.ReLU(), second, nn.BatchNorm1d(outputs), nn.ReLU())
 
 
-def first_weight(name: str) -> str:
+def first_weight(norm: NormPlace) -> str:
     """The constant of the weights that read the features."""
-    return "convs.0.nn.1.weight" if norm_place(name) == "before" else "convs.0.nn.0.weight"
+    return "convs.0.nn.1.weight" if norm == "before" else "convs.0.nn.0.weight"
+
+
+def read_by_norms(norm: NormPlace) -> tuple[str, ...]:
+    """Patterns of the values that BatchNorms read which stay float."""
+    return () if norm == "before" else ("convs.*.nn.2.linear",)
 
 
 def norm_place(name: str) -> NormPlace:

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
+from toolchain.compression.qat import trained
 from toolchain.datasets import Split, with_degrees
 from toolchain.ir.ops import BatchNorm
 from toolchain.passes import deployable
 from toolchain.studies import tu
-from toolchain.studies.tu_models import first_weight, float_model, norm_place
+from toolchain.studies.tu_models import float_model, norm_place
 
 LIMITS = {"float": 32.0, "8 static": 16.0, "mixed": 5.0, "mixed, distilled": 5.0}
 
@@ -46,15 +47,24 @@ def subject_of(parts: Split, name: str) -> tu.Subject:
     """The model that a data set is given, trained on other graphs."""
     model = float_model(parts, 6, 0, 10, norm=norm_place(name))
     settings = replace(tu.Settings(), epochs=2, search_epochs=8)
-    return tu.Subject(model, parts, settings, 0, 10, first_weight(name))
+    return tu.Subject(model, parts, settings, 0, 10, norm_place(name))
 
 
-def test_the_published_model_keeps_five_batch_norms_and_its_integers_equal_their_simulation(parts: Split):
+@pytest.mark.parametrize("method", ["8 Degree-Quant", "4 Degree-Quant"])
+def test_the_published_model_keeps_five_batch_norms_and_its_integers_equal_their_simulation(parts: Split, method: str):
     subject = subject_of(parts, "REDDIT-BINARY")
-    row = subject.row("8 Degree-Quant")
+    row = subject.row(method)
 
     assert sum(isinstance(value.op, BatchNorm) for value in subject.model.graph.values) == 5
     assert row["codes_differing"] == 0 and row["simulated"] == row["integer"]
+
+
+def test_at_4_bits_what_a_float_batch_norm_reads_has_16(parts: Split):
+    subject = subject_of(parts, "REDDIT-BINARY")
+    bits = tu.widths(trained(subject.model.graph, subject.uniform("4 Degree-Quant")).module)
+
+    assert {bits[f"convs.{layer}.nn.2.linear"] for layer in range(5)} == {16}
+    assert bits["convs.1.propagate"] == bits["convs.1.nn.2.weight"] == bits["pool"] == 4
 
 
 def test_degrees_are_one_hot_and_from_a_limit_on_one_standardized_number():
