@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from toolchain.inputs import GraphInputs
 from toolchain.ir import DType, Graph, check_graph, interpret
 from toolchain.ir.ops import Linear
 
+Read = TypeVar("Read")
 ArrayLoss = Callable[[np.ndarray, np.ndarray], float]
 BATCH_NODES = 8192
 """Graphs are interpreted together up to this many nodes: enough to amortize Python, little enough to stay in cache."""
@@ -19,7 +20,20 @@ BATCH_NODES = 8192
 
 def as_inputs(graphs: Iterable[Any]) -> list[GraphInputs]:
     """Checked graphs from GraphInputs, PyG Data or Batch objects, or a loader of them."""
-    return [g if isinstance(g, GraphInputs) else GraphInputs.from_pyg(g) for g in several(graphs)]
+    return list(numbered(graphs, lambda g: g if isinstance(g, GraphInputs) else GraphInputs.from_pyg(g)))
+
+
+def numbered(graphs: Iterable[Any], read: Callable[[Any], Read]) -> Iterator[Read]:
+    """What is read of each graph; where one is refused, the error says the how many-th, from 0 on, it is.
+
+    Raises:
+        InvalidInput: one graph, not in a list, or a graph that `read` refuses.
+    """
+    for number, graph in enumerate(several(graphs)):
+        try:
+            yield read(graph)
+        except InvalidInput as error:
+            raise InvalidInput(f"graphs[{number}]: {error}") from error
 
 
 def several(graphs: Iterable[Any]) -> Iterable[Any]:

@@ -175,8 +175,8 @@ class Learned:
 
 def check_bits(bits: int | None) -> None:
     """Refuse a width that no codes have."""
-    if bits is not None and bits not in (*range(1, 9), 16):
-        raise RecipeError(f"bits: {bits}, expected 1 to 8, or 16 for a value.")
+    if bits is not None and not (isinstance(bits, int) and bits in (*range(1, 9), 16)):
+        raise RecipeError(f"bits: {bits!r}, expected 1 to 8, or 16 for a value.")
 
 
 def weight_bits(slot: WeightSlot, bits: int | None) -> int:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from toolchain.compression.best_epoch import BestEpoch, Criterion, Loss
 from toolchain.compression.distillation import Distillation, Teacher
-from toolchain.compression.evaluation import as_inputs, check_classes, predict, several
+from toolchain.compression.evaluation import as_inputs, check_classes, numbered, predict, several
 from toolchain.compression.step_report import Log, reported
 from toolchain.errors import InvalidInput, OutsideContract, RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
@@ -343,8 +343,8 @@ def epoch_batches(loader: Iterable[Any], batch_size: int, seed: int) -> Callable
     """
     _seed_loader(loader, seed)
     if not isinstance(loader, list | tuple):
-        return lambda: _some(Labelled.of(data) for data in several(loader))
-    parts = [Labelled.of(data) for data in loader]
+        return lambda: _some(numbered(loader, Labelled.of))
+    parts = list(numbered(loader, Labelled.of))
     order = np.random.default_rng(seed)
 
     def shuffled() -> Iterator[Labelled]:

@@ -22,7 +22,6 @@ from tests.unit.compression.test_training import labelled
 from toolchain import torch_sparse
 from toolchain.compression import QAT, L1Unstructured, StaticInt8, evaluate, fine_tune, prune, quantize
 from toolchain.compression.code_domain_module import CodeDomainModule
-from toolchain.compression.code_rounding import scaled_down
 from toolchain.compression.integer_plan import MODES
 from toolchain.compression.static_int8 import select
 from toolchain.compression.training import Schedule, train_module
@@ -201,15 +200,6 @@ def test_a_batch_norm_that_stays_float_follows_the_batches_and_ships_as_it_was_t
     for statistic in ("norm.mean", "norm.variance"):
         assert (trained.constants[statistic] != start[statistic]).all()
     assert differing_codes(module, random_inputs(150, 500, 7, 8))[0] == 0
-
-
-def test_sums_beyond_int32_are_rounded_and_do_not_wrap():
-    total = torch.tensor([[3.0 * 2**40, -3.0 * 2**40, 12345.0]], dtype=torch.float64)
-    m, s = torch.tensor([2**31 - 1]), torch.tensor([20])
-    found = scaled_down(total, m, torch.tensor([0]), s)
-
-    assert found[0, 2] == float((12345 * (2**31 - 1)) >> 20)
-    assert torch.allclose(found[0, :2].double(), total[0, :2] * (2**31 - 1) / 2**20)
 
 
 def test_the_epoch_with_the_best_validation_accuracy_is_kept():

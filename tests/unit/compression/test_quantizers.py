@@ -210,10 +210,10 @@ def test_names_that_no_slot_has_are_refused():
         module_of(node_gcn_graph(), 30, {"conv7.*": Learned(4)})
 
 
-@pytest.mark.parametrize("bits", [0, 9, -1, 32])
+@pytest.mark.parametrize("bits", [0, 9, -1, 32, 4.0, "4"])
 def test_widths_outside_one_to_eight_are_refused(bits):
     for kind in (Learned, Fixed):
-        with pytest.raises(RecipeError, match=f"bits: {bits}, expected 1 to 8, or 16 for a value"):
+        with pytest.raises(RecipeError, match=f"bits: {bits!r}, expected 1 to 8, or 16 for a value"):
             kind(bits)
 
 

@@ -175,6 +175,21 @@ def test_a_graph_that_is_in_no_list_is_refused(use):
 @pytest.mark.parametrize(
     "use",
     [
+        lambda graph, data: fine_tune(graph, data, epochs=1), lambda graph, data: evaluate(graph, data),
+        lambda graph, data: fine_tune(graph, DataLoader(data), epochs=1),
+        lambda graph, data: quantize(graph, StaticInt8(data, min_agreement=0)),
+    ],
+)  # fmt: skip
+def test_a_graph_that_is_refused_is_named_by_its_number(use):
+    data = labelled(4)
+    data[2].x[1, 0] = float("nan")
+    with pytest.raises(InvalidInput, match=r"graphs\[2\]: x: nan at \[1, 0\]"):
+        use(gcn_graph(classes=2), data)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
         lambda model: fine_tune(model, labelled(1), epochs=1), lambda model: evaluate(model, labelled(1)), prune, share,
         lambda model: quantize(model, DynamicInt8()), lambda model: export(model, "onnx", "out"),
     ],
