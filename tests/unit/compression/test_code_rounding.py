@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from toolchain.compression.code_rounding import CACHED, cached_blocks, scaled_down
+from toolchain.compression.code_domain import CodeCall
+from toolchain.compression.code_rounding import CACHED, Protection, Rounding, cached_blocks, scaled_down
+from toolchain.ir import DType, QParams, TensorType, Value
+from toolchain.ir.ops import Propagate, Reduce
+from toolchain.ir.types import Domain
+from toolchain.torch_ops import Call
 
 ROWS, COLUMNS = 2 * CACHED // 24 + 5, 24  # two blocks and a part of one
 GENERATOR = torch.Generator().manual_seed(0)
@@ -50,3 +58,25 @@ def test_sums_beyond_int32_are_rounded_and_do_not_wrap():
 
     assert found[0, 2] == float((12345 * (2**31 - 1)) >> 20)
     assert torch.allclose(found[0, :2].double(), total[0, :2] * (2**31 - 1) / 2**20)
+
+
+def test_sums_of_protected_nodes_keep_sixteenths():
+    type_ = TensorType(Domain.NODE, (1,), DType.I8, QParams((1 / 32,), 0, 8))
+    value = Value(1, Propagate(0, Reduce.SUM), (0,), type_)
+    call = Call(value, (), (type_,), cast(Any, None), cast(Any, None), training=True)
+    code = CodeCall(call, (), Rounding(keeps_fractions=True))
+    sums = torch.tensor([[0.55], [1.03], [2.0]])  # in steps of 1, given to steps of 1/32
+
+    assert code.requantize(sums, np.float64(32), 32.0).flatten().tolist() == [18.0, 32.0, 64.0]
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_what_is_observed_are_the_real_values_of_unprotected_rows_after_the_relu(relu: bool):
+    seen: list[Tensor] = []
+    is_protected = torch.tensor([[False], [True], [False]])
+    rounding = Rounding(protection=Protection.of(is_protected), observe=seen.append)
+    smooth = torch.tensor([[-3.25, 400.0], [9.5, -9.5], [1.5, 0.0]])
+    codes = rounding.settle(smooth, smooth.round(), QParams((0.5,), 0, 8), relu=relu)
+
+    assert seen[0].tolist() == [[0.0 if relu else -1.625, 200.0], [0.75, 0.0]]
+    assert codes.tolist() == [[0.0 if relu else -3.0, 127.0], [9.5, 0.0 if relu else -9.5], [2.0, 0.0]]
