@@ -15,8 +15,8 @@ protective masks, as published not on what the Linears of a GIN layer read and w
 "learned, masked" does so behind the same masks. Weight decay is 2e-4 at 8 bits and 4e-5 at 4 bits; the learning rate, halved
 after every quarter of the epochs, is 0.001 in both: the published 0.005 at 8 bits is for random weights, and undoes trained
 ones; at 4 bits, 0.005 with Degree-Quant is better on REDDIT-BINARY. In every row the features have 16 bits, or 8 where they are
-0 or 1, and the weights that read them 8. What a float BatchNorm reads has 16 bits in the 4-bit rows: the published model does not
-round it, and at 4 bits it costs accuracy (at 8 bits, which it has in those rows, it does not).
+0 or 1, and the weights that read them 8. In the 4-bit rows what a float BatchNorm reads has 16 bits, since the published model
+does not round it and 4 bits there cost accuracy; in the 8-bit rows it has 8, which cost none.
 
 "mixed" has widths of 2, 4 and 8 bits that MixQ's relaxed search gives out, 5 on the mean at most, and learned scales;
 "mixed, distilled" also learns from the float model's probabilities on the training graphs. All choices are made on the training
