@@ -128,7 +128,13 @@ def main() -> None:
         ("data", "bits", "variant", "round"),
         f"batch_size={arguments.batch_size} change={arguments.change}",
     )
-    rows = RowFile(arguments.output, keys, ("milliseconds",), "python -m toolchain.studies.qat_step_cost", settings)
+    rows = RowFile(
+        arguments.output,
+        keys,
+        ("milliseconds",),
+        "python -m toolchain.studies.qat_step_cost --data-root data",
+        settings,
+    )
     for name, bits in itertools.product(arguments.data, arguments.bits):
         if not rows.has(data=name, bits=bits):
             study(
