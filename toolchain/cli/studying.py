@@ -97,7 +97,10 @@ def _command(name: str, scope: Any, changes: dict[str, Any], models: tuple[str, 
     parts += ["--data-root data"] if scope.data_root is not None else []
     parts += [f"--seeds {scope.seeds}"] + ([f"--folds {scope.folds}"] if scope.folds else [])
     parts += [f"--model {shlex.quote(model)}" for model in models]
-    parts += [f"--epochs {value}" if key == "epochs" else f"--set {key}={value}" for key, value in changes.items()]
+    parts += [
+        f"--epochs {value}" if key == "epochs" else f"--set {shlex.quote(f'{key}={value}')}"
+        for key, value in changes.items()
+    ]
     return " ".join(parts)
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.small_model import last_error
-from toolchain.cli import main
+from toolchain.cli import main, studying
+from toolchain.cli.options import read_settings
+from toolchain.cli.studying import study
 from toolchain.studies.registry import STUDIES
+from toolchain.studies.registry import study as found
 
 pytest.importorskip("sklearn")
+RESULTS = Path(__file__).parents[3] / "toolchain/studies/results"
 SMALL = ["study", "digits-sensitivity", "--seeds", "1", "--epochs", "1", "--set", "limit=60", "--model", "mlp"]
 
 
@@ -47,6 +53,27 @@ def test_a_run_writes_rows_with_their_command_and_prints_the_means(
     assert captured.err.splitlines()[0] == "[5/7] 5 of 7 rows are there"
     assert "±" in captured.out
     assert len(path.read_text().splitlines()) == 3 + 7
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.csv")), ids=lambda path: path.stem)
+def test_the_command_of_every_published_file_is_one_that_can_be_given(path: Path) -> None:
+    program, *arguments = shlex.split(path.read_text().splitlines()[0].removeprefix("# "))
+    if program == "python":
+        assert find_spec(arguments[1]) is not None
+        return
+    given = study.make_context("study", arguments[1:]).params  # refuses what is left over
+    settings = {**read_settings(given["settings"]), **({"epochs": given["epochs"]} if given["epochs"] else {})}
+
+    assert (program, arguments[0]) == ("pocketgnn", "study")
+    assert (given["data_root"] is not None) == bool(found(given["name"]).data_sets)
+    found(given["name"]).settings_with(settings)
+
+
+def test_a_command_is_quoted_for_the_shell() -> None:
+    scope = found("tu").scope(folds=1, data_root=Path("data"))
+    command = studying._command("tu", scope, {"methods": "float+4 learned, masked", "epochs": 2}, ())
+
+    assert shlex.split(command)[-4:] == ["--set", "methods=float+4 learned, masked", "--epochs", "2"]
 
 
 @pytest.mark.parametrize(
