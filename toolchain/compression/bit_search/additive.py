@@ -39,7 +39,8 @@ def best_assignments(losses: Table, costs: Table, budget: float, *, count: int =
     budget *= 1 + 1e-9  # costs are sums of floats
     if cheapest > budget:
         raise RecipeError(
-            f"budget: {budget:g}, but the cheapest assignment costs {cheapest:g}. Raise the budget, or add narrower candidates."
+            f"budget: {budget:g}, but the cheapest assignment costs {cheapest:g}, {cheapest / budget:.3g} times as much. Raise the "
+            "budget, or add narrower candidates."
         )
     optimize: Any = require("scipy.optimize", "search")
     target = np.array([losses[slot][bits] - _PREFERENCE * bits for slot, bits in choices])
