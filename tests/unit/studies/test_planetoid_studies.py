@@ -52,10 +52,12 @@ def test_every_model_trains_on_as_integers_that_equal_the_integer_graph(model: s
     data = citations()
     graph = float_model(model, data, 2, 0)
     space = SearchSpace.of(graph, static(data), WIDTHS, [data])
-    method = training(graph, space, data, dict.fromkeys(space.candidates, 4), 2, 0, is_distilled=True, model=model)
+    bits = planetoid.bits_of(space, "Cora", planetoid.RESULT_8, "distilled", Path())
+    method = training(graph, space, data, bits, 2, 0, is_distilled=True, model=model)
 
-    row = planetoid.integer_row(graph, method, space, dict.fromkeys(space.candidates, 4), data)
+    row = planetoid.integer_row(graph, method, space, bits, data)
 
+    assert bits == dict.fromkeys(space.candidates, 4) | {"conv2.propagate": 8}
     assert row["codes_differing"] == 0
     assert row["simulated"] == row["integer"]
 
