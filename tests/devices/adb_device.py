@@ -23,7 +23,7 @@ from tests.devices.proxy import Proxy
 from tests.devices.ssh_server import free_port
 
 PACKAGES = ("dash", "coreutils", "grep", "sed", "procps", "mount", "adbd")
-TOOLS = ("mmdebstrap", "adb", "unshare", "ip")
+TOOLS = ("mmdebstrap", "adb", "unshare", "ip", "chroot")
 BUILT = "built-with-strict"
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 PORT = 5555  # adbd takes no other
