@@ -20,6 +20,7 @@ from device_benchmarks.measurement import Quantity
 from device_benchmarks.parity import BACKEND, DEPLOYMENT, TOTAL, ParityReport
 from device_benchmarks.results import Row, rows_of
 from toolchain.errors import ArtifactError, require
+from toolchain.output_path import check_parent
 
 SCHEMA_VERSION = 1
 FILES = ("report.html", "report.json", "results.csv", "samples.npz")
@@ -156,11 +157,12 @@ def refuse_existing(folder: str | Path, overwrite: bool) -> None:
     """Refuse a folder with a report in it: before a run of minutes rather than after it.
 
     Raises:
-        ArtifactError: a file of a report exists and `overwrite` is off.
+        ArtifactError: a file of a report exists and `overwrite` is off, or nothing can be written to the folder.
     """
     for name in FILES:
         if (Path(folder) / name).exists() and not overwrite:
             raise ArtifactError(f"{Path(folder) / name}: already exists. Choose another folder, or pass --overwrite.")
+        check_parent(Path(folder) / name)
 
 
 def _keyed(benchmarks: Sequence[Benchmark]) -> list[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 from toolchain.errors import ArtifactError, OutsideContract
 from toolchain.feeds import Feed
 from toolchain.inputs import GraphInputs
+from toolchain.output_path import check_parent
 from toolchain.topology import TopologySpec
 
 SCHEMA_VERSION = 1
@@ -187,6 +188,24 @@ class Artifact:
             "parity": None if self.parity is None else dict(self.parity),
         }
 
+    @staticmethod
+    def check_target(target: Path, overwrite: bool) -> None:
+        """What `save` refuses, for a caller with much to do before it.
+
+        Raises:
+            ArtifactError: the folder exists and `overwrite` is off, it is not an artifact, or nothing can be written there.
+        """
+        if target.exists() or target.is_symlink():
+            if not overwrite:
+                raise ArtifactError(
+                    f"{target}: already exists. Choose another folder, or pass --overwrite (overwrite=True)."
+                )
+            if not (target / MANIFEST).is_file():
+                raise ArtifactError(
+                    f"{target}: exists and is not an artifact folder, so it is not overwritten. Choose another folder."
+                )
+        check_parent(target)
+
     @classmethod
     def save(cls, artifact: Artifact, contents: Mapping[str, bytes], *, overwrite: bool = False) -> Artifact:
         """Write the folder: all files and the manifest appear at once, or nothing does.
@@ -199,15 +218,7 @@ class Artifact:
             ArtifactError: the folder exists and `overwrite` is off, or it exists and is not an artifact.
         """
         target = Path(artifact.path)
-        if target.exists() or target.is_symlink():
-            if not overwrite:
-                raise ArtifactError(
-                    f"{target}: already exists. Choose another folder, or pass --overwrite (overwrite=True)."
-                )
-            if not (target / MANIFEST).is_file():
-                raise ArtifactError(
-                    f"{target}: exists and is not an artifact folder, so it is not overwritten. Choose another folder."
-                )
+        cls.check_target(target, overwrite)
         files = {
             name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in contents.items()
         }

@@ -26,13 +26,14 @@ from toolchain.model_source import GraphParts
 from toolchain.recipe import Bench, Export, Quantize, Recipe, Verify, step_name
 
 RECORD = "steps.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FIELDS = (
     "x",
     "edge_index",
     "edge_weight",
     "edge_attr",
     "edge_type",
+    "batch",
     "y",
     "train_mask",
     "val_mask",
@@ -54,8 +55,8 @@ def origin_of(graph: Graph, parts: GraphParts, seed: int) -> dict[str, str]:
     """What every step of a run follows from, in digests and versions."""
     versions = " ".join(f"{library} {library_version(library)}" for library in LIBRARIES)
     return {
-        "weights": graph_sha256(graph), "graphs": _data_sha256((*parts.train, *parts.validation)), "seed": str(seed),
-        "versions": versions,
+        "weights": graph_sha256(graph), "training graphs": _data_sha256(parts.train),
+        "validation graphs": _data_sha256(parts.validation), "seed": str(seed), "versions": versions,
     }  # fmt: skip
 
 

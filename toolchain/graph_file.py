@@ -25,6 +25,7 @@ from toolchain.errors import ArtifactError, PocketGnnError
 from toolchain.ir import Graph, TensorType, Value, verify
 from toolchain.ir.graph import frozen
 from toolchain.ir.ops import ALL_OPS, Op
+from toolchain.output_path import check_parent
 from toolchain.topology import TopologySpec
 
 SCHEMA_VERSION = 1
@@ -49,8 +50,7 @@ def save_graph(graph: Graph, steps: Sequence[str], path: str | Path, *, overwrit
         ArtifactError: the file exists and `overwrite` is off.
     """
     target = Path(path)
-    if target.exists() and not (overwrite and target.is_file()):
-        raise ArtifactError(f"{target}: already exists. Choose another name, or pass --overwrite (overwrite=True).")
+    check_target(target, overwrite)
     names = list(graph.constants)
     document = {
         "schema_version": SCHEMA_VERSION, "steps": list(steps), "name": graph.name, "outputs": list(graph.outputs),
@@ -70,6 +70,19 @@ def save_graph(graph: Graph, steps: Sequence[str], path: str | Path, *, overwrit
             archive.writestr(zipfile.ZipInfo(f"{number}.npy", _EPOCH), member.getvalue())
     write_atomically(target, buffer.getvalue())
     return target
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """What `save_graph` refuses, for a caller with much to do before it.
+
+    Raises:
+        ArtifactError: the file exists and `overwrite` is off, it is a folder, or nothing can be written to its place.
+    """
+    if target.is_dir():
+        raise ArtifactError(f"{target}: is a folder, expected the name of a file. Choose another name.")
+    if target.exists() and not overwrite:
+        raise ArtifactError(f"{target}: already exists. Choose another name, or pass --overwrite (overwrite=True).")
+    check_parent(target)
 
 
 def load_graph(path: str | Path) -> SavedGraph:

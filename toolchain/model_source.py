@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,12 +33,14 @@ class ModelSource:
         """Make the torch module, load its weights, and put it in eval mode.
 
         Raises:
-            RecipeError: the file, the module or the function does not exist, or gives no torch module.
+            RecipeError: the file, the module or the function does not exist, takes other arguments, or gives no torch module.
         """
         import torch
 
         place, name = _split_target(self.target, "get_model")
-        made = _function(place, name)(**self.arguments)
+        function = _function(place, name)
+        _check_arguments(f"{place}: {name}()", function, self.arguments)
+        made = function(**self.arguments)
         if not isinstance(made, torch.nn.Module):
             raise RecipeError(f"{place}: {name}() returned {type(made).__name__}, expected a torch.nn.Module.")
         if self.checkpoint is None:
@@ -114,6 +117,16 @@ def _split_target(target: str, default: str) -> tuple[str, str]:
     if not colon or len(place) == 1:  # no colon, or only the one of a Windows drive
         return target, default
     return place, name or default
+
+
+def _check_arguments(what: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        given = ", ".join(arguments) or "none"
+        raise RecipeError(f"{what} cannot be called with the arguments given ({given}): {error}.") from error
+    except ValueError:
+        return  # a builtin that does not tell its signature
 
 
 def _function(place: str, name: str) -> Callable[..., Any]:

@@ -26,7 +26,7 @@ from toolchain.export_bounds import bounds_for, bounds_of
 from toolchain.exporters import PLANS_MEMORY, export
 from toolchain.exporters.exporting import check_options
 from toolchain.exporters.sparse_input import Features
-from toolchain.finished_steps import FinishedSteps, Log, origin_of, results_of
+from toolchain.finished_steps import RECORD, FinishedSteps, Log, origin_of, results_of
 from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs, is_sparse
 from toolchain.ir import Graph
@@ -122,12 +122,13 @@ def build(
     progress("lowering the model")
     lowered = lower(model, parts.train[0], name=recipe.name)
     result.history = (("lowering", lowered if recipe.order is None else with_order(lowered, Order(recipe.order))),)
-    output, origin = Path(output), origin_of(result.graph, parts, recipe.seed)
     rehearse(recipe, result.graph, parts, latency)
-    results = results_of(recipe, origin)
-    finished = FinishedSteps.open(
-        output / f"{recipe.name}-steps", origin, results.values(), resume=resume, overwrite=overwrite
-    )
+    output, origin = Path(output), origin_of(result.graph, parts, recipe.seed)
+    results, folder = results_of(recipe, origin), output / f"{recipe.name}-steps"
+    if resume or overwrite or not (folder / RECORD).exists():  # else what refuses next also tells of --resume
+        for path in _artifact_paths(recipe, output).values():
+            Artifact.check_target(path, overwrite or resume)
+    finished = FinishedSteps.open(folder, origin, results.values(), resume=resume, overwrite=overwrite)
 
     def made(number: int, precision: str, stage: str, make: Callable[[Watch | None, Log], Graph]) -> Graph:
         """The Graph of a step, made now or before."""
@@ -161,6 +162,13 @@ def build(
     return result
 
 
+def _artifact_paths(recipe: Recipe, output: Path) -> dict[tuple[str, str], Path]:
+    """The folder of every artifact, by precision and format."""
+    quantized = [precision for step in recipe.steps if isinstance(step, Quantize) for precision in step.precisions]
+    formats = [format for step in recipe.steps if isinstance(step, Export) for format in step.formats]
+    return {(p, f): output / f"{recipe.name}-{f}-{p}" for p in quantized or ["float32"] for f in formats}
+
+
 def _compressed(
     step: PruneStep | FineTune | ShareWeights, graph: Graph, parts: GraphParts, seed: int, watch: Watch | None, log: Log
 ) -> Graph:
@@ -186,13 +194,13 @@ def _variant(
 def _exported(
     step: Export, result: BuildResult, parts: GraphParts, recipe: Recipe, output: Path, overwrite: bool
 ) -> list[Built]:
-    built = []
+    built, paths = [], _artifact_paths(recipe, output)
     for precision, history in result.variants.items():
         for format in step.formats:
             options = dict(step.options.get(format, {}))
             if format in PLANS_MEMORY:
                 options.setdefault("bounds", bounds_for(step, parts))
-            path = output / f"{recipe.name}-{format}-{precision}"
+            path = paths[precision, format]
             artifact = export_for(
                 parts, history[-1][1], format, path, logger.info, overwrite=overwrite, seed=recipe.seed, **options
             )

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_serializer, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_serializer, model_validator
 
+from toolchain import strict_yaml
 from toolchain.errors import RecipeError
 from toolchain.prune_steps import METHODS, Prune, PruneStep, read_prune_step
 from toolchain.qat_step import Training
 from toolchain.recipe_devices import Device, read_device
 from toolchain.schema import STRICT, problem
+from toolchain.seeds import END
 
 __all__ = [
     "STEPS", "Bench", "Export", "FineTune", "Prune", "PruneStep", "Quantize", "Recipe", "ShareWeights", "Step", "Verify",
     "read_step", "step_name",
 ]  # fmt: skip
 
+NAME = re.compile(r"\w[\w .+=@-]*")  # a part of file names: no separators, no way up
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["float32", "float16", "dynamic-int8", "static-int8"]
 Format = Literal["torchscript", "onnx", "executorch", "litert", "c"]
@@ -176,7 +180,7 @@ class Recipe(_Strict):
     arguments: dict[str, Any] = {}
     checkpoint: str | None = None
     name: str = "model"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=END)] = 0
     order: Side | None = None
     devices: dict[str, Annotated[Any, Field()]] = {}
     steps: list[Annotated[Any, Field()]]
@@ -198,6 +202,13 @@ class Recipe(_Strict):
         devices: dict[str, Device] = {name: read_device(name, entry) for name, entry in data["devices"].items()}
         return {**data, "devices": devices}
 
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} becomes part of file names, expected letters, digits, spaces and any of _.+=@-")
+        return name
+
     @model_validator(mode="after")
     def _check_order(self) -> Recipe:
         names = [step_name(step) for step in self.steps]
@@ -213,6 +224,7 @@ class Recipe(_Strict):
         for name in ("verify", "bench"):
             if name in names and "export" not in names:
                 raise ValueError(f"steps: {name} needs artifacts; put an export step before it")
+        _check_codebooks(self.steps)
         _check_kernels([(index, step) for index, step in enumerate(self.steps) if isinstance(step, Quantize | Export)])
         _check_amounts([(index, step) for index, step in enumerate(self.steps) if isinstance(step, PruneStep)])
         return self
@@ -240,7 +252,7 @@ class Recipe(_Strict):
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"{path}: cannot be read ({error}). Pass a recipe in YAML.") from error
         try:
-            data = yaml.safe_load(text)
+            data = strict_yaml.load(text)
         except (yaml.YAMLError, RecursionError) as error:
             raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from error
         return cls.parse(data, place=str(path))
@@ -298,6 +310,17 @@ def _check_kernels(steps: Sequence[tuple[int, Quantize | Export]]) -> None:
             raise ValueError(
                 f"steps.{index}.export.options.executorch.backend: portable has no int8 product, but there is a variant "
                 f"{precisions[0]}. Leave backend out, or quantize to float32 only"
+            )
+
+
+def _check_codebooks(steps: Sequence[Step]) -> None:
+    """Weights of few bits have few values: a larger codebook would lose some of its own without a word."""
+    clusters = [step.clusters for step in steps if isinstance(step, ShareWeights)]
+    for step in steps:
+        if isinstance(step, Quantize) and clusters and max(clusters) > 2**step.weight_bits:
+            raise ValueError(
+                f"share.clusters: {max(clusters)} values, but quantize.weight_bits {step.weight_bits} holds {2**step.weight_bits}. "
+                "Share fewer, or quantize to more bits"
             )
 
 

@@ -8,14 +8,18 @@ from dataclasses import replace
 import numpy as np
 
 from toolchain.artifact_limits import Read
-from toolchain.compression import QAT, StaticInt8
+from toolchain.compression import QAT, DynamicInt8, Float16, StaticInt8
 from toolchain.compression.bit_search import MixedPrecision
+from toolchain.compression.dynamic_int8 import dynamic_int8
+from toolchain.compression.half_weights import half_weights
 from toolchain.compression.pruning import masked
+from toolchain.compression.pruning.gradients import check_trainable
+from toolchain.compression.pruning.relational import check_nodes
 from toolchain.compression.pruning.selection import selected_weights
 from toolchain.compression.qat import check_names
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts
-from toolchain.prune_steps import Prune, PruneBlocks, PruneChannels, PruneStep
+from toolchain.prune_steps import Prune, PruneBlocks, PruneBogp, PruneChannels, PruneEcs, PruneSnip, PruneStep
 from toolchain.pruning_methods import pruning
 from toolchain.recipe import Quantize, Recipe, ShareWeights
 from toolchain.step_methods import quantization, sharing
@@ -30,7 +34,7 @@ def rehearse(recipe: Recipe, graph: Graph, parts: GraphParts, latency: Read | No
         latency: as for `build`.
 
     Raises:
-        RecipeError: what the step itself would say after the training of those before it.
+        RecipeError, QuantizationRefused: what the step itself would say after the training of those before it.
     """
     for step in recipe.steps:
         match step:
@@ -38,8 +42,13 @@ def rehearse(recipe: Recipe, graph: Graph, parts: GraphParts, latency: Read | No
                 graph = _pruned(graph, step, parts, recipe.seed)
             case ShareWeights():
                 graph = sharing(step, recipe.seed).apply(graph)
-            case Quantize() if step.training is not None:
-                _check_training(graph, quantization("static-int8", step, parts, recipe.seed, None, latency))
+            case Quantize():
+                if "float16" in step.precisions:
+                    half_weights(graph, Float16())
+                if "dynamic-int8" in step.precisions:
+                    dynamic_int8(graph, DynamicInt8())
+                if step.training is not None:
+                    _check_training(graph, quantization("static-int8", step, parts, recipe.seed, None, latency))
 
 
 def _pruned(graph: Graph, step: PruneStep, parts: GraphParts, seed: int) -> Graph:
@@ -50,6 +59,10 @@ def _pruned(graph: Graph, step: PruneStep, parts: GraphParts, seed: int) -> Grap
         return pruning(step, lambda: parts, seed).apply(graph)  # without the report of a step
     targets = None if step.targets is None else tuple(step.targets)
     names = selected_weights(graph, targets, getattr(step, "include_head", False))
+    if isinstance(step, PruneBogp) and step.nodes is not None:
+        check_nodes(step.nodes, max(max(graph.constants[name].shape) for name in names))
+    if isinstance(step, PruneSnip | PruneEcs):
+        check_trainable(graph, names)
     return masked(graph, {name: np.ones(graph.constants[name].shape, bool) for name in names})
 
 

@@ -25,7 +25,7 @@ STEPS: list[Any] = [
     {"quantize": {"precisions": ["float32", "dynamic-int8", "static-int8"], "min_agreement": 0}},
     {"export": {"formats": ["torchscript"]}},
 ]
-ORIGIN = {"weights": "a", "graphs": "b", "seed": "0", "versions": "1"}
+ORIGIN = {"weights": "a", "training graphs": "b", "validation graphs": "c", "seed": "0", "versions": "1"}
 
 
 def recipe(*steps: Any, **others: Any) -> Recipe:
@@ -180,8 +180,15 @@ def test_steps_of_other_weights_are_refused(run: Run, source: ModelSource, inter
 def test_steps_of_other_graphs_are_refused(run: Run, parts: GraphParts, interrupted: Path) -> None:
     fewer = GraphParts(parts.train[1:], parts.validation, parts.test)
 
-    with pytest.raises(ArtifactError, match="were made with other graphs, so"):
+    with pytest.raises(ArtifactError, match="were made with other training graphs, so"):
         run(recipe(*STEPS), data=fewer, resume=True)
+
+
+def test_the_same_graphs_cut_elsewhere_are_other_graphs(run: Run, parts: GraphParts, interrupted: Path) -> None:
+    moved = GraphParts(parts.train[:-1], [parts.train[-1], *parts.validation], parts.test)
+
+    with pytest.raises(ArtifactError, match="were made with other training graphs and validation graphs, so"):
+        run(recipe(*STEPS), data=moved, resume=True)
 
 
 def test_steps_of_another_seed_are_refused(run: Run, interrupted: Path) -> None:

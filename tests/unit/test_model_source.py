@@ -95,3 +95,12 @@ def test_one_graph_serves_as_every_part() -> None:
 def test_what_is_no_data_set_is_refused(given: Any) -> None:
     with pytest.raises(RecipeError, match="get_graphs"):
         parts_of(given)
+
+
+def test_arguments_that_the_function_does_not_take_are_refused(tmp_path: Path) -> None:
+    source = ModelSource(str(write_model_file(tmp_path)), {"width": 3})
+
+    with pytest.raises(
+        RecipeError, match=r"get_model\(\) cannot be called with the arguments given \(width\): got an unexpected"
+    ):
+        source.model()

@@ -168,3 +168,48 @@ def test_a_file_that_is_no_plain_yaml_mapping_is_refused(text: str, tmp_path: Pa
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot be read"):
         Recipe.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "version: 1\nsteps:\n- prune: {amount: 0.2, amount: 0.5}\n",
+            "amount stands there twice, expected once.*line 3",
+        ),
+        ("version: 1\nsteps: [prune]\nsteps: [share]\n", "steps stands there twice, expected once.*line 3"),
+    ],
+)
+def test_a_key_that_stands_there_twice_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+
+    with pytest.raises(RecipeError, match=words):
+        Recipe.load(path)
+
+
+def test_numbers_are_read_as_everybody_writes_them_and_own_keys_override_merged_ones(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "version: 1\nsteps:\n- fine_tune: &short {epochs: 2, lr: 1e-3}\n- fine_tune: {<<: *short, lr: 5.0E-4}\n"
+    )
+
+    assert Recipe.load(path).steps == [FineTune(epochs=2, lr=0.001), FineTune(epochs=2, lr=0.0005)]
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".", "-o", "a\\b"])
+def test_a_name_that_leaves_its_folder_is_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match=r"name: .*becomes part of file names"):
+        parsed("prune", name=name)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, "7"])
+def test_a_seed_that_no_generator_takes_is_refused(seed: Any) -> None:
+    with pytest.raises(RecipeError, match="seed"):
+        parsed("prune", seed=seed)
+
+
+def test_a_codebook_that_the_bits_cannot_hold_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"share\.clusters: 32 values, but quantize\.weight_bits 4 holds 16"):
+        parsed({"share": {"clusters": 32}}, {"quantize": {"weight_bits": 4}})
+    assert parsed({"share": {"clusters": 16}}, {"quantize": {"weight_bits": 4}}).steps

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.small_model import write_model_file
-from toolchain.errors import RecipeError
+from toolchain.errors import ArtifactError, QuantizationRefused, RecipeError
 from toolchain.frontend import lower
 from toolchain.model_source import GraphParts, ModelSource, parts_of
 from toolchain.pipeline import build
@@ -60,6 +60,7 @@ def test_a_rehearsal_reports_no_step_since_none_was_taken(
         ([{"prune": {"method": "ecs", "targets": ["conv7"]}}], r"targets: 'conv7' names no weight"),
         ([{"prune": {"method": "channels", "channels": 50}}], r"channels: 50 of conv1\.lin, which has 8"),
         ([{"share": {"clusters": 5000}}], r"40 weights, fewer than the 5000 clusters"),
+        ([{"prune": {"method": "bogp", "nodes": 50}}], r"nodes: 50, but no pruned weight has more than 8 channels"),
         (["share", {"share": {"clusters": 4}}], "has its values from the codebook .* already"),
     ],
 )  # fmt: skip
@@ -84,3 +85,35 @@ def test_steps_that_fit_the_model_are_rehearsed_without_a_word(source: ModelSour
     )  # fmt: skip
 
     rehearse(steps, lower(source.model(), parts.train[0]), parts)
+
+
+def test_halves_that_would_change_nothing_are_refused_before_any_training(
+    source: ModelSource, parts: GraphParts, tmp_path: Path
+) -> None:
+    steps = recipe("fine_tune", {"quantize": {"precisions": ["float16"]}})
+
+    with pytest.raises(QuantizationRefused, match="float16 would change nothing"):
+        build(source.model(), parts, steps, tmp_path, progress=_no_training)
+
+
+@pytest.mark.parametrize("method", ["snip", "ecs"])
+def test_frozen_weights_have_no_gradient_to_be_pruned_by(
+    method: str, source: ModelSource, parts: GraphParts, tmp_path: Path
+) -> None:
+    model = source.model()
+    model.conv1.requires_grad_(False)
+
+    with pytest.raises(RecipeError, match=r"conv1\.lin\.weight: is not trainable, so it has no gradient"):
+        build(model, parts, recipe("fine_tune", {"prune": {"method": method}}), tmp_path, progress=_no_training)
+
+
+def test_an_artifact_that_is_there_already_is_found_before_any_training(
+    source: ModelSource, parts: GraphParts, tmp_path: Path
+) -> None:
+    (tmp_path / "small-onnx-float32").mkdir()
+    steps = recipe({"prune": {}}, "export")
+
+    with pytest.raises(ArtifactError, match="small-onnx-float32: already exists"):
+        build(source.model(), parts, steps, tmp_path, progress=_no_training)
+    with pytest.raises(ArtifactError, match="exists and is not an artifact folder"):
+        build(source.model(), parts, steps, tmp_path, overwrite=True, progress=_no_training)

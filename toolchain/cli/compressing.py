@@ -79,8 +79,10 @@ def prune(
     """
     step = _prune_step(given, lr, batch_size)
     from toolchain.compression import prune as pruned
+    from toolchain.graph_file import check_target
     from toolchain.pruning_methods import pruning
 
+    check_target(output, overwrite)
     opened = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed)
     method = pruning(step, lambda: opened.parts, seed)
     training = FineTune(epochs=epochs_after, lr=lr, batch_size=batch_size) if epochs_after else None
@@ -126,8 +128,10 @@ def share(
         clusters=clusters, scope=scope, init=init, targets=list(targets) or None, include_head=include_head
     )  # fmt: skip
     from toolchain.compression import share as shared
+    from toolchain.graph_file import check_target
     from toolchain.step_methods import sharing
 
+    check_target(output, overwrite)
     opened = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed)
     method = sharing(step, seed)
     training = FineTune(epochs=epochs_after, lr=lr, batch_size=batch_size) if epochs_after else None
@@ -282,7 +286,7 @@ def quantize(
     """
     from toolchain.compression import StepReport
     from toolchain.compression import quantize as quantized
-    from toolchain.graph_file import save_graph
+    from toolchain.graph_file import check_target, save_graph
     from toolchain.step_methods import quantization
 
     given = {
@@ -292,6 +296,7 @@ def quantize(
     }  # fmt: skip
     step = _checked("quantize", given)
     assert isinstance(step, Quantize)
+    check_target(output, overwrite)
     opened, reports = subject(model, graphs=graphs, checkpoint=checkpoint, seed=seed), list[StepReport]()
     with console.progress() as progress:
         saved = opened.graph(name, progress)

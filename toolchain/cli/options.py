@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from toolchain.cli.console import Console
+from toolchain.seeds import END
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FORMATS = ("torchscript", "onnx", "executorch", "litert", "coreml", "c")
@@ -33,6 +34,21 @@ class Percentage(click.ParamType):
         return share
 
 
+class Seed(click.ParamType):
+    """A whole number that every generator takes."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
+        try:
+            seed = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no whole number.", param, context)
+        if not 0 <= seed < END:
+            self.fail(f"{value!r} is not in [0, 2^63).", param, context)
+        return seed
+
+
 def common(command: Command) -> Command:
     """-v, -q and --format; the command gets a started Console as its first argument."""
 
@@ -51,7 +67,7 @@ def common(command: Command) -> Command:
 checkpoint = click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="Weights for the model: a state_dict (.pt) or .safetensors."
 )
-seed = click.option("--seed", type=int, default=0, show_default=True, help="Of every split, shuffle and training.")
+seed = click.option("--seed", type=Seed(), default=0, show_default=True, help="Of every split, shuffle and training.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace what is already there.")
 graphs = click.option("--graphs", metavar="MODEL", help="File with get_graphs(), where the model is a .pgnn file.")
 name = click.option("--name", default="model", show_default=True, help="Name of the model in files and tables.")
@@ -84,12 +100,12 @@ def settings(help: str) -> Callable[[Command], Command]:
 
 def read_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     """key=value with true, false and numbers read as such."""
-    import yaml
+    from toolchain import strict_yaml
 
     found: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.isidentifier():
             raise click.UsageError(f"--set {pair}: expected KEY=VALUE, such as lowering=dense.")
-        found[key] = yaml.safe_load(value)
+        found[key] = strict_yaml.load(value)
     return found

@@ -15,7 +15,7 @@ from toolchain.cli.console import Console
 @click.command()
 @click.argument("recipe_file", metavar="RECIPE", type=click.Path(path_type=Path))
 @click.option("--model", "model_file", metavar="MODEL", help="Instead of the recipe's own model.")
-@click.option("--seed", type=int, help="Instead of the recipe's own seed.")
+@click.option("--seed", type=options.Seed(), help="Instead of the recipe's own seed.")
 @options.output_folder("out")
 @options.checkpoint
 @click.option("--resume", is_flag=True, help="Go on after the last step that an interrupted run has finished.")

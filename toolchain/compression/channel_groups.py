@@ -153,7 +153,8 @@ def _grouped(graph: Graph, axes: Mapping[str, tuple[Ids, ...]], reasons: Mapping
         if isinstance(value.op, Linear):
             op = graph.values[value.inputs[1]].op
             assert isinstance(op, Const)
-            written.setdefault(op.name, value.scope)
+            if not op.is_table:
+                written.setdefault(op.name, value.scope)
     groups: list[tuple[list[str], dict[int, None]]] = []  # weights, and their channels in order
     for weight in written:
         channels = dict.fromkeys(axes[weight][0].tolist())
@@ -206,10 +207,22 @@ def _(op: ops.Const, trace: _Trace, value: Value) -> Ids:
 
 @tie.register
 def _(op: ops.Linear, trace: _Trace, value: Value) -> Ids:
-    written, read = trace.constant(trace.graph.values[value.inputs[1]])
+    weight = trace.graph.values[value.inputs[1]]
+    written, read = trace.constant(weight)
     trace.unite(read, trace.rows[value.inputs[0]])
+    if isinstance(weight.op, Const) and weight.op.is_table:
+        _tie_table(trace, trace.graph.constant(weight), written, read)
     _tie_constants(trace, value, written, "bias")
     return written
+
+
+def _tie_table(trace: _Trace, table: np.ndarray, written: Ids, read: Ids) -> None:
+    """A channel that a table moves stays the same one. What it repeats, sums or sets to a number belongs to what it meets."""
+    is_alone = np.count_nonzero(table, axis=0) == 1
+    for place, row in enumerate(table):
+        (sources,) = row.nonzero()
+        if sources.size == 1 and is_alone[sources[0]]:
+            trace.unite(written[place : place + 1], read[sources])
 
 
 @tie.register

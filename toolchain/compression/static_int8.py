@@ -23,6 +23,7 @@ from toolchain.ir import Graph
 from toolchain.ir.ops import Const, HeadDot
 from toolchain.ir.types import Domain
 from toolchain.passes import deployable
+from toolchain.seeds import check_seed
 
 logger = logging.getLogger("pocketgnn")
 
@@ -69,6 +70,7 @@ class StaticInt8:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name, value, allowed in (
             ("mode", self.mode, ("auto", *MODES)),
             ("calibration", self.calibration, ("percentile", "minmax")),

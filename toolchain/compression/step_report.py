@@ -110,7 +110,10 @@ Log = Callable[[StepReport], None]
 def sparsity(graph: Graph) -> float:
     """Share of zeros among the weights of all Linear ops; a weight that two ops share counts once."""
     weights = [graph.values[v.inputs[1]].op for v in graph.values if isinstance(v.op, Linear)]
-    arrays = [graph.constants[name] for name in sorted({op.name for op in weights if isinstance(op, Const)})]
+    arrays = [
+        graph.constants[name]
+        for name in sorted({op.name for op in weights if isinstance(op, Const) and not op.is_table})
+    ]
     total = sum(array.size for array in arrays)
     return sum(int(np.count_nonzero(array == 0)) for array in arrays) / total if total else 0.0
 

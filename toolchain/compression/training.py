@@ -20,6 +20,7 @@ from toolchain.compression.step_report import Log, reported
 from toolchain.errors import InvalidInput, OutsideContract, RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, Value, check_graph
+from toolchain.seeds import check_seed
 from toolchain.torch_module import GraphModule, TorchGraph
 from toolchain.torch_structure import Structure
 
@@ -72,6 +73,7 @@ class Schedule:
             raise RecipeError(f"weight_decay: {self.weight_decay}, expected 0 or a positive number, such as 1e-4.")
         if self.batch_size < 1:
             raise RecipeError(f"batch_size: {self.batch_size}, expected at least 1.")
+        check_seed(self.seed)
 
 
 def fine_tune(
@@ -219,6 +221,8 @@ def train_module(
             if after_epoch is not None:
                 module.train(False)
                 after_epoch(epoch)
+        if last is not None:
+            _check_result(module, last[1], f"after the last step, lr {schedule.lr:g}")
     finally:
         module.train(False)
         torch.set_rng_state(rng_state)
@@ -244,6 +248,23 @@ def check_finite(loss: Tensor, place: str, culprit: Callable[[], str] = lambda: 
         raise TrainingDiverged(
             f"{place}: the loss is {loss.item():g}{origin}, expected a finite number. Lower the learning rate, or look for "
             "extreme features and weights in the data and the model."
+        )
+
+
+def _check_result(module: Trainable, batch: Structure, place: str) -> None:
+    """Stop where the last step has left a model that computes no numbers: no loss follows that would tell.
+
+    Raises:
+        TrainingDiverged: names the first value that is not finite.
+    """
+    module.train(False)
+    try:
+        found = first_not_finite(module, batch)
+    except OutsideContract:
+        return  # integers that do not fit: whoever makes the integer model of these weights says so
+    if found:
+        raise TrainingDiverged(
+            f"{place}: {found}. Lower the learning rate, or look for extreme features and weights in the data and the model."
         )
 
 

@@ -235,11 +235,11 @@ class Lowering:
         return self._node_factors[key]
 
     def table(self, array: np.ndarray, name: str) -> int:
-        """A Const that does not train; equal ones are stored once."""
+        """A Const that is no weight of the model; equal ones are stored once."""
         key = ("table", array.shape, array.tobytes())
         if key not in self._constants:
             scoped = f"{self.scope}.{name}".lstrip(".")
-            self._constants[key] = self.builder.const(scoped, array, trainable=False, scope=self.scope)
+            self._constants[key] = self.builder.const(scoped, array, trainable=False, is_table=True, scope=self.scope)
         return self._constants[key]
 
     def constant(self, tensor: torch.Tensor, *, derived: str = "", shape: tuple[int, ...] | None = None) -> int:

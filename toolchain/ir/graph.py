@@ -186,6 +186,7 @@ class GraphBuilder:
         type: TensorType | None = None,
         trainable: bool = True,
         pruned: bool = False,
+        is_table: bool = False,
         scope: str = "",
     ) -> int:
         """Append a stored tensor. A name that is taken gets a suffix, which `finish` drops if the name became free."""
@@ -198,7 +199,7 @@ class GraphBuilder:
         self.constants[unique] = frozen(array)
         self._wanted_name[unique] = name
         type = type or TensorType(Domain.CONST, array.shape, DType.F32)
-        return self.add(Const(unique, type, trainable, pruned), scope=scope)
+        return self.add(Const(unique, type, trainable, pruned, is_table=is_table), scope=scope)
 
     def changed(self, op: Const, array: np.ndarray, *, type: TensorType | None = None, scope: str = "") -> int:
         """Append a Const with another array, float32 unless `type` says otherwise; its name and all marks are kept."""
@@ -206,6 +207,10 @@ class GraphBuilder:
         assert isinstance(made.op, Const)
         self.values[-1] = replace(made, op=replace(op, name=made.op.name, type=made.type))
         return made.id
+
+    def wanted_name(self, op: Const) -> str:
+        """The name that a Const was stored under, before a taken one got its suffix."""
+        return self._wanted_name.get(op.name, op.name)
 
     def type(self, value: int) -> TensorType:
         return self.values[value].type

@@ -113,8 +113,9 @@ def value_counts(graph: Graph, value: Value, sizes: GraphSizes, *, edge_bits: in
 
 
 def weight_bits(graph: Graph) -> float:
-    """Mean width of the weights of all Linear and HeadDot ops; a weight that two ops share counts once."""
+    """Mean width of the weights of all Linear and HeadDot ops; a weight that two ops share counts once, a table not."""
     weights = {value.inputs[1] for value in graph.values if isinstance(value.op, Linear | HeadDot)}
+    weights = {w for w in weights if not getattr(graph.values[w].op, "is_table", False)}
     sizes = [(np.prod(graph.values[w].type.shape), bits_of(graph.values[w].type)) for w in weights]
     total = sum(size for size, _ in sizes)
     return float(sum(size * bits for size, bits in sizes) / total) if total else float(FLOAT_BITS)

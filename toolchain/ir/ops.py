@@ -42,6 +42,8 @@ class Const(Op):
         codebook: name of the codebook that its values come from, or None. The codebook is the set of distinct values of all
             constants that name it, and equal values are one: fine-tuning moves them together, and 0 not at all.
         is_half: its numbers are IEEE halves, which a file may store in 16 bits; in the Graph they are float32 like all others.
+        is_table: the lowering made it, such as the permutation of a layout; it is no weight of the model, so nothing trains,
+            prunes, shares or counts it as one.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Const(Op):
     pruned: bool = False
     codebook: str | None = None
     is_half: bool = False
+    is_table: bool = False
     slots: ClassVar[tuple[str, ...]] = ()
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:

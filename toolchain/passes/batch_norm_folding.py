@@ -28,7 +28,7 @@ def _affine(graph: Graph, value: Value) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scaled_weight(builder: GraphBuilder, graph: Graph, linear: Value, scaled: np.ndarray) -> int:
-    """Store a changed weight under its old name; pruned zeros stay marked (and stay zero: the change is a scaling)."""
+    """Store a changed weight under its old name and with its marks: pruned zeros stay zero, since the change is a scaling."""
     old = graph.values[linear.inputs[1]]
     assert isinstance(old.op, Const)
     if old.op.codebook is not None:
@@ -36,7 +36,21 @@ def _scaled_weight(builder: GraphBuilder, graph: Graph, linear: Value, scaled: n
             f"{old.op.name}: comes from the codebook {old.op.codebook}, and a BatchNorm folded into it would take it out. Share "
             "the weights of the deployable graph, as toolchain.share does."
         )
-    return builder.const(old.op.name, scaled, pruned=old.op.pruned, scope=old.scope)
+    same = _stored(builder, old.op.name, scaled)
+    if same is not None:
+        return same
+    return builder.changed(replace(old.op, is_half=False), scaled, scope=old.scope)
+
+
+def _stored(builder: GraphBuilder, name: str, array: np.ndarray) -> int | None:
+    """The value that has these numbers under this name already: a layer that is used twice keeps one weight."""
+    for made in builder.values:
+        op = made.op
+        if not isinstance(op, Const) or builder.wanted_name(op) != name:
+            continue
+        if np.array_equal(builder.constants[op.name], array.astype(np.float32)):
+            return made.id
+    return None
 
 
 def _bias_name(graph: Graph, linear: Value) -> str:
@@ -46,6 +60,17 @@ def _bias_name(graph: Graph, linear: Value) -> str:
     weight = graph.values[linear.inputs[1]].op
     assert isinstance(weight, Const)
     return weight.name.removesuffix("weight") + "bias"
+
+
+def _made_bias(
+    builder: GraphBuilder, graph: Graph, biased: Value, norm: Value, array: np.ndarray, scope: str | None = None
+) -> int:
+    """Store the bias of an op that took a BatchNorm in; it trains if the op's own or the BatchNorm's does."""
+    parts = [part for part in (graph.operand(biased, "bias"), graph.operand(norm, "bias")) if part is not None]
+    trainable = any(isinstance(part.op, Const) and part.op.trainable for part in parts)
+    scope, name = biased.scope if scope is None else scope, _bias_name(graph, biased)
+    same = _stored(builder, name, array)
+    return builder.const(name, array, trainable=trainable, scope=scope) if same is None else same
 
 
 def _fold_backward(graph: Graph) -> Graph:
@@ -72,9 +97,7 @@ def _fold_backward(graph: Graph) -> Graph:
             weight = _scaled_weight(
                 builder, graph, producer, graph.constant(graph.values[producer.inputs[1]]) * gain[:, None]
             )
-            bias = builder.const(
-                _bias_name(graph, producer), _shifted(graph, producer, gain, offset), scope=producer.scope
-            )
+            bias = _made_bias(builder, graph, producer, value, _shifted(graph, producer, gain, offset))
             return builder.add(producer.op, made.inputs[0], weight, bias, scope=producer.scope)
         linear = graph.values[producer.inputs[0]] if isinstance(producer.op, Propagate) else None
         if linear is None or not foldable_linear(linear) or len(linear.inputs) == 3 or not feeds_one(producer):
@@ -85,8 +108,8 @@ def _fold_backward(graph: Graph) -> Graph:
             return None
         weight = _scaled_weight(builder, graph, linear, graph.constant(graph.values[linear.inputs[1]]) * gain[:, None])
         projected = builder.add(linear.op, builder.values[made.inputs[0]].inputs[0], weight, scope=linear.scope)
-        name = _bias_name(graph, producer) if "bias" in op.operands else _bias_name(graph, linear)
-        bias = builder.const(name, _shifted(graph, producer, gain, offset), scope=producer.scope)
+        named = producer if "bias" in op.operands else linear
+        bias = _made_bias(builder, graph, named, value, _shifted(graph, producer, gain, offset), scope=producer.scope)
         kept = tuple(n for n in op.operands if n != "bias")
         others = [i for n, i in zip(op.operands, made.inputs[1:], strict=True) if n != "bias"]
         return builder.add(replace(op, operands=(*kept, "bias")), projected, *others, bias, scope=producer.scope)
@@ -114,7 +137,7 @@ def _fold_forward(graph: Graph) -> Graph:
         shift = old @ offset
         bias = graph.operand(value, "bias")
         total = shift if bias is None else shift + graph.constant(bias)
-        made = builder.const(_bias_name(graph, value), total, scope=value.scope)
+        made = _made_bias(builder, graph, value, norm, total)
         return builder.add(value.op, builder.values[inputs[0]].inputs[0], weight, made, scope=value.scope)
 
     return rewrite(graph, rule)

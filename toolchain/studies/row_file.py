@@ -36,7 +36,10 @@ class RowFile:
     def __post_init__(self) -> None:
         if not self.path.exists():
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{self.path}: is no text ({error}). Name another file with --output.") from error
         made_with = lines[1].removeprefix("# settings: ") if len(lines) > 1 else ""
         if made_with != self.settings:
             raise RecipeError(

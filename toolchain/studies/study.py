@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from toolchain.errors import ArtifactError, RecipeError
+from toolchain.output_path import check_parent
 from toolchain.studies.row_file import RowFile
 
 Key = tuple[Any, ...]
@@ -121,15 +122,20 @@ class Study:
         """The csv of a run: empty, or with `resume` the rows that it has already.
 
         Raises:
-            ArtifactError: it exists, and neither `resume` nor `overwrite` says what to do.
+            ArtifactError: it exists, and neither `resume` nor `overwrite` says what to do; or it cannot be written.
             RecipeError: the rows in it were made with other settings.
         """
+        if path.is_dir():
+            raise ArtifactError(
+                f"{path}: is a folder, expected the name of a csv file. Choose another name with --output."
+            )
+        check_parent(path)
         if path.exists() and not (resume or overwrite):
             raise ArtifactError(
                 f"{path}: already exists. Pass --resume to go on with it, or --overwrite to start again."
             )
         text = " ".join(f"{f.name}={getattr(settings, f.name)}" for f in fields(settings))
-        if overwrite and not path.is_dir():
+        if overwrite:
             path.unlink(missing_ok=True)
         return RowFile(path, self.keys, self.values, command, text)
 

@@ -191,3 +191,44 @@ def test_ctrl_c_during_export_leaves_no_half_written_folder(moment: str, tmp_pat
     assert "Traceback" not in errors
     left = sorted(p.name for p in (tmp_path / "out").iterdir()) if (tmp_path / "out").exists() else []
     assert left == []
+
+
+BROKEN = "raise RuntimeError('imported')\n"
+
+
+@pytest.mark.parametrize("verb", [["prune"], ["share"], ["quantize"], ["quantize", "--qat-epochs", "3"]])
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("there.pgnn", "already exists"), ("there.pgnn/below.pgnn", "is a file, expected a folder"),
+        (".", "is a folder, expected the name of a file"),
+    ],
+)  # fmt: skip
+def test_a_place_that_takes_no_output_is_refused_before_the_model_is_touched(
+    verb: list[str], output: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.py").write_text(BROKEN)
+    (tmp_path / "there.pgnn").write_text("here")
+
+    assert main([verb[0], str(tmp_path / "model.py"), *verb[1:], "-o", str(tmp_path / output)]) != 0
+    assert words in last_error(capsys.readouterr())
+    assert (tmp_path / "there.pgnn").read_text() == "here"
+
+
+def test_a_run_below_a_file_is_refused_before_the_model_is_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.py").write_text(BROKEN)
+    (tmp_path / "file").write_text("here")
+    (tmp_path / "recipe.yaml").write_text("version: 1\nmodel: model.py\nsteps: [prune]\n")
+
+    assert main(["run", str(tmp_path / "recipe.yaml"), "-o", str(tmp_path / "file")]) != 0
+    assert "is a file, expected a folder" in last_error(capsys.readouterr())
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "x"])
+def test_a_seed_is_a_whole_number_that_generators_take(
+    seed: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prune", model, "--seed", seed, "-o", str(tmp_path / "p.pgnn")]) == 2
+    assert "--seed" in last_error(capsys.readouterr())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from tests.unit.compression.hand_built import gcn_graph, gin_graph, many_inputs, node_gcn_graph
-from toolchain.compression import DynamicInt8, L1Unstructured, StaticInt8, prune, quantize
+from toolchain.compression import DynamicInt8, Float16, KMeans, L1Unstructured, StaticInt8, prune, quantize
+from toolchain.compression.pruning import FixedMasks, StructuredChannels
 from toolchain.compression.step_report import StepReport
 from toolchain.errors import RecipeError
 from toolchain.ir import DType, Graph
@@ -123,3 +126,64 @@ def test_a_quantized_graph_is_refused():
 
     with pytest.raises(RecipeError, match="Prune before quantizing"):
         prune(quantized, L1Unstructured(0.2))
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_a_share_that_rounds_to_all_weights_is_refused(scope: str):
+    with pytest.raises(RecipeError, match=r"amount: 0\.9999 of \d+ rounds to all of them"):
+        prune(gcn_graph(), L1Unstructured(0.9999, scope=scope))
+
+
+def test_a_layer_that_loses_all_its_weights_is_named(caplog: pytest.LogCaptureFixture):
+    graph = gcn_graph()
+    small = "convs.0.lin.weight"
+    faint = graph.with_constants({small: graph.constants[small] * np.float32(1e-6)})
+    gone = graph.constants[small].size
+    total = sum(a.size for n, a in graph.constants.items() if a.ndim == 2 and n != "head.weight")
+
+    prune(faint, L1Unstructured((gone + 1) / total, scope="global"))
+
+    assert any(f"nothing is left of {small}" in message for message in caplog.messages)
+
+
+def test_a_share_that_rounds_to_nothing_is_said(caplog: pytest.LogCaptureFixture):
+    graph = gcn_graph()
+    prune(graph, L1Unstructured(1e-6))
+    assert any("nothing more is zero than before" in message for message in caplog.messages)
+
+    caplog.clear()
+    prune(graph, L1Unstructured(0.2))
+    assert caplog.messages == []
+
+
+def test_zeros_that_the_mask_keeps_are_said_to_stay(caplog: pytest.LogCaptureFixture):
+    graph, name = gcn_graph(), "convs.1.lin.weight"
+    array = np.array(graph.constants[name])
+    array[0] = 0
+    started = graph.with_constants({name: array})
+
+    prune(started, L1Unstructured(0.01))
+
+    kept = array.shape[1] - round(0.01 * array.size)
+    assert [m for m in caplog.messages if m.startswith(f"{name}: {kept} of {array.size} weights are zero although")]
+
+
+def test_halves_are_not_pruned():
+    with pytest.raises(RecipeError, match=r"is quantized already\. Prune the float graph"):
+        prune(quantize(gcn_graph(), Float16()), L1Unstructured(0.5))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: L1Unstructured("0.5"), "amount: '0.5', expected a number in"),  # type: ignore[arg-type]
+        (lambda: prune(gcn_graph(), L1Unstructured(targets="convs")), "targets: 'convs', expected several"),  # type: ignore[arg-type]
+        (lambda: KMeans(2.5), "clusters: 2.5, expected 2 or more, a whole number"),  # type: ignore[arg-type]
+        (lambda: KMeans(seed=-1), "seed: -1, expected a whole number of 0 or more"),
+        (lambda: StructuredChannels(0.5, seed=-1), "seed: -1"),
+        (lambda: prune(gcn_graph(), FixedMasks({"head.weight": [[True]]})), "has a list, expected an array of bool"),  # type: ignore[dict-item]
+    ],
+)
+def test_values_of_other_kinds_are_refused(make: Callable[[], object], words: str):
+    with pytest.raises(RecipeError, match=words):
+        make()

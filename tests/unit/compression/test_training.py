@@ -25,7 +25,7 @@ from toolchain.compression import (
 )
 from toolchain.compression.evaluation import as_inputs, predict
 from toolchain.compression.training import Schedule, train_module
-from toolchain.errors import InvalidInput, RecipeError
+from toolchain.errors import InvalidInput, RecipeError, TrainingDiverged
 from toolchain.exporters import export
 from toolchain.inputs import GraphInputs
 from toolchain.torch_module import GraphModule
@@ -316,3 +316,10 @@ def test_accuracy_of_real_valued_rows_is_refused():
     graphs = [with_numbers(data) for data in labelled(4)]
     with pytest.raises(InvalidInput, match="12 labels for 4 predictions"):
         evaluate(gcn_graph(classes=3), graphs)
+
+
+def test_a_last_step_that_leaves_no_numbers_is_not_passed_on():
+    with pytest.raises(
+        TrainingDiverged, match=r"after the last step, lr 1e\+30: the first value that is not finite is"
+    ):
+        fine_tune(gcn_graph(), labelled(8), epochs=1, lr=1e30, batch_size=64)

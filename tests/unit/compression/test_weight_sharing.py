@@ -14,6 +14,7 @@ from toolchain.compression import (
     QAT,
     SNIP,
     DynamicInt8,
+    Float16,
     KMeans,
     L1Unstructured,
     StaticInt8,
@@ -324,3 +325,8 @@ def test_a_shared_graph_is_read_back_with_its_codebooks(tmp_path):
     assert "codebook=convs.0.lin.weight" in str(read)
     x = many_inputs(1)[0]
     np.testing.assert_array_equal(interpret(read, x)[0], interpret(shared, x)[0])
+
+
+def test_halves_are_not_shared():
+    with pytest.raises(RecipeError, match=r"is quantized already\. Share the weights of the float graph"):
+        share(quantize(gcn_graph(), Float16()))

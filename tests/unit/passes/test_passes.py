@@ -205,3 +205,37 @@ def test_a_topology_that_nothing_reads_any_more_is_dropped() -> None:
     ready = deployable(graph)
     assert ready.topologies == (TopologySpec(), GCN)
     assert_same_function(graph, ready)
+
+
+def const_named(graph: Graph, name: str) -> ops.Const:
+    return next(v.op for v in graph.values if isinstance(v.op, ops.Const) and v.op.name == name)
+
+
+@pytest.mark.parametrize("weight_trains", [True, False])
+@pytest.mark.parametrize("shift_trains", [True, False])
+def test_what_is_frozen_stays_frozen_in_a_folded_layer(weight_trains: bool, shift_trains: bool) -> None:
+    b = GraphBuilder()
+    x = b.add(ops.Input(ops.Role.X, node(3)))
+    y = b.add(ops.Linear(), x, b.const("lin.weight", RNG.normal(size=(4, 3)), trainable=weight_trains))
+    numbers = [b.const(f"norm.{name}", RNG.uniform(0.5, 2, 4), trainable=shift_trains) for name in "wbmv"]
+    graph = b.finish([b.add(ops.BatchNorm(), y, *numbers)])
+
+    folded = deployable(graph)
+
+    assert const_named(folded, "lin.weight").trainable is weight_trains
+    assert const_named(folded, "lin.bias").trainable is shift_trains
+
+
+def test_a_layer_that_is_used_twice_with_its_norm_keeps_one_weight_and_one_bias() -> None:
+    b = GraphBuilder()
+    x = b.add(ops.Input(ops.Role.X, node(4)))
+    weight = b.const("lin.weight", RNG.normal(size=(4, 4)))
+    numbers = [b.const(f"norm.{name}", RNG.uniform(0.5, 2, 4)) for name in "wbmv"]
+    for _ in range(2):
+        x = b.add(ops.Activation(ops.Function.RELU), b.add(ops.BatchNorm(), b.add(ops.Linear(), x, weight), *numbers))
+    graph = b.finish([x])
+
+    folded = deployable(graph)
+
+    assert sorted(folded.constants) == ["lin.bias", "lin.weight"]
+    assert_same_function(graph, folded)

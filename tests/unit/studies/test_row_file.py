@@ -47,3 +47,10 @@ def test_rows_of_other_settings_are_not_mixed(tmp_path: Path):
 def test_a_row_with_other_columns_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="columns"):
         opened(tmp_path / "rows.csv").add(method="l1", test=0.5)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
+    (tmp_path / "rows.csv").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(RecipeError, match="is no text"):
+        opened(tmp_path / "rows.csv")

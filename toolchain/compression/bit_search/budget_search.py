@@ -16,6 +16,7 @@ from toolchain.compression.pruning import StructuredChannels, prune
 from toolchain.compression.qat import QAT, quantization_aware
 from toolchain.errors import RecipeError, require
 from toolchain.ir import Graph
+from toolchain.seeds import check_seed
 
 logger = logging.getLogger("pocketgnn")
 
@@ -67,6 +68,7 @@ class BudgetSearch:
     workers: int = 1
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for place in ("trials", "initial", "workers"):
             if getattr(self, place) < 1:
                 raise RecipeError(f"{place}: {getattr(self, place)}, expected at least 1.")

@@ -24,6 +24,7 @@ from toolchain.compression.quantizers import Learned, LearnedValue, LearnedWeigh
 from toolchain.compression.training import Loss, Schedule, cross_entropy, train_module
 from toolchain.errors import RecipeError
 from toolchain.ir import Value, ops
+from toolchain.seeds import check_seed
 from toolchain.torch_module import GraphModule
 from toolchain.torch_ops import Call, activate, scale_rows
 from toolchain.torch_sparse import SparseMatrix, mostly_zero
@@ -53,6 +54,7 @@ class MixQ:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.penalty < 0:
             raise RecipeError(f"penalty: {self.penalty}, expected 0 or more.")
         if self.epochs < 1:

@@ -24,6 +24,7 @@ from toolchain.compression.training import Loss, Schedule, fine_tune
 from toolchain.errors import RecipeError, require
 from toolchain.ir import Graph
 from toolchain.ir.ops import Const, Linear
+from toolchain.seeds import check_seed
 
 logger = logging.getLogger("pocketgnn")
 
@@ -66,6 +67,9 @@ class BoGP(MaskMethod):
     batch_size: int = 64
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if not self.amounts:
+            raise RecipeError("amount: none given, expected a share such as 0.5, or several to choose from.")
         for amount in self.amounts:
             check_share("amount", amount)
         if self.nodes is not None:
@@ -84,7 +88,7 @@ class BoGP(MaskMethod):
 
     @property
     def amounts(self) -> tuple[float, ...]:
-        return self.amount if isinstance(self.amount, tuple) else (self.amount,)
+        return tuple(self.amount) if isinstance(self.amount, tuple | list) else (self.amount,)
 
     @property
     def schedule(self) -> Schedule:

@@ -14,6 +14,7 @@ from toolchain.compression.pruning.methods import PruningMethod, check_share
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
 from toolchain.ir.ops import BatchNorm, Const
+from toolchain.seeds import check_seed
 
 logger = logging.getLogger("pocketgnn")
 
@@ -59,6 +60,7 @@ class StructuredChannels(PruningMethod):
             raise RecipeError(f"importance: {self.importance!r}, expected one of {', '.join(IMPORTANCES)}.")
         if self.heads not in ("channels", "heads"):
             raise RecipeError(f"heads: {self.heads!r}, expected 'channels' or 'heads'.")
+        check_seed(self.seed)
 
     @property
     def name(self) -> str:

@@ -12,9 +12,22 @@ import torch
 from toolchain.compression.training import Loss, check_finite, cross_entropy, epoch_batches
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
+from toolchain.ir.ops import Const
 from toolchain.passes.codebook_removal import remove_codebooks
 from toolchain.passes.dropout_removal import remove_dropout
 from toolchain.torch_module import GraphModule, TorchGraph
+
+
+def check_trainable(graph: Graph, names: Sequence[str]) -> None:
+    """Refuse weights that have no gradient.
+
+    Raises:
+        RecipeError: names the first.
+    """
+    fixed = {v.op.name for v in graph.values if isinstance(v.op, Const) and not v.op.trainable}
+    for name in names:
+        if name in fixed:
+            raise RecipeError(f"{name}: is not trainable, so it has no gradient. Leave it out with targets.")
 
 
 def weight_gradients(
@@ -40,10 +53,8 @@ def weight_gradients(
         RecipeError: a weight is not trainable.
         TrainingDiverged: the loss is not finite.
     """
+    check_trainable(graph, names)
     module = GraphModule(remove_codebooks(remove_dropout(graph)))
-    fixed = [name for name in names if not module.constant(name).requires_grad]
-    if fixed:
-        raise RecipeError(f"{fixed[0]}: is not trainable, so it has no gradient. Leave it out with targets.")
     total = {name: np.zeros(graph.constants[name].shape) for name in names}
     rng_state = torch.get_rng_state()
     torch.manual_seed(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 from toolchain.compression.pruning.magnitude import L1Blocks, L1Unstructured
@@ -42,7 +43,7 @@ class Iterative(PruningMethod):
         Schedule(
             self.epochs, self.lr, self.weight_decay, self.loss, self.seed, self.batch_size
         )  # refuses a malformed one
-        if self.rounds < 2:
+        if not isinstance(self.rounds, Integral) or self.rounds < 2:
             raise RecipeError(f"rounds: {self.rounds}, expected 2 or more. Pass the method itself for a single round.")
         if self.epochs < 1:
             raise RecipeError(

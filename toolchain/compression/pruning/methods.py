@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from types import MappingProxyType
 from typing import Literal
 
@@ -67,8 +68,10 @@ def check_share(place: str, amount: float) -> None:
     """Refuse a share that would prune nothing or everything.
 
     Raises:
-        RecipeError: not in (0, 1).
+        RecipeError: no number in (0, 1).
     """
+    if not isinstance(amount, Real):
+        raise RecipeError(f"{place}: {amount!r}, expected a number in (0, 1), such as 0.5.")
     if not 0 < amount < 1:
         effect = "prunes nothing" if amount <= 0 else "prunes everything" if amount >= 1 else "is no share"
         raise RecipeError(

@@ -22,11 +22,13 @@ def selected_weights(
     Raises:
         RecipeError: a target that names no weight, or no weight at all.
     """
+    if isinstance(targets, str):
+        raise RecipeError(f"targets: {targets!r}, expected several, such as ({targets!r},).")
     linears = [v for v in graph.values if isinstance(v.op, Linear) and v.type.dtype.is_integer is False]
     names: dict[str, str] = {}
     for linear in linears:
         weight = graph.values[linear.inputs[1]]
-        if not isinstance(weight.op, Const) or weight.type.dtype.is_integer:
+        if not isinstance(weight.op, Const) or weight.op.is_table or weight.type.dtype.is_integer:
             continue
         if targets is None and not include_head and is_head(graph, linear):
             continue

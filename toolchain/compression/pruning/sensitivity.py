@@ -16,6 +16,7 @@ from toolchain.compression.pruning.selection import selected_weights
 from toolchain.compression.training import Loss, fine_tune
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
+from toolchain.seeds import check_seed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +51,7 @@ class SNIP(MaskMethod):
         check_scope(self.scope)
         if self.batches < 1:
             raise RecipeError(f"batches: {self.batches}, expected at least 1.")
+        check_seed(self.seed)
 
     @property
     def name(self) -> str:

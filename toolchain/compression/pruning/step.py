@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 from toolchain.compression.pruning.magnitude import L1Unstructured
 from toolchain.compression.pruning.methods import PruningMethod
-from toolchain.compression.step_report import Log, reported
+from toolchain.compression.step_report import Log, reported, sparsity
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph, check_graph
+
+logger = logging.getLogger("pocketgnn")
 
 
 def prune(
@@ -34,4 +37,9 @@ def prune(
     method = method or L1Unstructured()
     if not isinstance(method, PruningMethod):
         raise RecipeError(f"method: {method!r}, expected a pruning method such as L1Unstructured(0.2).")
-    return reported(method.name, graph, lambda: method.apply(graph), validation, log)
+    if graph.has_halves:
+        raise RecipeError(f"{graph.name}: is quantized already. Prune the float graph, then quantize.")
+    made = reported(method.name, graph, lambda: method.apply(graph), validation, log)
+    if sparsity(made) <= sparsity(graph) and made.weight_bytes == graph.weight_bytes:
+        logger.warning("%s: nothing more is zero than before; take a larger share", method.name)
+    return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from toolchain.errors import RecipeError
 from toolchain.ir import Graph, GraphBuilder, Value, check_graph, rewrite, verify
 from toolchain.ir.ops import Const
 from toolchain.passes import deployable
+from toolchain.seeds import check_seed
 
 CodebookScope = Literal["layer", "module", "global"]
 SCOPES: tuple[CodebookScope, ...] = ("layer", "module", "global")
@@ -51,8 +53,11 @@ class KMeans:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.clusters < 2:
-            raise RecipeError(f"clusters: {self.clusters}, expected 2 or more, such as 16 for indices of 4 bits.")
+        check_seed(self.seed)
+        if not isinstance(self.clusters, Integral) or self.clusters < 2:
+            raise RecipeError(
+                f"clusters: {self.clusters}, expected 2 or more, a whole number such as 16 for indices of 4 bits."
+            )
         for name, value, allowed in (("scope", self.scope, SCOPES), ("init", self.init, INITIALIZATIONS)):
             if value not in allowed:
                 raise RecipeError(f"{name}: {value!r}, expected one of {', '.join(allowed)}.")
@@ -148,7 +153,7 @@ def share(
     method = method or KMeans()
     if not isinstance(method, KMeans):
         raise RecipeError(f"method: {method!r}, expected KMeans(16).")
-    if any(v.type.dtype.is_integer for v in graph.values):
+    if any(v.type.dtype.is_integer for v in graph.values) or graph.has_halves:
         raise RecipeError(f"{graph.name}: is quantized already. Share the weights of the float graph, then quantize.")
     return reported(method.name, graph, lambda: method.apply(graph), validation, log)
 

@@ -77,11 +77,13 @@ def packed_codes(const: Const, rows: np.ndarray, plain_bytes: int, packing: str)
 def packed_floats(const: Const, weight: np.ndarray, packing: str) -> PackedFloats | None:
     """The smallest packed form of float weights [out, in], or None where it is not worth it; halves always have one."""
     out, width = weight.shape
-    columns = np.zeros((-(-out // GROUP) * GROUP, width), np.float32)
+    # What fills up the last tile is read by nobody; as a value of its own it could cost an index bit.
+    is_dense = const.codebook is not None and bool(weight.all())
+    columns = np.full((-(-out // GROUP) * GROUP, width), weight[0, 0] if is_dense else 0, np.float32)
     columns[:out] = weight
     groups = columns.reshape(-1, GROUP, width).transpose(0, 2, 1).reshape(-1, GROUP)  # [tiles * in, GROUP]
     candidates: list[PackedFloats] = []
-    values = np.unique(groups)  # with the zeros that fill up the last tile, which cost a value at most
+    values = np.unique(groups)
     if const.codebook is not None and values.size <= 2**MOST_INDEX_BITS:
         bits = index_bits(values.size)
         candidates.append(PackedFloats("codebook", pack_rows(np.searchsorted(values, groups), bits), values, bits))

@@ -159,3 +159,14 @@ def test_sixteen_clusters_take_four_bits_and_a_codebook():
 def test_an_unknown_packing_is_refused():
     with pytest.raises(ExportError, match=r"packed_weights .sparse. is unknown\. Expected one of auto, smallest"):
         emit(deployable(gin_graph()), BOUNDS, packed_weights="sparse")
+
+
+@pytest.mark.parametrize("out", [60, 64])
+def test_filling_up_the_last_tile_costs_no_index_bit(out: int):
+    values = np.linspace(0.5, 2, 16, dtype=np.float32)
+    weight = np.random.default_rng(0).choice(values, (out, 64))
+
+    packed = packed_floats(SHARED, weight, "smallest")
+
+    assert packed is not None and (packed.storage, packed.bits) == ("codebook", 4)
+    assert packed.values.tolist() == values.tolist()
