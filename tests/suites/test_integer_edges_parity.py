@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import random
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.c_zoo import BOUNDS, is_integer_throughout, model_of, run_c
 from tests.cases import GRAPHS, MODELS, case_inputs, example
 from tests.parity import assert_close
 from toolchain import GraphInputs, StaticInt8, lower, quantize
+from toolchain.compression.bit_search import SearchSpace
 from toolchain.compression.integer_plan import MODES, Mode
 from toolchain.exporters import export
 from toolchain.exporters.c.emitter import emit
@@ -23,12 +25,19 @@ from toolchain.exporters.emission import Bounds
 from toolchain.ir import Domain, Graph, GraphBuilder, interpret, ops
 from toolchain.ir.graph import copy_value
 
+DRAWN = ("drawn1", "drawn2")  # widths of every value and weight, drawn with this seed
 EDGE_MODELS = ("gat_concat", "gat_mean_edge", "gatv2", "pyg_gat", "gine_edge_attr", "scatter_functions")
 
 
 @functools.cache
-def quantized(model: str, mode: Mode) -> Graph:
+def quantized(model: str, mode: Mode | str) -> Graph:
     graphs = [case_inputs(model, name) for name in GRAPHS]
+    if mode in DRAWN:
+        static, draw = StaticInt8(graphs, "int8", min_agreement=0, edge_arithmetic="integer"), random.Random(mode)
+        source = lower(MODELS[model](), example(model), name=f"{model}_{mode}")
+        space = SearchSpace.of(source, static, (2, 4, 6, 8), graphs)
+        return space.integer({name: draw.choice(widths) for name, widths in space.candidates.items()})
+    assert mode in MODES
     method = StaticInt8(graphs, mode, min_agreement=0.01, edge_arithmetic="integer")
     return quantize(lower(MODELS[model](), example(model), name=f"{model}_{mode}"), method)
 
@@ -56,7 +65,7 @@ def library() -> ctypes.CDLL:
     root = Path(tempfile.mkdtemp(prefix="pocketgnn-edges-"))
     sources = []
     for model in EDGE_MODELS:
-        for mode in MODES:
+        for mode in (*MODES, *DRAWN):
             graph = quantized(model, mode)
             emission = emit(codes_of(graph), BOUNDS)
             folder = root / f"{model}-{mode}"
@@ -67,9 +76,9 @@ def library() -> ctypes.CDLL:
     return load((*sources, *sorted(SOURCE.glob("*.c"))), compiler=default_compiler())
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, *DRAWN])
 @pytest.mark.parametrize("model", EDGE_MODELS)
-def test_c_gives_the_codes_of_the_interpreter(model: str, mode: Mode) -> None:
+def test_c_gives_the_codes_of_the_interpreter(model: str, mode: str) -> None:
     graph = codes_of(quantized(model, mode))
     for name in GRAPHS:
         inputs = GraphInputs.from_pyg(case_inputs(model, name))

@@ -1,4 +1,4 @@
-/* Inner products of rows of codes with one vector per head, for either type of x. */
+/* Inner products of rows of codes with one vector per head, for either type of x and of the result. */
 #ifndef GNN_HEAD_DOT_H
 #define GNN_HEAD_DOT_H
 
@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-static GNN_INLINE void gnn_head_dot_block(const gnn_head_dot_op *op, const void *x, gnn_type type, uint32_t x_stride, uint32_t rows, int16_t *y)
+static GNN_INLINE void gnn_head_dot_block(const gnn_head_dot_op *op, const void *x, gnn_type type, uint32_t x_stride, uint32_t rows, void *y)
 {
     const uint32_t heads = op->heads, width = op->width;
     uint32_t h, r, c;
@@ -22,7 +22,7 @@ static GNN_INLINE void gnn_head_dot_block(const gnn_head_dot_op *op, const void 
             for (c = 0; c < width; ++c) {
                 acc += gnn_load_code(x, type, at + c) * weight[c];
             }
-            y[(size_t)r * heads + h] = (int16_t)gnn_requantized(&scale, acc);
+            gnn_store_code(y, op->y_type, (size_t)r * heads + h, gnn_requantized(&scale, acc));
         }
     }
 }

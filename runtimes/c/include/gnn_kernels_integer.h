@@ -218,10 +218,11 @@ typedef struct gnn_head_dot_op {
     const int8_t *weight; /* [heads][width] */
     const int32_t *bias;  /* [heads] */
     uint16_t heads, width;
+    gnn_type y_type;
     gnn_requant requant; /* one multiplier per head */
 } gnn_head_dot_op;
-GNN_KERNEL void gnn_head_dot_s8(const gnn_head_dot_op *op, const int8_t *x, uint32_t x_stride, uint32_t rows, int16_t *y);
-GNN_KERNEL void gnn_head_dot_s16(const gnn_head_dot_op *op, const int16_t *x, uint32_t x_stride, uint32_t rows, int16_t *y);
+GNN_KERNEL void gnn_head_dot_s8(const gnn_head_dot_op *op, const int8_t *x, uint32_t x_stride, uint32_t rows, void *y);
+GNN_KERNEL void gnn_head_dot_s16(const gnn_head_dot_op *op, const int16_t *x, uint32_t x_stride, uint32_t rows, void *y);
 
 /* y = requantize(x - zero_point) with `above` for codes from the zero point on, with `below` for the others. */
 typedef struct gnn_leaky_relu_op {

@@ -1,7 +1,7 @@
-/* In: int16 codes. Out: int16 codes of their inner products with one vector per head. */
+/* In: int16 codes. Out: codes of their inner products with one vector per head. */
 #include "gnn_head_dot.h"
 
-void gnn_head_dot_s16(const gnn_head_dot_op *op, const int16_t *x, uint32_t x_stride, uint32_t rows, int16_t *y)
+void gnn_head_dot_s16(const gnn_head_dot_op *op, const int16_t *x, uint32_t x_stride, uint32_t rows, void *y)
 {
     gnn_head_dot_block(op, x, GNN_S16, x_stride, rows, y);
 }

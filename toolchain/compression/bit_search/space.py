@@ -74,11 +74,17 @@ class SearchSpace:
             slot.name: slot.bits for slot in slots.weights
         }
         candidates = {name: tuple(sorted(set(stated.get(name, (bits,))))) for name, bits in present.items()}
+        weights = {slot.name for slot in slots.weights}
         for name, choices in candidates.items():
             if not choices:
                 raise RecipeError(f"{name}: no candidate widths, expected at least one, such as [2, 4, 8].")
             for bits in choices:
                 check_bits(bits)
+                if name in weights and bits > 8:
+                    raise RecipeError(
+                        f"widths of {name!r}: {bits} bits, weights have 1 to 8. Give values and weights widths of their own, such "
+                        "as {'*': (4, 8, 16), '*weight': (4, 8)}."
+                    )
         inputs = as_inputs(graphs)
         if not inputs:
             raise RecipeError("graphs: none given, expected at least one to count the cost of an inference for.")

@@ -73,14 +73,14 @@ def _(op: ops.HeadDot, program: Program, value: Value) -> None:
         )
     scales = np.broadcast_to(np.asarray(weight.type.qparams.scale, np.float64), (heads,))
     ratio = np.float64(scale_of(x.type)) * scales / np.float64(scale_of(value.type))
+    place, y = program.place(x), program.place(value, writes=True)
     fields = [
         f".weight = {program.constant(f'weight_{value.id}', codes.astype(np.int8))}",
         f".bias = {program.constant(f'bias_{value.id}', bias.astype(np.int32))}",
-        f".heads = {heads}, .width = {width}",
+        f".heads = {heads}, .width = {width}, .y_type = {TYPE_NAMES[y.dtype]}",
         f".requant = {requant_fields(program, str(value.id), ratio, bound, value.type)}",
     ]
     struct = program.struct("gnn_head_dot_op", f"head_dot_{value.id}", fields)
-    place, y = program.place(x), program.place(value, writes=True)
     name = f"gnn_head_dot_{_SUFFIX[place.dtype]}"
     program.call(name, struct, place.rows, f"{place.stride}u", "rows", y.rows, scope=value.scope)
 

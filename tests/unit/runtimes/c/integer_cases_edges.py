@@ -24,23 +24,24 @@ def row_pointer(degrees: list[int]) -> np.ndarray:
 
 def head_dot_cases() -> Iterator[Call]:
     rng = np.random.default_rng(20)
-    for x_type, (heads, width), rows in itertools.product(("s8", "s16"), ((1, 1), (3, 4), (2, 7), (8, 8)), (1, 4)):
+    shapes = ((1, 1), (3, 4), (2, 7), (8, 8))
+    for (x_type, y_type), (heads, width), rows in itertools.product(PAIRS, shapes, (1, 4)):
         x = random_codes(rng, x_type, (rows, heads * width))
         weight = rng.choice([-127, 127, 3, 0], (heads, width))
-        requant = random_requant(rng, "s16", 127.0 * width * RANGE[x_type][1], heads)
+        requant = random_requant(rng, y_type, 127.0 * width * RANGE[x_type][1], heads)
         acc = ((x.astype(np.int64) - ZERO[x_type]).reshape(rows, heads, width) * weight).sum(axis=2)
         op = Struct(
             "gnn_head_dot_op",
             {
                 "weight": weight.astype(np.int8), "bias": (-ZERO[x_type] * weight.sum(axis=1)).astype(np.int32),
-                "heads": heads, "width": width, "requant": requant.struct(),
+                "heads": heads, "width": width, "y_type": enum(y_type), "requant": requant.struct(),
             },
         )  # fmt: skip
         stride = heads * width + 3
         stored = np.full((rows, stride), 77, TYPES[x_type])
         stored[:, : heads * width] = x
-        y = Output(requant.codes(acc).astype(np.int16))
-        yield Call(f"head_dot {x_type} {heads}x{width}", f"gnn_head_dot_{x_type}", (op, stored, stride, rows, y))
+        y = Output(requant.codes(acc).astype(TYPES[y_type]))
+        yield Call(f"head_dot {x_type} {y_type} {heads}x{width}", f"gnn_head_dot_{x_type}", (op, stored, stride, rows, y))
 
 
 def leaky_relu_cases() -> Iterator[Call]:
