@@ -23,6 +23,9 @@ PocketGnnError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class PocketGnnError(Exception):
     """Root of every error that pocketgnn raises on purpose."""
@@ -46,6 +49,15 @@ class InvalidInput(PocketGnnError):
 
 class OutsideContract(InvalidInput):
     """A well-formed graph that lies outside the contract of the artifact: too many nodes, missing edge_attr, ..."""
+
+
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """Say whose numbers they are that lie outside the contract."""
+    try:
+        yield
+    except OutsideContract as error:
+        raise OutsideContract(f"{place}: {error}") from error
 
 
 class ArtifactError(PocketGnnError):

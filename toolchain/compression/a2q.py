@@ -25,6 +25,7 @@ from toolchain.compression.quantizers import (
     Quantizer,
     ValueQuantizer,
     WeightQuantizer,
+    learned_scale,
 )
 from toolchain.compression.row_formats import RowFormat
 from toolchain.compression.scale_search import best_step
@@ -34,6 +35,7 @@ from toolchain.ir import QParams
 from toolchain.ir.ops import DegreeGroup, PeakGroup
 
 Choice = Literal["degree", "nearest"]
+OCTAVES = 24.0  # that the first steps of groups by size are spread over at most
 MOST_BITS = 8  # with a sign; codes from 0 on have one less
 BITS_PER_UNIT = 16.0  # widths learn in units of 16 bits: the learning rate of log steps then moves them as well
 KEPT_SHARE = 0.9
@@ -85,6 +87,10 @@ class A2Q:
         if isinstance(self.groups, int):
             if self.groups < 1:
                 raise RecipeError(f"groups: {self.groups}, expected at least 1.")
+        elif not isinstance(self.groups, tuple):
+            raise RecipeError(
+                f'groups: {self.groups!r}, expected a number, or for choice "degree" a tuple of in-degrees.'
+            )
         elif self.choice == "nearest" or list(self.groups) != sorted(set(self.groups)):
             raise RecipeError(f'groups: {self.groups}, expected a number, or for choice "degree" ascending in-degrees.')
 
@@ -123,7 +129,7 @@ class A2QValue(ValueQuantizer):
         top = self._top(min(max(method.bits, self.least_bits), self.most_bits))
         steps = np.full(len(bounds) + 1, best_step(x, counts, top, is_signed=self.is_signed))
         if method.choice == "nearest":
-            steps *= 2.0 ** -(np.arange(steps.size)[::-1] / 2)
+            steps *= 2.0 ** np.linspace(-min((steps.size - 1) / 2, OCTAVES), 0, steps.size)
         self._set(bounds, steps, np.full(steps.size, 1 / steps.size))
 
     def _set(self, bounds: tuple[int, ...], steps: np.ndarray, shares: np.ndarray) -> None:
@@ -175,7 +181,7 @@ class A2QValue(ValueQuantizer):
     def rows(self) -> RowFormat:
         order = self._order()
         widths = self._widths().detach()
-        steps = tuple(float(np.float32(math.exp(self.log_step[i].item()))) for i in order)
+        steps = tuple(learned_scale(self.log_step[i]) for i in order)
         tops = tuple(self._top(widths[i].item()) for i in order)
         shares = tuple(round(self.shares[i].item(), 6) for i in order)
         if self.method.choice == "degree":
@@ -223,7 +229,7 @@ class A2QValue(ValueQuantizer):
             bounds = tuple(distinct[distinct < keys.max(initial=0)].tolist())
         group = np.searchsorted(np.array(bounds), keys, side="left")
         top = self._top(min(max(method.bits, self.least_bits), self.most_bits))
-        whole = self._best_step(rows, top)
+        whole = self._best_step(rows, top) or 1.0  # of a value that is zero everywhere
         steps = [self._best_step(rows[group == g], top) or whole for g in range(len(bounds) + 1)]
         shares = np.bincount(group, minlength=len(steps)) / max(len(group), 1)
         self._set(tuple(int(b) for b in bounds) if by_degree else tuple(range(len(bounds))), np.array(steps), shares)

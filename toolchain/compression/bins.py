@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+from toolchain.errors import OutsideContract
 
 
 def widened(bins: np.ndarray, reach: float, peak: float) -> tuple[np.ndarray, float]:
@@ -10,7 +14,11 @@ def widened(bins: np.ndarray, reach: float, peak: float) -> tuple[np.ndarray, fl
 
     Args:
         reach: a power of two; 0 while nothing has been counted.
+
+    Raises:
+        OutsideContract: the magnitude is not finite; the reach would double for ever.
     """
+    check_finite_range(peak)
     if reach == 0.0:
         reach = float(2.0 ** (np.floor(np.log2(max(peak, 1e-30))) + 1))
     half = bins.size // 2
@@ -19,3 +27,15 @@ def widened(bins: np.ndarray, reach: float, peak: float) -> tuple[np.ndarray, fl
         merged[half // 2 : half // 2 + half] = bins.reshape(-1, 2).sum(axis=1)
         bins, reach = merged, 2 * reach
     return bins, reach
+
+
+def check_finite_range(*ends: float) -> None:
+    """Refuse a range that no scale has.
+
+    Raises:
+        OutsideContract: an end is infinite or not a number.
+    """
+    if not all(map(math.isfinite, ends)):
+        raise OutsideContract(
+            "holds numbers that are not finite, so that it has no range. Look for extreme features and weights."
+        )

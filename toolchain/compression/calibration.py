@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from toolchain.compression.bins import widened
+from toolchain.compression.bins import check_finite_range, widened
 from toolchain.compression.evaluation import batches
+from toolchain.errors import named
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, Value, interpret
 from toolchain.ir.ops import Const
@@ -38,6 +39,7 @@ class ValueStatistics:
         """Take in the rows of one batch, [rows, C]."""
         if array.size == 0:
             return
+        check_finite_range(float(array.min()), float(array.max()))
         self.low, self.high = min(self.low, float(array.min())), max(self.high, float(array.max()))
         peaks = np.abs(array).max(axis=0)
         self.channel_peak = np.maximum(self.channel_peak, peaks) if self.channel_peak.size else peaks
@@ -106,7 +108,8 @@ def observe(
     def watch(value: Value, array: np.ndarray) -> None:
         if value.id in statistics:
             is_masked = node_mask is not None and value.type.domain is Domain.NODE
-            statistics[value.id].update(array[node_mask] if is_masked else array)
+            with named(value.place):
+                statistics[value.id].update(array[node_mask] if is_masked else array)
 
     for batch in batches(graphs):
         interpret(graph, batch, watch)

@@ -38,7 +38,7 @@ from toolchain.compression.integer_graph import integer_graph
 from toolchain.compression.integer_plan import IntegerPlan
 from toolchain.compression.quantizers import Quantizer, ValueQuantizer, WeightQuantizer
 from toolchain.compression.slots import slots_of
-from toolchain.errors import OutsideContract, RecipeError
+from toolchain.errors import RecipeError, named
 from toolchain.inputs import GraphInputs
 from toolchain.ir import DType, Graph, TensorType, Value, interpret
 from toolchain.ir.ops import Const, HeadDot, Input, Linear, Mul, Propagate, Quantize, RowScale
@@ -145,9 +145,16 @@ class CodeDomainModule(nn.Module):
     def update(self) -> None:
         """Make the integer graph of the present weights and of what the quantizers say at present."""
         formats = {slot.id: slot.qparams for slot in self.slots.values}
-        formats.update((id, quantizer.qparams()) for id, quantizer in self._by_id.items())
-        weights = {name: WeightFormat(q.bits, q.scales()) for name, q in self.weight_quantizers.items()}
-        rows = {id: format for id, quantizer in self._by_id.items() if (format := quantizer.rows()) is not None}
+        names, rows = {slot.id: slot.name for slot in self.slots.values}, {}
+        for id, quantizer in self._by_id.items():
+            with named(names[id]):
+                formats[id] = quantizer.qparams()
+                if (format := quantizer.rows()) is not None:
+                    rows[id] = format
+        weights = {}
+        for name, weight in self.weight_quantizers.items():
+            with named(name):
+                weights[name] = WeightFormat(weight.bits, weight.scales())
         plan = replace(self._plan, formats=formats, weights={**self._plan.weights, **weights}, rows=rows)
         self.made = integer_graph(self.latent.to_graph(), plan)
         self._protected = frozenset[int]() if self.degree_quant is None else self.degree_quant.values(self.made.graph)
@@ -233,10 +240,8 @@ class CodeDomainModule(nn.Module):
             else:
                 rounding = self._rounding(value, steps[-1], protection)
                 code = self._code_call(CodeCall(call, tuple(steps[i] for i in value.inputs), rounding))
-                try:
+                with named(value.place):
                     tensors.append(self._codes(code, self._chance(value), is_seen=watch is not None))
-                except OutsideContract as error:
-                    raise OutsideContract(f"{value.place}: {error}") from error
                 if code.linear is not None and value.type.dtype is DType.I32:
                     # The scale of accumulators is a product with the weight's scale, which follows the weights.
                     parameters = accumulator_parameters(call.types[0], code.linear.codes.weight_qparams)

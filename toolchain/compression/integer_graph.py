@@ -21,7 +21,7 @@ from toolchain.compression.integer_forms import integer_values, is_input, needs_
 from toolchain.compression.integer_plan import INT16_HEADROOM, IntegerPlan
 from toolchain.compression.row_formats import row_codes, row_group, row_result
 from toolchain.compression.row_scaling import needs_scaled_rows
-from toolchain.errors import OutsideContract, RecipeError
+from toolchain.errors import RecipeError, named
 from toolchain.ir import DType, Graph, GraphBuilder, QParams, TensorType, Value, verify
 from toolchain.ir.integer import activation_qparams
 from toolchain.ir.integer_softmax import WEIGHT_QPARAMS
@@ -122,10 +122,8 @@ class _Integerizer:
             if isinstance(value.op, Const):
                 continue  # stored by the op that reads it, as floats or as codes
             if value.id in self.integers:
-                try:
+                with named(value.place):
                     self.codes[value.id] = self._integer(value)
-                except OutsideContract as error:
-                    raise OutsideContract(f"{value.place}: {error}") from error
             else:
                 operands = [self._float(o) for o in self.graph.operands(value)]
                 self.floats[value.id] = self.builder.add(value.op, *operands, scope=value.scope)

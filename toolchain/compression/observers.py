@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolchain.compression.bins import widened
+from toolchain.compression.bins import check_finite_range, widened
 from toolchain.compression.calibration import ValueStatistics
 from toolchain.errors import RecipeError
 
@@ -112,6 +112,7 @@ class _RunningRange:
         if x.numel() == 0:
             return
         low, high = (float(bound) for bound in torch.aminmax(x))
+        check_finite_range(low, high)
         if self._momentum is None:
             self._low, self._high = min(self._low, low), max(self._high, high)
         else:
@@ -135,10 +136,12 @@ class _ExactRange(_RunningRange):
             return
         places = max(1, int(self._share * count)), max(1, int((1 - self._share) * count))
         low, high = (float(torch.kthvalue(flat, place).values) for place in places)
+        check_finite_range(low, high)
         self._low, self._high = min(self._low, low), max(self._high, high)
 
 
 HALF_BINS = 1 << 11
+PAIRS = 2  # edges are often listed in both directions in turn
 
 
 class _Histogram:
@@ -186,8 +189,8 @@ class _Histogram:
 
 
 def _stride(x: Tensor, sample: int) -> int:
-    """From one element that is looked at to the next, such that all columns come by."""
+    """From one element that is looked at to the next, such that all columns come by, and both rows of pairs."""
     stride = max(1, x.numel() // sample)
-    while math.gcd(stride, x.shape[-1]) > 1:
+    while math.gcd(stride, PAIRS * x.shape[-1]) > 1:
         stride += 1
     return stride

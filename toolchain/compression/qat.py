@@ -72,6 +72,9 @@ class QAT:
     decay: StepDecay | None = None
 
     def __post_init__(self) -> None:
+        for name, quantizer in self.quantizers.items():
+            if not hasattr(quantizer, "for_value") or not hasattr(quantizer, "for_weight"):
+                raise RecipeError(f"quantizers of {name!r}: {quantizer!r}, expected a quantizer such as Learned(4).")
         if self.scale_lr <= 0:
             raise RecipeError(f"scale_lr: {self.scale_lr}, expected a positive number, such as 1e-2.")
         if self.criterion not in CRITERIA:

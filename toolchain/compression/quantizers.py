@@ -8,8 +8,9 @@ the codes themselves are always computed by the arithmetic of the integer graph,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -21,13 +22,14 @@ from toolchain.compression.observers import Momentum, Observer, RangeObserver
 from toolchain.compression.row_formats import RowFormat
 from toolchain.compression.scale_search import best_value_qparams, best_weight_scales, value_qparams
 from toolchain.compression.slots import ValueSlot, WeightSlot
-from toolchain.errors import RecipeError
+from toolchain.errors import OutsideContract, RecipeError
 from toolchain.ir import QParams
 
 Start = Literal["mse", "range"]
 Gradient = Literal["clipped", "straight-through"]
 MOVING_AVERAGE = Momentum()
 LEAST_SHARE = 2.0**-10
+LEAST_POWER, MOST_POWER = -100.0, 88.0  # of e: where float32 ends
 
 
 class ValueQuantizer(nn.Module):
@@ -108,6 +110,8 @@ class Fixed:
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
+        check_word("start", self.start, get_args(Start))
+        check_word("gradient", self.gradient, get_args(Gradient))
 
     def for_value(self, slot: ValueSlot) -> ValueQuantizer:
         return FixedValue(start_qparams(slot, self.bits, self.start), clips_gradient=self.gradient == "clipped")
@@ -134,6 +138,11 @@ class Observed:
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
+        check_word("gradient", self.gradient, get_args(Gradient))
+        if not hasattr(self.observer, "start"):
+            raise RecipeError(
+                f"observer: {self.observer!r}, expected one such as Momentum(), MinMax() or Percentile()."
+            )
 
     def for_value(self, slot: ValueSlot) -> ValueQuantizer:
         bits = slot.qparams.bits if self.bits is None else self.bits
@@ -160,6 +169,7 @@ class Learned:
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
+        check_word("start", self.start, get_args(Start))
 
     def for_value(self, slot: ValueSlot) -> ValueQuantizer:
         return LearnedValue(start_qparams(slot, self.bits, self.start))
@@ -177,6 +187,24 @@ def check_bits(bits: int | None) -> None:
     """Refuse a width that no codes have."""
     if bits is not None and not (isinstance(bits, int) and bits in (*range(1, 9), 16)):
         raise RecipeError(f"bits: {bits!r}, expected 1 to 8, or 16 for a value.")
+
+
+def check_word(name: str, word: str, allowed: Sequence[str]) -> None:
+    """Refuse a word that names nothing: it would pass for one of the others."""
+    if word not in allowed:
+        raise RecipeError(f"{name}: {word!r}, expected one of {', '.join(map(repr, allowed))}.")
+
+
+def learned_scale(log_step: Tensor) -> float:
+    """The float32 scale of a learned logarithm.
+
+    Raises:
+        OutsideContract: training has left none.
+    """
+    power = log_step.item()
+    if not LEAST_POWER < power < MOST_POWER:
+        raise OutsideContract(f"its learned scale has become e^{power:g}. Lower scale_lr, or the learning rate.")
+    return float(np.float32(math.exp(power)))
 
 
 def weight_bits(slot: WeightSlot, bits: int | None) -> int:
@@ -252,8 +280,7 @@ class LearnedValue(ValueQuantizer):
         self.log_step = nn.Parameter(torch.tensor(math.log(qparams.scale[0])))
 
     def qparams(self) -> QParams:
-        scale = float(np.float32(math.exp(self.log_step.item())))
-        return QParams((scale,), self._start.zero_point, self._start.bits)
+        return QParams((learned_scale(self.log_step),), self._start.zero_point, self._start.bits)
 
     def step(self) -> Tensor:
         return self.log_step.exp()
@@ -268,7 +295,10 @@ class LearnedWeight(WeightQuantizer):
         self.log_step = nn.Parameter(torch.from_numpy(np.log(np.maximum(scales, smallest)).astype(np.float32)))
 
     def scales(self) -> np.ndarray:
-        return np.exp(self.log_step.detach().numpy().astype(np.float64))
+        powers = self.log_step.detach().numpy().astype(np.float64)
+        for power in (powers.min(), powers.max()):
+            learned_scale(torch.tensor(power))
+        return np.exp(powers)
 
     def step(self) -> Tensor:
         return self.log_step.exp()

@@ -6,16 +6,17 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from numbers import Integral
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from toolchain.compression.best_epoch import BestEpoch, Criterion, Loss
 from toolchain.compression.distillation import Distillation, Teacher
-from toolchain.compression.evaluation import as_inputs, check_classes, numbered, predict, several
+from toolchain.compression.evaluation import as_inputs, predict, several
+from toolchain.compression.labelled import cross_entropy, epoch_batches
 from toolchain.compression.step_report import Log, reported
 from toolchain.errors import InvalidInput, OutsideContract, RecipeError, TrainingDiverged
 from toolchain.inputs import GraphInputs
@@ -25,7 +26,6 @@ from toolchain.torch_module import GraphModule, TorchGraph
 from toolchain.torch_structure import Structure
 
 Watch = Callable[[int, Mapping[str, float]], None]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Schedule:
     decay: StepDecay | None = None
 
     def __post_init__(self) -> None:
-        if self.epochs < 0:
+        if not isinstance(self.epochs, Integral) or self.epochs < 0:
             raise RecipeError(f"epochs: {self.epochs}, expected 0 or more.")
         if not 0 < self.lr < math.inf:
             raise RecipeError(f"lr: {self.lr}, expected a positive number, such as 1e-3.")
@@ -181,13 +181,13 @@ def train_module(
             f"loader: got a {type(loader).__name__}, which can be iterated only once. Pass a list of graphs or a DataLoader."
         )
     batches = epoch_batches(loader, schedule.batch_size, schedule.seed)
+    teacher = None if distillation is None else Teacher(distillation)
     rng_state = torch.get_rng_state()
     torch.manual_seed(schedule.seed)
     groups = [{"params": [p for _, p in module.trained()]}] if groups is None else groups
     optimizer = torch.optim.Adam(groups, lr=schedule.lr, weight_decay=schedule.weight_decay)
     decay = _decay(optimizer, schedule)
     loss = schedule.loss or cross_entropy
-    teacher = None if distillation is None else Teacher(distillation)
     last: tuple[GraphInputs, TorchGraph] | None = None  # of a node task there is one batch only: its tensors are kept
     try:
         for epoch in range(schedule.epochs):
@@ -260,8 +260,8 @@ def _check_result(module: Trainable, batch: Structure, place: str) -> None:
     module.train(False)
     try:
         found = first_not_finite(module, batch)
-    except OutsideContract:
-        return  # integers that do not fit: whoever makes the integer model of these weights says so
+    except OutsideContract as error:
+        raise TrainingDiverged(f"{place}: {error}") from error
     if found:
         raise TrainingDiverged(
             f"{place}: {found}. Lower the learning rate, or look for extreme features and weights in the data and the model."
@@ -293,107 +293,3 @@ def first_not_finite(module: Trainable, batch: Structure) -> str:
     with torch.no_grad():
         module(batch, watch)
     return found[0] if found else ""
-
-
-def cross_entropy(output: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of logits [rows, C] and classes [rows]. Of log_softmax outputs it is the negative log-likelihood.
-
-    Raises:
-        InvalidInput: labels that are not one class per row, each of them a channel of the output.
-    """
-    if labels.is_floating_point() or labels.numel() != output.shape[0]:
-        raise InvalidInput(
-            f"y: {labels.dtype} of shape {list(labels.shape)} for an output of shape {list(output.shape)}; cross entropy needs "
-            "one integer class per row. Pass loss=... for other targets."
-        )
-    labels = labels.reshape(-1)
-    check_classes(labels.numpy(), output.shape[1])
-    return functional.cross_entropy(output, labels)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Labelled:
-    """Checked graphs with their labels, and for node tasks the nodes that count.
-
-    Attributes:
-        labels: [rows, ...], of all rows.
-        mask: [rows] bool, or None where all rows count.
-    """
-
-    inputs: GraphInputs
-    labels: Tensor
-    mask: Tensor | None
-
-    @classmethod
-    def of(cls, data: Any) -> Labelled:
-        """Read a PyG Data or Batch."""
-        inputs, labels, mask = GraphInputs.from_pyg(data), getattr(data, "y", None), getattr(data, "train_mask", None)
-        if labels is None:
-            raise InvalidInput("y: missing on a training graph. Give every graph labels in y.")
-        mask = None if mask is None else torch.as_tensor(mask, dtype=torch.bool)
-        return cls(inputs, torch.atleast_1d(torch.as_tensor(labels)), mask)
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Labelled]) -> Labelled:
-        """One batch of several."""
-        if len(parts) == 1:
-            return parts[0]
-        masks = [p.mask for p in parts if p.mask is not None]
-        if masks and len(masks) != len(parts):
-            raise InvalidInput("train_mask: only some graphs have one; give it to all of them, or to none.")
-        labels = torch.cat([p.labels for p in parts])
-        return cls(GraphInputs.concatenate([p.inputs for p in parts]), labels, torch.cat(masks) if masks else None)
-
-    def loss(self, output: Tensor, loss: Loss) -> Tensor:
-        """Over the rows that count."""
-        if self.mask is None:
-            return loss(output, self.labels)
-        if not self.mask.any():
-            raise InvalidInput("train_mask: selects no node of a batch, so there is nothing to learn from it.")
-        return loss(output[self.mask], self.labels[self.mask])
-
-
-def epoch_batches(loader: Iterable[Any], batch_size: int, seed: int) -> Callable[[], Iterator[Labelled]]:
-    """A function that gives the batches of the next epoch.
-
-    A list is checked once, then shuffled and grouped to batches of `batch_size` graphs in every epoch; any other iterable
-    is a loader and iterated as it is, its own generator seeded first.
-
-    Raises:
-        InvalidInput: a graph without labels; in an epoch, that there are no graphs.
-    """
-    _seed_loader(loader, seed)
-    if not isinstance(loader, list | tuple):
-        return lambda: _some(numbered(loader, Labelled.of))
-    parts = list(numbered(loader, Labelled.of))
-    order = np.random.default_rng(seed)
-
-    def shuffled() -> Iterator[Labelled]:
-        group: list[Labelled] = []
-        for index in _some(order.permutation(len(parts))):
-            group.append(parts[index])
-            if sum(p.inputs.num_graphs for p in group) >= batch_size:
-                yield Labelled.concatenate(group)
-                group = []
-        if group:
-            yield Labelled.concatenate(group)
-
-    return shuffled
-
-
-def _some(items: Iterable[Item]) -> Iterator[Item]:
-    """All of them; refuses none."""
-    is_empty = True
-    for item in items:
-        is_empty = False
-        yield item
-    if is_empty:
-        raise InvalidInput("loader: holds no graphs, expected at least one with labels. Pass the training graphs.")
-
-
-def _seed_loader(loader: Iterable[Any], seed: int) -> None:
-    """Seed the generator of a DataLoader that brings its own; the others draw from torch's, which is seeded already."""
-    for holder in (loader, getattr(loader, "sampler", None)):
-        generator = getattr(holder, "generator", None)
-        if isinstance(generator, torch.Generator):
-            generator.manual_seed(seed)

@@ -338,3 +338,25 @@ def test_codes_and_gradients_of_sparse_features_are_those_of_dense_ones(choice):
         found.append((output.detach(), [p.grad.clone() for _, p in module.trained() if p.grad is not None]))
 
     torch.testing.assert_close(found[0], found[2])
+
+
+def test_a_value_that_is_zero_everywhere_has_steps_all_the_same():
+    graph = gcn_graph()
+    dead = graph.with_constants({n: a * np.float32(0) for n, a in graph.constants.items() if n.startswith("convs.0")})
+    static = StaticInt8(many_inputs(12), mode="int8", equalization=None, min_agreement=0)
+    module = trained_module(dead, QAT(labelled(12), 1, static, quantizers={"*": A2Q(others=Learned(8))}))
+
+    assert all(step > 0 for q in row_values(module).values() for step in q.rows().steps)
+
+
+def test_more_groups_by_size_than_float32_has_octaves():
+    module = module_of(gcn_graph(), 7, {"*": A2Q(others=Learned(8), choice="nearest", groups=400)})
+
+    for quantizer in row_values(module).values():
+        steps = quantizer.rows().steps
+        assert min(steps) > 0 and len(set(steps)) == len(steps) == 400
+
+
+def test_groups_are_a_number_or_a_tuple():
+    with pytest.raises(RecipeError, match=r"groups: \[2, 4\], expected a number, or .* a tuple"):
+        A2Q(groups=[2, 4])  # type: ignore[arg-type]

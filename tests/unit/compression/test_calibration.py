@@ -7,6 +7,8 @@ import pytest
 
 from tests.unit.compression.hand_built import gcn_graph, many_inputs, random_inputs
 from toolchain.compression.calibration import HALF_BINS, ValueStatistics, observe
+from toolchain.errors import OutsideContract
+from toolchain.inputs import GraphInputs
 from toolchain.ir import interpret
 
 
@@ -86,3 +88,11 @@ def test_a_node_mask_leaves_out_the_rows_of_other_nodes():
     graph = gcn_graph()
 
     assert observe(graph, [inputs], node_mask=mask)[0].high == inputs.x[:20].max()
+
+
+def test_a_value_that_overflows_in_calibration_is_named():
+    (inputs,) = many_inputs(1)
+    huge = GraphInputs(np.full_like(inputs.x, 3e38), inputs.edge_index)
+
+    with pytest.raises(OutsideContract, match=r"%\d+ \w+ of convs\.0.*: holds numbers that are not finite"):
+        observe(gcn_graph(), [huge])

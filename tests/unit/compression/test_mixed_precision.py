@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,32 @@ def test_options_that_cannot_be_are_refused(options: dict[str, object], words: s
 def test_a_budget_that_nothing_meets_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="the cheapest assignment costs"):
         quantize(gcn_graph(), MixedPrecision(METHOD, LABELLED, budget=0.01))
+
+
+@pytest.mark.parametrize("search", ["sensitivity", "relaxed", "optuna"])
+@pytest.mark.parametrize("widths", [(8, 16), (16,)])
+def test_weights_of_16_bits_are_refused_before_any_training(search: str, widths: tuple[int, ...]) -> None:
+    with pytest.raises(RecipeError, match=r"widths of 'convs\.0\.lin\.weight': 16 bits, weights have 1 to 8"):
+        quantize(gcn_graph(), MixedPrecision(METHOD, LABELLED, search, 1.0, widths=widths))  # type: ignore[arg-type]
+
+
+def test_storage_is_no_accounting_of_a_search_that_removes_channels() -> None:
+    with pytest.raises(RecipeError, match="accounting: 'storage' adds up over slots"):
+        MixedPrecision(METHOD, LABELLED, "optuna", accounting="storage")
+
+
+def test_validation_graphs_may_come_from_a_generator() -> None:
+    method = MixedPrecision(METHOD, (data for data in LABELLED))
+
+    assert list(method.validation) == LABELLED
+
+
+@pytest.mark.parametrize("search", ["sensitivity", "relaxed", "optuna"])
+def test_one_training_is_watched_the_last(search: str) -> None:
+    epochs: list[int] = []
+    watched = replace(METHOD, epochs=2, watch=lambda epoch, figures: epochs.append(epoch))
+    method = MixedPrecision(watched, LABELLED, search, 0.5, probe_epochs=1, finalists=2, trials=2)  # type: ignore[arg-type]
+
+    quantize(gcn_graph(), method)
+
+    assert epochs == [0, 1]

@@ -14,7 +14,7 @@ from toolchain.compression import ExactPercentile, Learned, MinMax, Momentum, Ob
 from toolchain.compression.calibration import ValueStatistics
 from toolchain.compression.code_domain_module import CodeDomainModule
 from toolchain.compression.quantizers import ObservedValue
-from toolchain.errors import RecipeError
+from toolchain.errors import OutsideContract, RecipeError
 from toolchain.torch_module import TorchGraph
 
 
@@ -203,3 +203,20 @@ def test_a_value_that_training_makes_zero_keeps_a_range_and_trains_on() -> None:
 
     assert min(q.qparams().scale[0] for q in module.quantizers.values()) > 1e-6
     assert differing_codes(module, random_inputs(150, 500, 7, 8))[0] == 0
+
+
+def test_a_sample_sees_both_rows_of_pairs():
+    x = torch.zeros(4096 * 4, 1)
+    x[1::2] = 5.0  # an even stride passes them by
+    observer = Percentile(0.001, momentum=1.0).start(statistics_of(), bits=8)
+    observer.update(x)
+
+    assert observer.range()[1] == pytest.approx(5.0, rel=0.01)
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("method", [MinMax(), Momentum(), Percentile(), ExactPercentile()], ids=str)
+def test_numbers_without_a_range_are_refused(method, bad):
+    observer = method.start(statistics_of(np.array([[-1.0, 1.0]])), bits=8)
+    with pytest.raises(OutsideContract, match="numbers that are not finite, so that it has no range"):
+        observer.update(torch.full((4, 4), bad))

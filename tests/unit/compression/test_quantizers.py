@@ -8,7 +8,7 @@ import torch
 
 from tests.unit.compression.hand_built import gcn_graph, many_inputs, node_gcn_graph, random_inputs
 from tests.unit.compression.test_qat import MAKERS, differing_codes
-from toolchain.compression import Fixed, L1Unstructured, Learned, StaticInt8, prune
+from toolchain.compression import QAT, Fixed, L1Unstructured, Learned, Observed, StaticInt8, prune
 from toolchain.compression.calibration import ValueStatistics
 from toolchain.compression.code_domain_module import CodeDomainModule
 from toolchain.compression.quantizers import FixedValue, Quantizer, ValueQuantizer
@@ -305,3 +305,35 @@ def test_training_with_one_bit_weights_moves_their_signs():
     weights = [v.op.name for v in after.values if isinstance(v.op, Const) and v.op.name.endswith("weight")]
 
     assert all((before[name] != after.constants[name]).any() for name in weights)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Fixed(gradient="STE"), "gradient: 'STE', expected one of 'clipped', 'straight-through'"),
+        (lambda: Observed(gradient="Clipped"), "gradient: 'Clipped'"),
+        (lambda: Fixed(start="MSE"), "start: 'MSE', expected one of 'mse', 'range'"),
+        (lambda: Learned(start="max"), "start: 'max'"),
+        (lambda: Observed(4, "minmax"), r"observer: 'minmax', expected one such as Momentum\(\)"),
+        (
+            lambda: QAT([], 1, StaticInt8(many_inputs(2)), quantizers={"x": 4}),
+            "quantizers of 'x': 4, expected a quantizer",
+        ),
+    ],
+)
+def test_what_names_no_quantizer_is_refused(make, words):
+    with pytest.raises(RecipeError, match=words):
+        make()
+
+
+@pytest.mark.parametrize("power", [200.0, -200.0, float("nan")])
+@pytest.mark.parametrize("kind", ["values", "weights"])
+def test_a_learned_scale_that_is_none_names_what_it_is_of(kind, power):
+    module = module_of(gcn_graph(), 7, {"*": Learned(4)})
+    held = module.quantizers if kind == "values" else module.weight_quantizers
+    name = "convs.1.lin.linear" if kind == "values" else "convs.1.lin.weight"
+    with torch.no_grad():
+        held[name].log_step.fill_(power)
+
+    with pytest.raises(OutsideContract, match=f"{name}: its learned scale has become e.*Lower scale_lr"):
+        module.update()

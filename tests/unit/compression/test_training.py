@@ -13,6 +13,7 @@ from torch_geometric.loader import DataLoader
 from tests.unit.compression.hand_built import gcn_graph, gin_graph, many_inputs, node_gcn_graph, random_inputs
 from toolchain.compression import (
     QAT,
+    Distillation,
     DynamicInt8,
     L1Unstructured,
     StaticInt8,
@@ -323,3 +324,31 @@ def test_a_last_step_that_leaves_no_numbers_is_not_passed_on():
         TrainingDiverged, match=r"after the last step, lr 1e\+30: the first value that is not finite is"
     ):
         fine_tune(gcn_graph(), labelled(8), epochs=1, lr=1e30, batch_size=64)
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda output, labels: (output**2).sum(1), r"loss: gave \[8\], expected one number"),
+        (lambda output, labels: 0.5, "loss: gave float, expected one number"),
+        (lambda output, labels: output.detach().sum(), "loss: does not depend on any weight that trains"),
+    ],
+)
+def test_a_loss_that_cannot_be_followed_is_refused(loss, words):
+    with pytest.raises(InvalidInput, match=words):
+        fine_tune(gcn_graph(), labelled(8), epochs=1, loss=loss)
+
+
+def test_what_is_refused_leaves_the_random_numbers_of_the_caller_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+
+    with pytest.raises(RecipeError, match="teacher: none given"):
+        fine_tune(gcn_graph(), labelled(4), epochs=1, distillation=Distillation(None))
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_half_an_epoch_is_refused():
+    with pytest.raises(RecipeError, match=r"epochs: 2\.5, expected 0 or more"):
+        fine_tune(gcn_graph(), labelled(4), epochs=2.5)  # type: ignore[arg-type]

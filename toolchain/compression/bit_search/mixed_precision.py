@@ -68,7 +68,13 @@ class MixedPrecision:
             )
         if self.search != "optuna" and (self.limits or self.channels != (0.0,)):
             raise RecipeError(f"search: {self.search!r} knows no limits and no channels to remove. Take 'optuna'.")
-        if not list(self.validation):
+        if self.search == "optuna" and self.accounting == "storage":
+            raise RecipeError(
+                "accounting: 'storage' adds up over slots, but 'optuna' may remove channels. Limit the file's size instead: "
+                "limits=budgets(...), or --max-size."
+            )
+        object.__setattr__(self, "validation", list(self.validation))  # a generator could be read only once
+        if not self.validation:
             raise RecipeError("validation: no graphs, expected some with labels: bits are chosen on them.")
 
 

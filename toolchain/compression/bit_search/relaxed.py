@@ -20,8 +20,9 @@ from toolchain.compression.bit_search.additive import Assignment
 from toolchain.compression.bit_search.space import SearchSpace
 from toolchain.compression.code_domain import straight_through
 from toolchain.compression.distillation import Distillation
+from toolchain.compression.labelled import cross_entropy
 from toolchain.compression.quantizers import Learned, LearnedValue, LearnedWeight
-from toolchain.compression.training import Loss, Schedule, cross_entropy, train_module
+from toolchain.compression.training import Loss, Schedule, train_module
 from toolchain.errors import RecipeError
 from toolchain.ir import Value, ops
 from toolchain.seeds import check_seed

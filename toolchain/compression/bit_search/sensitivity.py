@@ -90,8 +90,12 @@ def sensitivity_search(
         found = []
         for seed in range(method.seeds):
             qat = replace(
-                method.qat, epochs=epochs, quantizers=space.quantizers(assignment), seed=method.qat.seed + seed
-            )
+                method.qat,
+                epochs=epochs,
+                quantizers=space.quantizers(assignment),
+                seed=method.qat.seed + seed,
+                watch=None,
+            )  # a probe is no training that anyone follows
             made = quantization_aware(graph, qat)
             found.append(validation_score(method.validation, partial(predict, made, inputs), qat.criterion, qat.loss))
         return float(np.mean(found))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from toolchain.compression.training import Loss, check_finite, cross_entropy, epoch_batches
+from toolchain.compression.labelled import cross_entropy, epoch_batches
+from toolchain.compression.training import Loss, check_finite
 from toolchain.errors import RecipeError
 from toolchain.ir import Graph
 from toolchain.ir.ops import Const

@@ -41,7 +41,9 @@ def head_dot_cases() -> Iterator[Call]:
         stored = np.full((rows, stride), 77, TYPES[x_type])
         stored[:, : heads * width] = x
         y = Output(requant.codes(acc).astype(TYPES[y_type]))
-        yield Call(f"head_dot {x_type} {y_type} {heads}x{width}", f"gnn_head_dot_{x_type}", (op, stored, stride, rows, y))
+        yield Call(
+            f"head_dot {x_type} {y_type} {heads}x{width}", f"gnn_head_dot_{x_type}", (op, stored, stride, rows, y)
+        )
 
 
 def leaky_relu_cases() -> Iterator[Call]:
