@@ -20,7 +20,7 @@ from toolchain.compression.row_scaling import scale_sources
 from toolchain.errors import OutsideContract, QuantizationRefused, RecipeError
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph
-from toolchain.ir.ops import Const, HeadDot
+from toolchain.ir.ops import Aggregate, Const, EdgeSoftmax, HeadDot, Propagate
 from toolchain.ir.types import Domain
 from toolchain.passes import deployable
 from toolchain.seeds import check_seed
@@ -183,6 +183,8 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
             100 * best.largest,
             "those seen" if best.plan.percentile is None else f"cut at percentile {best.plan.percentile:g}",
         )  # fmt: skip
+    if method.edge_arithmetic == "integer":
+        _warn_of_floats(best.graph)
     if best.agreement < method.min_agreement and not accept_best:
         raise QuantizationRefused(
             f"{graph.name}: the best integer form ({best.plan.mode}) keeps {best.agreement:.1%} of {len(expected[0])} held-out "
@@ -190,6 +192,18 @@ def select(graph: Graph, method: StaticInt8, *, accept_best: bool = False) -> Se
             f"({len(split.calibration)} were used), or lower min_agreement."
         )
     return best
+
+
+def _warn_of_floats(graph: Graph) -> None:
+    """Name what runs on edges in float although integers were asked for: its op has no integer form."""
+    edges = Propagate | Aggregate | EdgeSoftmax | HeadDot
+    floats = [value.place for value in graph.values if isinstance(value.op, edges) and not value.type.dtype.is_integer]
+    if floats:
+        logger.warning(
+            "static int8: %s: no integer form, as of sums with edge weights, so that it stays float32 although edge_arithmetic is "
+            "'integer'",
+            ", ".join(floats),
+        )  # fmt: skip
 
 
 def first_form(graph: Graph, method: StaticInt8) -> tuple[Graph, IntegerPlan]:

@@ -255,3 +255,16 @@ def test_gradients_of_attention_are_those_of_the_float_graph_up_to_rounding() ->
         gradients.append(torch.cat([p.grad.ravel() for p in module.parameters()]))
 
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.98
+
+
+@pytest.mark.parametrize("is_weighted", [True, False])
+def test_what_stays_float_on_edges_is_said_where_integers_were_asked_for(
+    is_weighted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "gcn_weighted" if is_weighted else "gat_concat"
+
+    graphs = [case_inputs(name, graph) for graph in GRAPHS]
+    quantize(zoo_graph(name), StaticInt8(graphs, min_agreement=0, edge_arithmetic="integer"))
+
+    said = [message for message in caplog.messages if "stays float32 although edge_arithmetic" in message]
+    assert len(said) == is_weighted
