@@ -22,7 +22,7 @@ METHOD = QAT(LABELLED, 1, StaticInt8(many_inputs(10), mode="int8", min_agreement
 
 @pytest.mark.parametrize("search", ["sensitivity", "optuna"])
 def test_what_is_found_costs_at_most_the_budget(search: str) -> None:
-    method = MixedPrecision(METHOD, LABELLED, search, 0.15, probe_epochs=1, finalists=1, trials=4)  # type: ignore[arg-type]
+    method = MixedPrecision(METHOD, LABELLED, search, 0.15, probe_epochs=1, finalists=1, trials=8)  # type: ignore[arg-type]
 
     made = quantize(gcn_graph(), method)
 
