@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from toolchain.compression.bins import check_finite_range, widened
+from toolchain.compression.bins import widened
 from toolchain.compression.evaluation import batches
 from toolchain.errors import named
 from toolchain.inputs import GraphInputs
@@ -39,7 +39,6 @@ class ValueStatistics:
         """Take in the rows of one batch, [rows, C]."""
         if array.size == 0:
             return
-        check_finite_range(float(array.min()), float(array.max()))
         self.low, self.high = min(self.low, float(array.min())), max(self.high, float(array.max()))
         peaks = np.abs(array).max(axis=0)
         self.channel_peak = np.maximum(self.channel_peak, peaks) if self.channel_peak.size else peaks

@@ -22,7 +22,8 @@ from toolchain.compression.step_report import Footprint, sparsity
 from toolchain.frontend import lower
 from toolchain.inputs import GraphInputs
 from toolchain.ir import Graph, interpret
-from toolchain.ir.ops import Const
+from toolchain.ir.operation_counts import weight_bits
+from toolchain.ir.ops import Const, HeadDot
 
 
 class StackedLayers(nn.Module):
@@ -119,8 +120,17 @@ def test_a_codebook_holds_no_numbers_of_tables(name: str) -> None:
 def test_a_dense_model_has_no_zeros_and_no_bits_but_those_of_its_weights(name: str) -> None:
     graph = lowered(name)
     dense, quantized = Footprint.of(graph), quantize(graph, DynamicInt8())
+    number = {v.op.name: v.id for v in quantized.values if isinstance(v.op, Const)}
+    stored = {
+        w: 8 if quantized.values[number[w]].type.dtype.is_integer else 32 for w in selected_weights(graph, None, True)
+    }
+    sizes = {w: graph.constants[w].size for w in stored}
+    vectors = [v for v in graph.values if isinstance(v.op, HeadDot) and not graph.values[v.inputs[1]].op.is_table]
 
     assert sparsity(graph) == 0 and dense.weight_bits == 32
+    if not vectors:  # which count for bits, but not for pruning
+        mean = sum(stored[w] * sizes[w] for w in stored) / sum(sizes.values())
+        assert weight_bits(quantized) == pytest.approx(mean)
     weights = sum(graph.constants[w].size for w in selected_weights(graph, None, include_head=True))
     zeros = sum(int((quantized.constants[w] == 0).sum()) for w in selected_weights(graph, None, include_head=True))
     assert sparsity(quantized) == pytest.approx(zeros / weights)

@@ -94,8 +94,8 @@ def sensitivity_search(
                 epochs=epochs,
                 quantizers=space.quantizers(assignment),
                 seed=method.qat.seed + seed,
-                watch=None,
-            )  # a probe is no training that anyone follows
+                watch=None,  # a probe is no training that anyone follows
+            )
             made = quantization_aware(graph, qat)
             found.append(validation_score(method.validation, partial(predict, made, inputs), qat.criterion, qat.loss))
         return float(np.mean(found))
