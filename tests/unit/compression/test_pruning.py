@@ -153,7 +153,7 @@ def test_a_share_that_rounds_to_nothing_is_said(caplog: pytest.LogCaptureFixture
 
     caplog.clear()
     prune(graph, L1Unstructured(0.2))
-    assert caplog.messages == []
+    assert not any("nothing more is zero" in message for message in caplog.messages)
 
 
 def test_zeros_that_the_mask_keeps_are_said_to_stay(caplog: pytest.LogCaptureFixture):
