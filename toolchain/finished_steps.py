@@ -14,30 +14,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from toolchain.compression import StepReport
+from toolchain.compression.data_digest import data_sha256
 from toolchain.errors import ArtifactError
 from toolchain.exporters.exporting import graph_sha256, library_version
 from toolchain.graph_file import SUFFIX, load_graph, save_graph, write_atomically
-from toolchain.inputs import is_sparse
 from toolchain.ir import Graph
 from toolchain.model_source import GraphParts
 from toolchain.recipe import Bench, Export, Quantize, Recipe, Verify, step_name
 
 RECORD = "steps.json"
 SCHEMA_VERSION = 2
-FIELDS = (
-    "x",
-    "edge_index",
-    "edge_weight",
-    "edge_attr",
-    "edge_type",
-    "batch",
-    "y",
-    "train_mask",
-    "val_mask",
-)  # what training reads of a graph
 LIBRARIES = ("pocketgnn", "torch", "numpy")
 
 Log = Callable[[StepReport], None]
@@ -55,8 +42,8 @@ def origin_of(graph: Graph, parts: GraphParts, seed: int) -> dict[str, str]:
     """What every step of a run follows from, in digests and versions."""
     versions = " ".join(f"{library} {library_version(library)}" for library in LIBRARIES)
     return {
-        "weights": graph_sha256(graph), "training graphs": _data_sha256(parts.train),
-        "validation graphs": _data_sha256(parts.validation), "seed": str(seed), "versions": versions,
+        "weights": graph_sha256(graph), "training graphs": data_sha256(parts.train),
+        "validation graphs": data_sha256(parts.validation), "seed": str(seed), "versions": versions,
     }  # fmt: skip
 
 
@@ -200,18 +187,3 @@ def _digest(content: Any) -> str:
 def _file_sha256(path: Path) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _data_sha256(graphs: Iterable[Any]) -> str:
-    """Of everything that training and calibration read of PyG graphs, in order."""
-    digest = hashlib.sha256()
-    for graph in graphs:
-        for name in FIELDS:
-            value = getattr(graph, name, None)
-            if value is None:
-                continue
-            value = value.to_dense() if is_sparse(value) else value
-            array = np.ascontiguousarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
-            digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
-        digest.update(b"\0")
-    return digest.hexdigest()

@@ -18,7 +18,7 @@ from tests.unit.compression.test_training import labelled
 from toolchain.compression import QAT, Distillation, StaticInt8
 from toolchain.compression.bit_search import Budget, BudgetSearch, budget_search
 from toolchain.compression.bit_search.budget_search import Found
-from toolchain.compression.bit_search.trial_storage import data_sha256
+from toolchain.compression.data_digest import data_sha256
 from toolchain.compression.pruning import L1Unstructured, prune
 from toolchain.errors import DeviceError, InvalidInput, MeasurementError, RecipeError
 from toolchain.inputs import GraphInputs

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from toolchain.compression.evaluation import several
+from toolchain.compression.data_digest import data_sha256
 from toolchain.errors import RecipeError, require
-from toolchain.inputs import is_sparse
 from toolchain.ir import Graph
 
 if TYPE_CHECKING:
@@ -26,17 +24,6 @@ logger = logging.getLogger("pocketgnn")
 
 STUDY = "pocketgnn"
 RECORD = b'{"op_code":'  # what every line of a journal starts with
-READ = (
-    "x",
-    "edge_index",
-    "edge_weight",
-    "edge_attr",
-    "edge_type",
-    "batch",
-    "y",
-    "train_mask",
-    "val_mask",
-)  # what calibration, training and validation read of a graph
 SHORT = 40  # characters of an option that a message still quotes
 
 Description = dict[str, Any]
@@ -101,58 +88,6 @@ def describe(graph: Graph, method: BudgetSearch) -> Description:
         entries["qat.distillation.teacher"] = None if teacher is None else _graph_sha256(teacher)
         entries |= _options("qat.distillation", qat.distillation, {"teacher"})
     return entries
-
-
-def data_sha256(graphs: Iterable[Any]) -> str:
-    """Digest of what is read of PyG graphs or GraphInputs, in order, without using up what gives them.
-
-    A loader counts by its dataset and its batches; what has neither places nor a dataset by its type alone.
-
-    Raises:
-        InvalidInput: one graph, not in a list.
-    """
-    digest = hashlib.sha256()
-    # Transforms of a dataset may draw random numbers: the same ones each time, and none of those of the caller.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        sources: list[Any] = [graphs]
-        if not _has_places(several(graphs)):
-            sampler = getattr(graphs, "sampler", None)
-            batches = [getattr(graphs, name, None) for name in ("batch_size", "drop_last")]
-            _update(digest, [type(graphs).__name__, *map(repr, batches), type(sampler).__name__])
-            _update(digest, getattr(sampler, "indices", None))
-            sources = [getattr(graphs, name, None) for name in ("dataset", "data")]  # loaders of neighbours have data
-        for source in sources:
-            _update(digest, source)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _has_places(graphs: Any) -> bool:
-    return hasattr(graphs, "__len__") and hasattr(graphs, "__getitem__") and not isinstance(graphs, Mapping | str)
-
-
-def _update(digest: Any, item: Any) -> None:
-    """Add a graph, an array, a name, or several of them."""
-    present = {name: value for name in READ if (value := getattr(item, name, None)) is not None}
-    if "edge_index" in present or "x" in present:
-        for name, value in present.items():
-            _update(digest, name)
-            _update(digest, value)
-        if "batch" in present:  # whose last graphs may be empty
-            _update(digest, str(getattr(item, "num_graphs", None)))
-    elif isinstance(item, np.ndarray | np.generic | torch.Tensor | bool | int | float) or is_sparse(item):
-        dense = item
-        if is_sparse(item):
-            dense = item.toarray() if hasattr(item, "toarray") else item.to_dense()
-        array = np.ascontiguousarray(dense.detach().cpu().numpy() if hasattr(dense, "detach") else dense)
-        digest.update(f"{array.dtype} {array.shape} ".encode() + array.tobytes())
-    elif _has_places(item):
-        digest.update(f"{len(item)} items ".encode())
-        for place in range(len(item)):
-            _update(digest, item[place])
-    else:
-        digest.update((item if isinstance(item, str) else type(item).__name__).encode())
-    digest.update(b"\0")
 
 
 def _graph_sha256(graph: Graph) -> str:
