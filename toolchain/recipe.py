@@ -317,7 +317,9 @@ def _check_codebooks(steps: Sequence[Step]) -> None:
     """Weights of few bits have few values: a larger codebook would lose some of its own without a word."""
     clusters = [step.clusters for step in steps if isinstance(step, ShareWeights)]
     for step in steps:
-        if isinstance(step, Quantize) and clusters and max(clusters) > 2**step.weight_bits:
+        if not isinstance(step, Quantize) or not {"static-int8", "dynamic-int8"} & set(step.precisions):
+            continue
+        if clusters and max(clusters) > 2**step.weight_bits:
             raise ValueError(
                 f"share.clusters: {max(clusters)} values, but quantize.weight_bits {step.weight_bits} holds {2**step.weight_bits}. "
                 "Share fewer, or quantize to more bits"

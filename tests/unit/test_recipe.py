@@ -213,3 +213,6 @@ def test_a_codebook_that_the_bits_cannot_hold_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"share\.clusters: 32 values, but quantize\.weight_bits 4 holds 16"):
         parsed({"share": {"clusters": 32}}, {"quantize": {"weight_bits": 4}})
     assert parsed({"share": {"clusters": 16}}, {"quantize": {"weight_bits": 4}}).steps
+    with pytest.raises(RecipeError, match=r"share\.clusters: 300 values, but quantize\.weight_bits 8 holds 256"):
+        parsed({"share": {"clusters": 300}}, {"quantize": {"precisions": ["dynamic-int8"]}})
+    assert parsed({"share": {"clusters": 300}}, {"quantize": {"precisions": ["float32", "float16"]}}).steps

@@ -195,6 +195,17 @@ def check_word(name: str, word: str, allowed: Sequence[str]) -> None:
         raise RecipeError(f"{name}: {word!r}, expected one of {', '.join(map(repr, allowed))}.")
 
 
+def check_powers(*powers: float) -> None:
+    """Refuse learned logarithms of scales that float32 does not have.
+
+    Raises:
+        OutsideContract: says what one has become.
+    """
+    for power in powers:
+        if not LEAST_POWER < power < MOST_POWER:
+            raise OutsideContract(f"its learned scale has become e^{power:g}. Lower scale_lr, or the learning rate.")
+
+
 def learned_scale(log_step: Tensor) -> float:
     """The float32 scale of a learned logarithm.
 
@@ -202,8 +213,7 @@ def learned_scale(log_step: Tensor) -> float:
         OutsideContract: training has left none.
     """
     power = log_step.item()
-    if not LEAST_POWER < power < MOST_POWER:
-        raise OutsideContract(f"its learned scale has become e^{power:g}. Lower scale_lr, or the learning rate.")
+    check_powers(power)
     return float(np.float32(math.exp(power)))
 
 
@@ -296,8 +306,7 @@ class LearnedWeight(WeightQuantizer):
 
     def scales(self) -> np.ndarray:
         powers = self.log_step.detach().numpy().astype(np.float64)
-        for power in (powers.min(), powers.max()):
-            learned_scale(torch.tensor(power))
+        check_powers(powers.min(), powers.max())
         return np.exp(powers)
 
     def step(self) -> Tensor:
